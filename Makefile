@@ -1,0 +1,56 @@
+# make            builds bin/build, bin/run, bin/copy
+# make demo       shows the whole job on this machine, without a registry account
+# make test       sets up what the tests need, then runs every check
+# make bench      measures beside the peers that are installed, writes docs/benchmarks.md
+# make install    PREFIX=/usr/local DESTDIR= PROGRAM_PREFIX=
+
+SHELL := /bin/bash
+PREFIX ?= /usr/local
+DESTDIR ?=
+PROGRAM_PREFIX ?=
+
+HOST := $(shell rustc -vV 2>/dev/null | sed -n 's/^host: //p')
+TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
+# Static binaries: the target is named explicitly, or build scripts and macros would be static too and fail to load.
+# STATIC=0 builds ordinary, dynamically linked ones.
+STATIC ?= 1
+ifeq ($(STATIC),1)
+RELEASE_ENV := RUSTFLAGS="$(RUSTFLAGS) -C target-feature=+crt-static" OPENSSL_STATIC=1
+else
+RELEASE_ENV :=
+endif
+RELEASE_DIR := $(TARGET_DIR)/$(HOST)/release
+TOOLS := build run copy
+
+.PHONY: all tools install uninstall demo test test-quick bench clean setup
+all: tools
+
+tools:
+	$(RELEASE_ENV) cargo build --release --locked --target $(HOST) -p trimaran-build -p trimaran-run -p trimaran-copy
+	@mkdir -p bin
+	@for t in $(TOOLS); do cp -f $(RELEASE_DIR)/trimaran-$$t bin/.$$t.new && mv -f bin/.$$t.new bin/$$t || exit 1; done
+	@ls -l bin/build bin/run bin/copy
+
+# Man pages and completions come out of the binaries: the same definitions as their help texts.
+install: tools
+	@scripts/install.sh "$(DESTDIR)" "$(PREFIX)" "$(PROGRAM_PREFIX)"
+
+uninstall:
+	@scripts/install.sh --remove "$(DESTDIR)" "$(PREFIX)" "$(PROGRAM_PREFIX)"
+
+setup:
+	@scripts/setup.sh test
+
+demo:
+	@scripts/demo.sh
+
+test:
+	@scripts/test.sh
+
+bench: tools
+	@scripts/setup.sh bench
+	@python3 scripts/bench.py
+
+clean:
+	cargo clean
+	rm -rf bin
