@@ -1,0 +1,1 @@
+//! How paths of an image are resolved: inside its root, whatever its symlinks say.

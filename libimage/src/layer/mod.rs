@@ -1,0 +1,29 @@
+//! Layers as trees: apply (tar to directory) and diff (directory to tar), which are inverses.
+
+mod apply;
+mod diff;
+mod error;
+
+pub use apply::{ApplyOptions, Devices, LayerStats, Owners, apply};
+pub use diff::{DiffOptions, DiffStats, diff};
+pub use error::LayerError;
+
+/// The namespace in which overlay looks for its own extended attributes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OverlayXattrs {
+    /// `trusted.overlay.*`, for mounts made with CAP_SYS_ADMIN in the initial user namespace.
+    Trusted,
+    /// `user.overlay.*`, for mounts with `userxattr` inside a user namespace.
+    User,
+}
+
+impl OverlayXattrs {
+    /// Returns the attribute that makes a directory opaque.
+    #[must_use]
+    pub fn opaque(self) -> &'static str {
+        match self {
+            Self::Trusted => "trusted.overlay.opaque",
+            Self::User => "user.overlay.opaque",
+        }
+    }
+}

@@ -1,0 +1,1 @@
+//! Manifests and indexes: raw bytes plus a parsed view.

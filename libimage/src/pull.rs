@@ -1,0 +1,1 @@
+//! Pulls an image into the store.
