@@ -135,7 +135,10 @@ impl Digest {
             text.push(char::from(HEX[usize::from(byte >> 4)]));
             text.push(char::from(HEX[usize::from(byte & 15)]));
         }
-        Self { text: text.into(), algorithm }
+        Self {
+            text: text.into(),
+            algorithm,
+        }
     }
 }
 
@@ -143,7 +146,9 @@ impl FromStr for Digest {
     type Err = DigestError;
 
     fn from_str(text: &str) -> Result<Self, DigestError> {
-        let malformed = || DigestError::Malformed { text: text.chars().take(160).collect() };
+        let malformed = || DigestError::Malformed {
+            text: text.chars().take(160).collect(),
+        };
         let (name, hex) = text.split_once(':').ok_or_else(malformed)?;
         let algorithm = [Algorithm::Sha256, Algorithm::Sha512]
             .into_iter()
@@ -153,7 +158,10 @@ impl FromStr for Digest {
         if hex.len() != algorithm.hex_length() || !hex.bytes().all(lower_hex) {
             return Err(malformed());
         }
-        Ok(Self { text: text.into(), algorithm })
+        Ok(Self {
+            text: text.into(),
+            algorithm,
+        })
     }
 }
 
@@ -167,7 +175,10 @@ impl TryFrom<&oci_spec::image::Digest> for Digest {
 
 impl From<&Digest> for oci_spec::image::Digest {
     fn from(digest: &Digest) -> Self {
-        digest.as_str().parse().expect("the specification's type accepts every sha256 and sha512 digest")
+        digest
+            .as_str()
+            .parse()
+            .expect("the specification's type accepts every sha256 and sha512 digest")
     }
 }
 
@@ -251,7 +262,11 @@ pub struct DigestReader<R> {
 impl<R: Read> DigestReader<R> {
     /// Wraps a reader.
     pub fn new(inner: R, algorithm: Algorithm) -> Self {
-        Self { inner, hasher: Hasher::new(algorithm), size: 0 }
+        Self {
+            inner,
+            hasher: Hasher::new(algorithm),
+            size: 0,
+        }
     }
 
     /// Returns the number of bytes read so far.
@@ -290,7 +305,11 @@ pub struct DigestWriter<W> {
 impl<W: Write> DigestWriter<W> {
     /// Wraps a writer.
     pub fn new(inner: W, algorithm: Algorithm) -> Self {
-        Self { inner, hasher: Hasher::new(algorithm), size: 0 }
+        Self {
+            inner,
+            hasher: Hasher::new(algorithm),
+            size: 0,
+        }
     }
 
     /// Returns the number of bytes written so far.
@@ -332,11 +351,22 @@ pub struct VerifyingReader<R> {
 impl<R: Read> VerifyingReader<R> {
     /// Wraps a reader whose content must be `size` bytes with the digest `expected`.
     pub fn new(inner: R, expected: Digest, size: u64) -> Self {
-        Self { inner, hasher: Some(Hasher::new(expected.algorithm())), expected, size, done: 0 }
+        Self {
+            inner,
+            hasher: Some(Hasher::new(expected.algorithm())),
+            expected,
+            size,
+            done: 0,
+        }
     }
 
     fn wrong_size(&self, found: u64, more: bool) -> DigestError {
-        DigestError::Size { digest: self.expected.clone(), expected: self.size, found, more }
+        DigestError::Size {
+            digest: self.expected.clone(),
+            expected: self.size,
+            found,
+            more,
+        }
     }
 }
 
@@ -362,7 +392,11 @@ impl<R: Read> Read for VerifyingReader<R> {
         if let Some(hasher) = self.hasher.take() {
             let found = hasher.finish();
             if found != self.expected {
-                return Err(DigestError::Mismatch { expected: self.expected.clone(), found }.into());
+                return Err(DigestError::Mismatch {
+                    expected: self.expected.clone(),
+                    found,
+                }
+                .into());
             }
         }
         Ok(0)
@@ -381,7 +415,11 @@ mod tests {
         let mut hasher = Hasher::new(Algorithm::Sha512);
         hasher.update(b"abc");
         let digest = hasher.finish();
-        assert!(digest.as_str().starts_with("sha512:ddaf35a193617abacc417349ae204131"));
+        assert!(
+            digest
+                .as_str()
+                .starts_with("sha512:ddaf35a193617abacc417349ae204131")
+        );
         assert_eq!(digest.hex().len(), 128);
     }
 
@@ -389,7 +427,15 @@ mod tests {
     fn only_lower_case_digests_of_known_algorithms_parse() {
         assert_eq!(ABC.parse::<Digest>().unwrap().hex(), &ABC[7..]);
         let upper = ABC.to_uppercase().replace("SHA256", "sha256");
-        for bad in ["", "sha256:", "sha256", "md5:d41d8cd98f00b204e9800998ecf8427e", &ABC[..70], &upper, "sha256:../../etc/passwd"] {
+        for bad in [
+            "",
+            "sha256:",
+            "sha256",
+            "md5:d41d8cd98f00b204e9800998ecf8427e",
+            &ABC[..70],
+            &upper,
+            "sha256:../../etc/passwd",
+        ] {
             assert!(bad.parse::<Digest>().is_err(), "{bad:?} must be refused");
         }
     }
@@ -399,12 +445,17 @@ mod tests {
         let digest = Digest::of(b"abc");
         let read = |content: &[u8], size| {
             let mut out = Vec::new();
-            VerifyingReader::new(content, digest.clone(), size).read_to_end(&mut out).map(|_| out)
+            VerifyingReader::new(content, digest.clone(), size)
+                .read_to_end(&mut out)
+                .map(|_| out)
         };
         assert_eq!(read(b"abc", 3).unwrap(), b"abc");
         for (content, size) in [(&b"abd"[..], 3), (b"ab", 3), (b"abcd", 3), (b"abc", 4)] {
             let error = read(content, size).unwrap_err();
-            let inner = error.get_ref().and_then(|e| e.downcast_ref::<DigestError>()).expect("a DigestError inside");
+            let inner = error
+                .get_ref()
+                .and_then(|e| e.downcast_ref::<DigestError>())
+                .expect("a DigestError inside");
             assert_eq!(inner.kind(), ErrorKind::DigestMismatch);
         }
     }

@@ -64,8 +64,14 @@ pub struct Error {
 
 impl Error {
     /// Wraps a module's error.
-    pub fn new(kind: ErrorKind, error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
-        Self { kind, source: error.into() }
+    pub fn new(
+        kind: ErrorKind,
+        error: impl Into<Box<dyn std::error::Error + Send + Sync>>,
+    ) -> Self {
+        Self {
+            kind,
+            source: error.into(),
+        }
     }
 
     /// Returns what went wrong, for programs.

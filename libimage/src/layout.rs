@@ -1,6 +1,10 @@
 //! OCI image layouts on disk; the only importer of `ocidir`.
 
-use std::{fs::File, io::{self, Write}, path::Path};
+use std::{
+    fs::File,
+    io::{self, Write},
+    path::Path,
+};
 
 use crate::{
     digest::Digest,
@@ -126,7 +130,12 @@ impl Layout {
     ///
     /// # Durability
     /// Blobs it names are fsynced before the index is replaced.
-    pub fn put_manifest(&self, _raw: &[u8], _media_type: &str, _tag: Option<&str>) -> Result<Entry, LayoutError> {
+    pub fn put_manifest(
+        &self,
+        _raw: &[u8],
+        _media_type: &str,
+        _tag: Option<&str>,
+    ) -> Result<Entry, LayoutError> {
         unimplemented!()
     }
 

@@ -119,11 +119,20 @@ mod tests {
     fn types_are_recognised() {
         let table = [
             (OCI_MANIFEST, Kind::Manifest),
-            ("application/vnd.oci.image.index.v1+json; charset=utf-8", Kind::Index),
+            (
+                "application/vnd.oci.image.index.v1+json; charset=utf-8",
+                Kind::Index,
+            ),
             (DOCKER_LIST, Kind::Index),
             (DOCKER_LAYER_GZIP, Kind::Layer(Compression::Gzip)),
-            ("application/vnd.docker.image.rootfs.foreign.diff.tar.gzip", Kind::ForeignLayer),
-            ("application/vnd.docker.distribution.manifest.v1+prettyjws", Kind::Schema1),
+            (
+                "application/vnd.docker.image.rootfs.foreign.diff.tar.gzip",
+                Kind::ForeignLayer,
+            ),
+            (
+                "application/vnd.docker.distribution.manifest.v1+prettyjws",
+                Kind::Schema1,
+            ),
             ("text/plain", Kind::Other),
         ];
         for (text, expected) in table {

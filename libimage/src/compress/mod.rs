@@ -4,8 +4,8 @@
 
 use std::io::{BufRead, Read, Write};
 
-pub use crate::media::Compression;
 use crate::error::{Error, ErrorKind};
+pub use crate::media::Compression;
 
 /// Why a stream could not be set up.
 #[derive(Debug, thiserror::Error)]
@@ -93,6 +93,10 @@ impl<W: Write> Write for Encoder<W> {
 ///
 /// # Errors
 /// If the codec refuses the level.
-pub fn encoder<W: Write>(_writer: W, _compression: Compression, _level: Option<i32>) -> Result<Encoder<W>, CompressError> {
+pub fn encoder<W: Write>(
+    _writer: W,
+    _compression: Compression,
+    _level: Option<i32>,
+) -> Result<Encoder<W>, CompressError> {
     unimplemented!()
 }

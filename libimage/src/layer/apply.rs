@@ -57,7 +57,12 @@ impl ApplyOptions {
     /// Returns the options inside a user namespace.
     #[must_use]
     pub fn rootless(owners: Owners) -> Self {
-        Self { owners, devices: Devices::Skip, overlay_xattrs: OverlayXattrs::User, ..Self::privileged() }
+        Self {
+            owners,
+            devices: Devices::Skip,
+            overlay_xattrs: OverlayXattrs::User,
+            ..Self::privileged()
+        }
     }
 }
 
@@ -87,6 +92,10 @@ pub struct LayerStats {
 ///
 /// # Errors
 /// See [`LayerError`].
-pub fn apply(_tar: impl Read, _into: &Dir, _options: &ApplyOptions) -> Result<LayerStats, LayerError> {
+pub fn apply(
+    _tar: impl Read,
+    _into: &Dir,
+    _options: &ApplyOptions,
+) -> Result<LayerStats, LayerError> {
     unimplemented!()
 }

@@ -44,6 +44,11 @@ impl DiffStats {
 ///
 /// # Errors
 /// See [`LayerError`].
-pub fn diff(_upper: &Dir, _lowers: &[Dir], _options: &DiffOptions, _out: impl Write) -> Result<DiffStats, LayerError> {
+pub fn diff(
+    _upper: &Dir,
+    _lowers: &[Dir],
+    _options: &DiffOptions,
+    _out: impl Write,
+) -> Result<DiffStats, LayerError> {
     unimplemented!()
 }
