@@ -37,7 +37,12 @@ impl Bundle {
     /// Makes a bundle of a specification and a root that is already prepared; `root.path` of the specification is not used.
     #[must_use]
     pub fn from_spec(spec: Spec, root: PreparedRoot) -> Self {
-        Self { spec, directory: None, warnings: Vec::new(), root }
+        Self {
+            spec,
+            directory: None,
+            warnings: Vec::new(),
+            root,
+        }
     }
 
     /// The specification.

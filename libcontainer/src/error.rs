@@ -59,7 +59,9 @@ impl ErrorKind {
             libc::EPERM | libc::EACCES | libc::EROFS => Self::PermissionDenied,
             libc::ENOENT => Self::NotFound,
             libc::ENOSPC | libc::EDQUOT => Self::NoSpace,
-            libc::ENOSYS | libc::EOPNOTSUPP => Self::Unsupported { feature: "a system call of a newer kernel".into() },
+            libc::ENOSYS | libc::EOPNOTSUPP => Self::Unsupported {
+                feature: "a system call of a newer kernel".into(),
+            },
             _ => Self::Io,
         }
     }
@@ -103,7 +105,14 @@ struct Inner {
 impl Error {
     /// Makes an error of `kind` in `step` (a few words: what was being done).
     pub fn new(kind: ErrorKind, step: impl Into<Cow<'static, str>>) -> Self {
-        Self(Box::new(Inner { kind, step: step.into(), path: None, errno: None, hint: None, source: None }))
+        Self(Box::new(Inner {
+            kind,
+            step: step.into(),
+            path: None,
+            errno: None,
+            hint: None,
+            source: None,
+        }))
     }
 
     /// Makes an error from an error number, with the kind that the number stands for.
@@ -142,7 +151,10 @@ impl Error {
 
     /// Adds the cause.
     #[must_use]
-    pub fn with_source(mut self, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
+    pub fn with_source(
+        mut self,
+        source: impl Into<Box<dyn std::error::Error + Send + Sync>>,
+    ) -> Self {
         self.0.source = Some(source.into());
         self
     }
@@ -193,7 +205,13 @@ impl fmt::Display for Error {
         }
         match (&self.0.kind, self.0.errno) {
             // The number says the same as the kind, in the words people search for.
-            (ErrorKind::Io | ErrorKind::NotFound | ErrorKind::PermissionDenied | ErrorKind::NoSpace, Some(errno)) => {
+            (
+                ErrorKind::Io
+                | ErrorKind::NotFound
+                | ErrorKind::PermissionDenied
+                | ErrorKind::NoSpace,
+                Some(errno),
+            ) => {
                 write!(f, ": {}", describe(errno))
             }
             (kind, Some(errno)) => write!(f, ": {kind} ({})", describe(errno)),
@@ -206,7 +224,10 @@ impl fmt::Display for Error {
 
 impl std::error::Error for Error {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        self.0.source.as_deref().map(|source| source as &(dyn std::error::Error + 'static))
+        self.0
+            .source
+            .as_deref()
+            .map(|source| source as &(dyn std::error::Error + 'static))
     }
 }
 
@@ -228,8 +249,16 @@ mod tests {
         let error = Error::from_errno(libc::ENOENT, "open").with_path("/x");
         assert_eq!(error.to_string(), "open /x: no such file or directory");
         assert_eq!(*error.kind(), ErrorKind::NotFound);
-        let error = Error::new(ErrorKind::InvalidSpec { field: "process.cwd".into() }, "plan");
-        assert_eq!(error.to_string(), "plan: invalid specification: process.cwd");
+        let error = Error::new(
+            ErrorKind::InvalidSpec {
+                field: "process.cwd".into(),
+            },
+            "plan",
+        );
+        assert_eq!(
+            error.to_string(),
+            "plan: invalid specification: process.cwd"
+        );
     }
 
     #[test]

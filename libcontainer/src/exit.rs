@@ -7,8 +7,9 @@ use crate::error::{Error, ErrorKind};
 
 /// Names of the signals, by number from 1. The kernel's architectures that we build for agree on them.
 const NAMES: [&str; 31] = [
-    "HUP", "INT", "QUIT", "ILL", "TRAP", "ABRT", "BUS", "FPE", "KILL", "USR1", "SEGV", "USR2", "PIPE", "ALRM", "TERM", "STKFLT",
-    "CHLD", "CONT", "STOP", "TSTP", "TTIN", "TTOU", "URG", "XCPU", "XFSZ", "VTALRM", "PROF", "WINCH", "IO", "PWR", "SYS",
+    "HUP", "INT", "QUIT", "ILL", "TRAP", "ABRT", "BUS", "FPE", "KILL", "USR1", "SEGV", "USR2",
+    "PIPE", "ALRM", "TERM", "STKFLT", "CHLD", "CONT", "STOP", "TSTP", "TTIN", "TTOU", "URG",
+    "XCPU", "XFSZ", "VTALRM", "PROF", "WINCH", "IO", "PWR", "SYS",
 ];
 
 /// First and last number of the real-time signals as users count them (glibc keeps 32 and 33 for itself).
@@ -35,7 +36,11 @@ impl Signal {
     /// The signal with this number, if there is one.
     #[must_use]
     pub const fn from_number(number: i32) -> Option<Self> {
-        if number >= 1 && number <= REAL_TIME.1 { Some(Self(number)) } else { None }
+        if number >= 1 && number <= REAL_TIME.1 {
+            Some(Self(number))
+        } else {
+            None
+        }
     }
 
     /// The signal's number.
@@ -50,7 +55,14 @@ impl FromStr for Signal {
 
     /// Reads a number (`9`), a name with or without `SIG`, in any case (`term`, `SIGTERM`), or a real-time signal (`RTMIN+1`).
     fn from_str(text: &str) -> Result<Self, Error> {
-        let unknown = || Error::new(ErrorKind::InvalidSpec { field: "signal".into() }, format!("signal {text:?}"));
+        let unknown = || {
+            Error::new(
+                ErrorKind::InvalidSpec {
+                    field: "signal".into(),
+                },
+                format!("signal {text:?}"),
+            )
+        };
         if let Ok(number) = text.parse::<i32>() {
             return Self::from_number(number).ok_or_else(unknown);
         }
@@ -61,7 +73,10 @@ impl FromStr for Signal {
         }
         let offset = |rest: &str, sign: char| match rest {
             "" => Some(0),
-            rest => rest.strip_prefix(sign).and_then(|digits| digits.parse::<u8>().ok()).map(i32::from),
+            rest => rest
+                .strip_prefix(sign)
+                .and_then(|digits| digits.parse::<u8>().ok())
+                .map(i32::from),
         };
         let number = match (name, name.strip_prefix("RTMIN"), name.strip_prefix("RTMAX")) {
             ("IOT", ..) => Some(libc::SIGABRT),
@@ -70,13 +85,19 @@ impl FromStr for Signal {
             (_, _, Some(rest)) => offset(rest, '-').map(|n| REAL_TIME.1 - n),
             _ => None,
         };
-        number.filter(|n| (REAL_TIME.0..=REAL_TIME.1).contains(n) || *n < 32).and_then(Self::from_number).ok_or_else(unknown)
+        number
+            .filter(|n| (REAL_TIME.0..=REAL_TIME.1).contains(n) || *n < 32)
+            .and_then(Self::from_number)
+            .ok_or_else(unknown)
     }
 }
 
 impl fmt::Display for Signal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match usize::try_from(self.0 - 1).ok().and_then(|index| NAMES.get(index)) {
+        match usize::try_from(self.0 - 1)
+            .ok()
+            .and_then(|index| NAMES.get(index))
+        {
             Some(name) => write!(f, "SIG{name}"),
             None if self.0 >= REAL_TIME.0 => write!(f, "SIGRTMIN+{}", self.0 - REAL_TIME.0),
             None => write!(f, "signal {}", self.0),
@@ -123,7 +144,9 @@ impl ExitStatus {
     pub fn shell_code(self) -> u8 {
         match self {
             Self::Exited(code) => code,
-            Self::Signaled(signal) => u8::try_from(128 + signal.number()).expect("signals end at 64"),
+            Self::Signaled(signal) => {
+                u8::try_from(128 + signal.number()).expect("signals end at 64")
+            }
         }
     }
 }
@@ -145,16 +168,36 @@ mod tests {
     fn signals_round_trip_through_text() {
         for number in (1..=31).chain(34..=64) {
             let signal = Signal::from_number(number).expect("in range");
-            assert_eq!(signal.to_string().parse::<Signal>().expect("own name"), signal);
-            assert_eq!(number.to_string().parse::<Signal>().expect("number"), signal);
+            assert_eq!(
+                signal.to_string().parse::<Signal>().expect("own name"),
+                signal
+            );
+            assert_eq!(
+                number.to_string().parse::<Signal>().expect("number"),
+                signal
+            );
         }
         assert_eq!("term".parse::<Signal>().expect("lower case"), Signal::TERM);
-        assert_eq!("SIGRTMAX-1".parse::<Signal>().expect("real time").number(), 63);
+        assert_eq!(
+            "SIGRTMAX-1".parse::<Signal>().expect("real time").number(),
+            63
+        );
     }
 
     #[test]
     fn refuses_what_is_no_signal() {
-        for bad in ["", "0", "65", "-1", "SIG", "FOO", "RTMIN+31", "RTMAX-31", "9x", "SIGSIGTERM"] {
+        for bad in [
+            "",
+            "0",
+            "65",
+            "-1",
+            "SIG",
+            "FOO",
+            "RTMIN+31",
+            "RTMAX-31",
+            "9x",
+            "SIGSIGTERM",
+        ] {
             bad.parse::<Signal>().expect_err(bad);
         }
     }

@@ -22,12 +22,17 @@ impl ContainerId {
     /// [`ErrorKind::InvalidId`].
     pub fn parse(text: &str) -> Result<Self, Error> {
         let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"_+.-".contains(&byte);
-        let sound = (1..=MAX_LENGTH_BYTES).contains(&text.len()) && text != "." && text != ".." && text.bytes().all(allowed);
+        let sound = (1..=MAX_LENGTH_BYTES).contains(&text.len())
+            && text != "."
+            && text != ".."
+            && text.bytes().all(allowed);
         if sound {
             return Ok(Self(text.to_owned()));
         }
-        Err(Error::new(ErrorKind::InvalidId, format!("container id {text:?}"))
-            .with_hint("an id has 1 to 128 characters out of letters, digits and _+.-"))
+        Err(
+            Error::new(ErrorKind::InvalidId, format!("container id {text:?}"))
+                .with_hint("an id has 1 to 128 characters out of letters, digits and _+.-"),
+        )
     }
 
     /// The id as text.
@@ -66,7 +71,18 @@ mod tests {
         for good in ["a", "web-1", "A_b+c.d", "..a", &"x".repeat(128)] {
             assert_eq!(ContainerId::parse(good).expect(good).as_str(), good);
         }
-        for bad in ["", ".", "..", "a/b", "../x", "a b", "ä", "a\n", "a\0", &"x".repeat(129)] {
+        for bad in [
+            "",
+            ".",
+            "..",
+            "a/b",
+            "../x",
+            "a b",
+            "ä",
+            "a\n",
+            "a\0",
+            &"x".repeat(129),
+        ] {
             let error = ContainerId::parse(bad).expect_err(bad);
             assert_eq!(*error.kind(), ErrorKind::InvalidId, "{bad:?}");
         }

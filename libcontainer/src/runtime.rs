@@ -89,7 +89,12 @@ impl Runtime {
     ///
     /// # Errors
     /// The specification is invalid or asks for what is not supported.
-    pub fn plan(&self, _id: &ContainerId, _bundle: &Bundle, _options: CreateOptions) -> Result<Plan> {
+    pub fn plan(
+        &self,
+        _id: &ContainerId,
+        _bundle: &Bundle,
+        _options: CreateOptions,
+    ) -> Result<Plan> {
         unimplemented!()
     }
 
