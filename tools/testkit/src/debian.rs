@@ -1,0 +1,1 @@
+//! A second registry that is not ours: Debian's `docker-registry`.
