@@ -23,7 +23,9 @@ impl Outcome {
     /// Returns the exit code, or 128 + the signal's number as a shell would.
     pub fn code(&self) -> i32 {
         use std::os::unix::process::ExitStatusExt;
-        self.status.code().unwrap_or_else(|| 128 + self.status.signal().unwrap_or(0))
+        self.status
+            .code()
+            .unwrap_or_else(|| 128 + self.status.signal().unwrap_or(0))
     }
 
     /// Asserts that the exit code is `code`, and shows both streams where it is not.
@@ -32,7 +34,13 @@ impl Outcome {
     /// When the code differs.
     #[track_caller]
     pub fn expect_code(self, code: i32) -> Outcome {
-        assert_eq!(self.code(), code, "exit code\n--- stdout\n{}\n--- stderr\n{}", self.stdout, self.stderr);
+        assert_eq!(
+            self.code(),
+            code,
+            "exit code\n--- stdout\n{}\n--- stderr\n{}",
+            self.stdout,
+            self.stderr
+        );
         self
     }
 }
@@ -41,7 +49,10 @@ impl Outcome {
 /// `TRIMARAN_*`, proxy or authentication variable reaches the program.
 pub fn command(program: impl AsRef<std::ffi::OsStr>, home: &Path) -> Command {
     let mut command = Command::new(program);
-    command.env_clear().env("HOME", home).env("LC_ALL", "C.UTF-8");
+    command
+        .env_clear()
+        .env("HOME", home)
+        .env("LC_ALL", "C.UTF-8");
     if let Some(path) = std::env::var_os("PATH") {
         command.env("PATH", path);
     }
@@ -71,7 +82,10 @@ pub fn run(command: &mut Command) -> Outcome {
         if Instant::now() > end {
             child.kill().expect("the child is ours");
             child.wait().expect("the child is ours");
-            panic!("{shown} ran longer than {LIMIT:?}\n--- stderr\n{}", stderr.join().expect("the reader ends"));
+            panic!(
+                "{shown} ran longer than {LIMIT:?}\n--- stderr\n{}",
+                stderr.join().expect("the reader ends")
+            );
         }
         std::thread::sleep(Duration::from_millis(2));
     };

@@ -23,7 +23,9 @@ pub fn skip(reason: &str) {
     let thread = std::thread::current();
     let line = format!("SKIP: {}: {reason}\n", thread.name().unwrap_or("main"));
     // Written to the descriptor itself, so that the harness's capture of passed tests does not swallow it.
-    std::io::stderr().write_all(line.as_bytes()).expect("stderr is writable");
+    std::io::stderr()
+        .write_all(line.as_bytes())
+        .expect("stderr is writable");
     let Some(path) = std::env::var_os("TRIMARAN_SKIP_LOG") else {
         return;
     };

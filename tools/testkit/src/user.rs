@@ -32,7 +32,8 @@ pub fn is_root() -> bool {
 impl User {
     /// Returns the user with ranges of subordinate ids; `None` where the account is missing or the test is not run by root.
     pub fn with_subids() -> Option<User> {
-        User::usable(WITH_SUBIDS).filter(|user| has_range("/etc/subuid", user) && has_range("/etc/subgid", user))
+        User::usable(WITH_SUBIDS)
+            .filter(|user| has_range("/etc/subuid", user) && has_range("/etc/subgid", user))
     }
 
     /// Returns the user without subordinate ids; `None` where the account is missing or the test is not run by root.
@@ -51,10 +52,22 @@ impl User {
     /// `XDG_RUNTIME_DIR` a directory below it) to which `env` is added.
     ///
     /// The environment is built by `env` behind `setpriv`, so [`Command::env`] on the result has no effect on the program.
-    pub fn command(&self, program: impl AsRef<OsStr>, home: &Path, env: &[(&str, &str)]) -> Command {
+    pub fn command(
+        &self,
+        program: impl AsRef<OsStr>,
+        home: &Path,
+        env: &[(&str, &str)],
+    ) -> Command {
         let mut command = Command::new("setpriv");
         command
-            .args(["--reuid", &self.uid.to_string(), "--regid", &self.gid.to_string(), "--clear-groups", "--reset-env"])
+            .args([
+                "--reuid",
+                &self.uid.to_string(),
+                "--regid",
+                &self.gid.to_string(),
+                "--clear-groups",
+                "--reset-env",
+            ])
             .arg("env")
             .arg(joined("HOME=", home.as_os_str()))
             .arg(joined("XDG_RUNTIME_DIR=", home.join("run").as_os_str()))
@@ -77,9 +90,11 @@ impl User {
             .expect("the temporary directory is writable");
         let run = dir.path().join("run");
         std::fs::create_dir(&run).expect("the directory is fresh");
-        std::fs::set_permissions(&run, std::fs::Permissions::from_mode(0o700)).expect("the directory is ours");
+        std::fs::set_permissions(&run, std::fs::Permissions::from_mode(0o700))
+            .expect("the directory is ours");
         for path in [dir.path(), &run] {
-            std::os::unix::fs::chown(path, Some(self.uid), Some(self.gid)).expect("root may change owners");
+            std::os::unix::fs::chown(path, Some(self.uid), Some(self.gid))
+                .expect("root may change owners");
         }
         dir
     }
@@ -90,13 +105,17 @@ impl User {
     /// # Panics
     /// When the copy cannot be made.
     pub fn reachable(&self, program: &Path, dir: &Path) -> PathBuf {
-        let open = |path: &Path| path.metadata().is_ok_and(|meta| meta.permissions().mode() & 0o001 != 0);
+        let open = |path: &Path| {
+            path.metadata()
+                .is_ok_and(|meta| meta.permissions().mode() & 0o001 != 0)
+        };
         if program.ancestors().all(open) {
             return program.to_owned();
         }
         let copy = dir.join(program.file_name().expect("a program has a name"));
         std::fs::copy(program, &copy).expect("the program is readable and the directory writable");
-        std::fs::set_permissions(&copy, std::fs::Permissions::from_mode(0o755)).expect("the copy is ours");
+        std::fs::set_permissions(&copy, std::fs::Permissions::from_mode(0o755))
+            .expect("the copy is ours");
         copy
     }
 }
@@ -114,12 +133,20 @@ fn parse_passwd(text: &str, name: &str) -> Option<User> {
             return None;
         }
         let mut ids = fields.skip(1);
-        Some(User { name: name.to_owned(), uid: ids.next()?.parse().ok()?, gid: ids.next()?.parse().ok()? })
+        Some(User {
+            name: name.to_owned(),
+            uid: ids.next()?.parse().ok()?,
+            gid: ids.next()?.parse().ok()?,
+        })
     })
 }
 
 fn has_range(path: &str, user: &User) -> bool {
-    let owner = |line: &str| line.split(':').next().is_some_and(|o| o == user.name || o == user.uid.to_string());
+    let owner = |line: &str| {
+        line.split(':')
+            .next()
+            .is_some_and(|o| o == user.name || o == user.uid.to_string())
+    };
     std::fs::read_to_string(path).is_ok_and(|text| text.lines().any(owner))
 }
 

@@ -82,8 +82,16 @@ fn header(entry: &Entry, path: &str, link: &str, flag: u8, size: usize) -> [u8; 
     };
     put(0, 100, path.as_bytes());
     put(100, 8, format!("{:07o}", entry.mode).as_bytes());
-    put(108, 8, format!("{:07o}", entry.uid & 0o7_777_777).as_bytes());
-    put(116, 8, format!("{:07o}", entry.gid & 0o7_777_777).as_bytes());
+    put(
+        108,
+        8,
+        format!("{:07o}", entry.uid & 0o7_777_777).as_bytes(),
+    );
+    put(
+        116,
+        8,
+        format!("{:07o}", entry.gid & 0o7_777_777).as_bytes(),
+    );
     put(124, 12, format!("{size:011o}").as_bytes());
     put(136, 12, format!("{:011o}", entry.mtime).as_bytes());
     put(148, 8, b"        ");
@@ -112,7 +120,10 @@ mod tests {
             let mut out = Vec::new();
             record(&mut out, "path", &vec![b'x'; size]);
             let text = String::from_utf8(out.clone()).unwrap();
-            assert_eq!(text.split(' ').next().unwrap().parse::<usize>().unwrap(), out.len());
+            assert_eq!(
+                text.split(' ').next().unwrap().parse::<usize>().unwrap(),
+                out.len()
+            );
         }
     }
 
@@ -127,8 +138,12 @@ mod tests {
             .whiteout("d/gone")
             .opaque("d")
             .tar();
-        let mut child =
-            Command::new("tar").args(["-t", "-f", "-"]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        let mut child = Command::new("tar")
+            .args(["-t", "-f", "-"])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
         child.stdin.take().unwrap().write_all(&tar).unwrap();
         let listed = child.wait_with_output().unwrap();
         assert!(listed.status.success());

@@ -13,12 +13,20 @@ pub struct Index {
 impl Index {
     /// Joins images into an OCI index, in the order given.
     pub fn new(images: Vec<Image>) -> Index {
-        Index::with(images, "application/vnd.oci.image.index.v1+json", Vec::new())
+        Index::with(
+            images,
+            "application/vnd.oci.image.index.v1+json",
+            Vec::new(),
+        )
     }
 
     /// Joins images into a Docker manifest list.
     pub fn docker(images: Vec<Image>) -> Index {
-        Index::with(images, "application/vnd.docker.distribution.manifest.list.v2+json", Vec::new())
+        Index::with(
+            images,
+            "application/vnd.docker.distribution.manifest.list.v2+json",
+            Vec::new(),
+        )
     }
 
     /// Joins images and adds raw entries, such as attestations or images that are not there.
@@ -33,7 +41,10 @@ impl Index {
             .collect();
         entries.extend(more);
         let raw = json!({"schemaVersion": 2, "mediaType": media_type, "manifests": entries});
-        Index { blob: Blob::new(media_type, super::maker::render(&raw)), images }
+        Index {
+            blob: Blob::new(media_type, super::maker::render(&raw)),
+            images,
+        }
     }
 
     /// Returns the images.

@@ -16,9 +16,14 @@ impl Layout {
     /// # Panics
     /// When it cannot be written.
     pub fn create(path: &Path) -> Layout {
-        let layout = Layout { path: path.to_owned() };
+        let layout = Layout {
+            path: path.to_owned(),
+        };
         std::fs::create_dir_all(path.join("blobs/sha256")).expect("the layout can be created");
-        write(&path.join("oci-layout"), br#"{"imageLayoutVersion":"1.0.0"}"#);
+        write(
+            &path.join("oci-layout"),
+            br#"{"imageLayoutVersion":"1.0.0"}"#,
+        );
         if !path.join("index.json").exists() {
             layout.write_index(&json!({"schemaVersion": 2, "manifests": []}));
         }
@@ -27,7 +32,9 @@ impl Layout {
 
     /// Opens the layout in `path`, such as one a tool under test has written.
     pub fn open(path: &Path) -> Layout {
-        Layout { path: path.to_owned() }
+        Layout {
+            path: path.to_owned(),
+        }
     }
 
     /// Adds an image or index under a tag, with all it points to.
@@ -35,12 +42,18 @@ impl Layout {
     /// # Panics
     /// When it cannot be written.
     pub fn add(&self, tag: &str, content: &dyn Content) -> &Layout {
-        content.blobs().into_iter().chain(content.manifests()).for_each(|blob| self.add_blob(blob));
+        content
+            .blobs()
+            .into_iter()
+            .chain(content.manifests())
+            .for_each(|blob| self.add_blob(blob));
         self.add_blob(content.root());
         let mut descriptor = content.root().descriptor();
         descriptor["annotations"] = json!({"org.opencontainers.image.ref.name": tag});
         let mut index = self.index();
-        let entries = index["manifests"].as_array_mut().expect("an index has manifests");
+        let entries = index["manifests"]
+            .as_array_mut()
+            .expect("an index has manifests");
         entries.retain(|entry| entry["annotations"]["org.opencontainers.image.ref.name"] != tag);
         entries.push(descriptor);
         self.write_index(&index);
@@ -72,7 +85,12 @@ impl Layout {
     pub fn digests(&self) -> Vec<String> {
         let mut all: Vec<String> = std::fs::read_dir(self.path.join("blobs/sha256"))
             .expect("a layout has blobs")
-            .map(|entry| format!("sha256:{}", entry.expect("readable").file_name().to_string_lossy()))
+            .map(|entry| {
+                format!(
+                    "sha256:{}",
+                    entry.expect("readable").file_name().to_string_lossy()
+                )
+            })
             .collect();
         all.sort();
         all

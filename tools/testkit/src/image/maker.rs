@@ -44,7 +44,9 @@ impl Content for Image {
     }
 
     fn blobs(&self) -> Vec<&Blob> {
-        std::iter::once(&self.config).chain(self.layers.iter().map(|layer| &layer.blob)).collect()
+        std::iter::once(&self.config)
+            .chain(self.layers.iter().map(|layer| &layer.blob))
+            .collect()
     }
 }
 
@@ -82,7 +84,11 @@ impl ImageMaker {
     /// command. `None` where `/bin/busybox` is missing or not static.
     pub fn busybox() -> Option<ImageMaker> {
         let maker = ImageMaker::new().layer(&Tree::busybox()?, Packing::Gzip);
-        Some(maker.env(&["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"]).cmd(&["sh"]))
+        Some(
+            maker
+                .env(&["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"])
+                .cmd(&["sh"]),
+        )
     }
 
     /// Starts an image of three small layers (gzip, multi-member gzip, zstd) with a whiteout and an opaque directory: enough for
@@ -95,8 +101,15 @@ impl ImageMaker {
             .dir("var", 0o755)
             .dir("var/cache", 0o755)
             .file("var/cache/old", 0o644, noise(20_000));
-        let second = Tree::new().dir("etc", 0o755).whiteout("etc/gone").file("etc/new", 0o644, noise(90_000));
-        let third = Tree::new().dir("var/cache", 0o755).opaque("var/cache").file("var/cache/new", 0o644, noise(7_000));
+        let second = Tree::new().dir("etc", 0o755).whiteout("etc/gone").file(
+            "etc/new",
+            0o644,
+            noise(90_000),
+        );
+        let third = Tree::new()
+            .dir("var/cache", 0o755)
+            .opaque("var/cache")
+            .file("var/cache/new", 0o644, noise(7_000));
         ImageMaker::new()
             .layer(&base, Packing::Gzip)
             .layer(&second, Packing::GzipMembers(3))
@@ -115,7 +128,10 @@ impl ImageMaker {
     #[must_use]
     pub fn tar_layer(self, tar: &[u8], packing: Packing) -> ImageMaker {
         let blob = Blob::new(packing.media_type(), packing.pack(tar));
-        self.raw_layer(Layer { blob, diff_id: sha256(tar) })
+        self.raw_layer(Layer {
+            blob,
+            diff_id: sha256(tar),
+        })
     }
 
     /// Adds a layer whose blob, media type and diffID the caller chose, truthfully or not.
@@ -195,13 +211,22 @@ impl ImageMaker {
 
     /// Makes config and manifest.
     pub fn make(&self) -> Image {
-        let config = Blob::new(self.media("application/vnd.oci.image.config.v1+json"), render(&self.config()));
+        let config = Blob::new(
+            self.media("application/vnd.oci.image.config.v1+json"),
+            render(&self.config()),
+        );
         let layers: Vec<Layer> = self
             .layers
             .iter()
             .map(|layer| {
                 let media = self.media(&layer.blob.media_type);
-                Layer { blob: Blob { media_type: media.to_owned(), ..layer.blob.clone() }, ..layer.clone() }
+                Layer {
+                    blob: Blob {
+                        media_type: media.to_owned(),
+                        ..layer.blob.clone()
+                    },
+                    ..layer.clone()
+                }
             })
             .collect();
         let media = self.media("application/vnd.oci.image.manifest.v1+json");
@@ -214,14 +239,23 @@ impl ImageMaker {
         if let Some(annotations) = &self.annotations {
             raw["annotations"] = annotations.clone();
         }
-        Image { manifest: Blob::new(media, render(&raw)), config, layers, platform: self.platform.clone() }
+        Image {
+            manifest: Blob::new(media, render(&raw)),
+            config,
+            layers,
+            platform: self.platform.clone(),
+        }
     }
 
     fn config(&self) -> Value {
         let mut config = self.platform.clone();
         config["created"] = json!(self.created);
         config["config"] = self.settings.clone();
-        let diff_ids: Vec<&str> = self.layers.iter().map(|layer| layer.diff_id.as_str()).collect();
+        let diff_ids: Vec<&str> = self
+            .layers
+            .iter()
+            .map(|layer| layer.diff_id.as_str())
+            .collect();
         config["rootfs"] = json!({"type": "layers", "diff_ids": diff_ids});
         let step = |number| json!({"created": self.created, "created_by": format!("testkit: layer {number}")});
         config["history"] = (1..=self.layers.len()).map(step).collect();
@@ -233,11 +267,21 @@ impl ImageMaker {
             return oci;
         }
         match oci {
-            "application/vnd.oci.image.manifest.v1+json" => "application/vnd.docker.distribution.manifest.v2+json",
-            "application/vnd.oci.image.config.v1+json" => "application/vnd.docker.container.image.v1+json",
-            "application/vnd.oci.image.layer.v1.tar" => "application/vnd.docker.image.rootfs.diff.tar",
-            "application/vnd.oci.image.layer.v1.tar+gzip" => "application/vnd.docker.image.rootfs.diff.tar.gzip",
-            "application/vnd.oci.image.layer.v1.tar+zstd" => "application/vnd.docker.image.rootfs.diff.tar.zstd",
+            "application/vnd.oci.image.manifest.v1+json" => {
+                "application/vnd.docker.distribution.manifest.v2+json"
+            }
+            "application/vnd.oci.image.config.v1+json" => {
+                "application/vnd.docker.container.image.v1+json"
+            }
+            "application/vnd.oci.image.layer.v1.tar" => {
+                "application/vnd.docker.image.rootfs.diff.tar"
+            }
+            "application/vnd.oci.image.layer.v1.tar+gzip" => {
+                "application/vnd.docker.image.rootfs.diff.tar.gzip"
+            }
+            "application/vnd.oci.image.layer.v1.tar+zstd" => {
+                "application/vnd.docker.image.rootfs.diff.tar.zstd"
+            }
             other => other,
         }
     }
@@ -279,7 +323,13 @@ mod tests {
 
     #[test]
     fn equal_input_makes_equal_bytes() {
-        assert_eq!(ImageMaker::sample().make().manifest, ImageMaker::sample().make().manifest);
-        assert_ne!(ImageMaker::sample().make().digest(), ImageMaker::sample().docker().make().digest());
+        assert_eq!(
+            ImageMaker::sample().make().manifest,
+            ImageMaker::sample().make().manifest
+        );
+        assert_ne!(
+            ImageMaker::sample().make().digest(),
+            ImageMaker::sample().docker().make().digest()
+        );
     }
 }

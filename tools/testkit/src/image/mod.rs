@@ -45,7 +45,11 @@ pub struct Blob {
 impl Blob {
     /// Makes a blob and computes its digest.
     pub fn new(media_type: &str, bytes: Vec<u8>) -> Blob {
-        Blob { media_type: media_type.to_owned(), digest: sha256(&bytes), bytes }
+        Blob {
+            media_type: media_type.to_owned(),
+            digest: sha256(&bytes),
+            bytes,
+        }
     }
 
     /// Returns the descriptor that points to the blob.

@@ -23,7 +23,9 @@ impl Packing {
     pub fn media_type(self) -> &'static str {
         match self {
             Packing::Plain => "application/vnd.oci.image.layer.v1.tar",
-            Packing::Gzip | Packing::GzipMembers(_) => "application/vnd.oci.image.layer.v1.tar+gzip",
+            Packing::Gzip | Packing::GzipMembers(_) => {
+                "application/vnd.oci.image.layer.v1.tar+gzip"
+            }
             Packing::Zstd | Packing::ZstdFrames(_) => "application/vnd.oci.image.layer.v1.tar+zstd",
         }
     }
@@ -35,7 +37,9 @@ impl Packing {
             Packing::Gzip => gzip(bytes),
             Packing::GzipMembers(count) => pieces(bytes, count).flat_map(gzip).collect(),
             Packing::Zstd => zstd_frame(bytes),
-            Packing::ZstdFrames(count) => pieces(bytes, count).flat_map(|piece| [zstd_frame(piece), skippable()].concat()).collect(),
+            Packing::ZstdFrames(count) => pieces(bytes, count)
+                .flat_map(|piece| [zstd_frame(piece), skippable()].concat())
+                .collect(),
         }
     }
 }
@@ -46,7 +50,9 @@ fn pieces(bytes: &[u8], count: usize) -> std::slice::Chunks<'_, u8> {
 
 fn gzip(bytes: &[u8]) -> Vec<u8> {
     // The builder writes no name and no time, so the output depends on the input alone.
-    let mut encoder = flate2::GzBuilder::new().mtime(0).write(Vec::new(), flate2::Compression::new(6));
+    let mut encoder = flate2::GzBuilder::new()
+        .mtime(0)
+        .write(Vec::new(), flate2::Compression::new(6));
     encoder.write_all(bytes).expect("memory takes all bytes");
     encoder.finish().expect("memory takes all bytes")
 }

@@ -64,7 +64,15 @@ impl Tree {
     }
 
     fn with(self, path: &str, mode: u32, kind: Kind) -> Tree {
-        self.entry(Entry { path: path.to_owned(), kind, mode, uid: 0, gid: 0, mtime: MTIME, xattrs: Vec::new() })
+        self.entry(Entry {
+            path: path.to_owned(),
+            kind,
+            mode,
+            uid: 0,
+            gid: 0,
+            mtime: MTIME,
+            xattrs: Vec::new(),
+        })
     }
 
     /// Adds a directory.
@@ -94,15 +102,25 @@ impl Tree {
     /// Adds the whiteout that removes `path` of the layers below.
     #[must_use]
     pub fn whiteout(self, path: &str) -> Tree {
-        let (parent, name) = path.rsplit_once('/').map_or(("", path), |(parent, name)| (parent, name));
+        let (parent, name) = path
+            .rsplit_once('/')
+            .map_or(("", path), |(parent, name)| (parent, name));
         let slash = if parent.is_empty() { "" } else { "/" };
-        self.with(&format!("{parent}{slash}.wh.{name}"), 0o644, Kind::File(Vec::new()))
+        self.with(
+            &format!("{parent}{slash}.wh.{name}"),
+            0o644,
+            Kind::File(Vec::new()),
+        )
     }
 
     /// Adds the marker that hides what the layers below have in the directory `path`.
     #[must_use]
     pub fn opaque(self, path: &str) -> Tree {
-        self.with(&format!("{path}/.wh..wh..opq"), 0o644, Kind::File(Vec::new()))
+        self.with(
+            &format!("{path}/.wh..wh..opq"),
+            0o644,
+            Kind::File(Vec::new()),
+        )
     }
 
     /// Sets owner and group of the entry added last.
@@ -122,7 +140,11 @@ impl Tree {
     /// When the tree is empty.
     #[must_use]
     pub fn xattr(mut self, name: &str, value: &[u8]) -> Tree {
-        self.entries.last_mut().expect("an entry was added").xattrs.push((name.to_owned(), value.to_vec()));
+        self.entries
+            .last_mut()
+            .expect("an entry was added")
+            .xattrs
+            .push((name.to_owned(), value.to_vec()));
         self
     }
 

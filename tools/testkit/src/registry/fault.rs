@@ -60,12 +60,22 @@ pub struct Rule {
 impl Rule {
     /// Matches requests of any method whose path matches `pattern` (`*` matches anything).
     pub fn any(pattern: &str) -> Rule {
-        Rule { method: None, path: pattern.to_owned(), from: 1, times: usize::MAX, seen: 0, fault: None }
+        Rule {
+            method: None,
+            path: pattern.to_owned(),
+            from: 1,
+            times: usize::MAX,
+            seen: 0,
+            fault: None,
+        }
     }
 
     /// Matches requests of one method.
     pub fn method(method: &str, pattern: &str) -> Rule {
-        Rule { method: Some(method.to_owned()), ..Rule::any(pattern) }
+        Rule {
+            method: Some(method.to_owned()),
+            ..Rule::any(pattern)
+        }
     }
 
     /// Matches GET requests.
