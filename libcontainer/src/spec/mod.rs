@@ -1,1 +1,17 @@
-//! spec
+//! From an image's configuration and a user's wishes to a runtime specification; and reading one somebody else wrote.
+//!
+//! All of it is pure but [`HostFacts::detect`]: nothing here opens a file of the image or of the host.
+
+mod image;
+mod load;
+mod options;
+mod user;
+mod validate;
+
+pub use image::{SpecError, from_image, image_volumes};
+pub use load::{LoadError, Warning, load};
+pub use options::{
+    HostFacts, Network, RunOptions, SeccompChoice, UserFiles, Volume, VolumeError,
+};
+pub use user::{ResolvedUser, UserError, resolve};
+pub use validate::{ValidateError, validate};
