@@ -91,7 +91,9 @@ pub fn number(capability: Capability) -> u8 {
 
 /// The capability with this number, if it is one of the 41 known here.
 pub fn from_number(number: u8) -> Option<Capability> {
-    NAMES.get(usize::from(number)).map(|(_, capability)| *capability)
+    NAMES
+        .get(usize::from(number))
+        .map(|(_, capability)| *capability)
 }
 
 /// The kernel's name, with its prefix: `CAP_CHOWN`.
@@ -190,7 +192,10 @@ impl CapabilitySet {
 
     /// The members, by number.
     pub fn iter(self) -> impl Iterator<Item = Capability> {
-        NAMES.iter().map(|(_, capability)| *capability).filter(move |one| self.contains(*one))
+        NAMES
+            .iter()
+            .map(|(_, capability)| *capability)
+            .filter(move |one| self.contains(*one))
     }
 
     /// The specification's form of the set.
@@ -247,9 +252,19 @@ pub fn select(
         (false, false) => base,
     };
     let dropped = CapabilitySet::from_bits(!drop.bits());
-    let bounding = start.union(add).intersection(dropped).intersection(host_bounding);
-    let added = if add_all && !drop_all { CapabilitySet::ALL } else { add };
-    Ok(Selection { bounding, added: added.intersection(bounding) })
+    let bounding = start
+        .union(add)
+        .intersection(dropped)
+        .intersection(host_bounding);
+    let added = if add_all && !drop_all {
+        CapabilitySet::ALL
+    } else {
+        add
+    };
+    Ok(Selection {
+        bounding,
+        added: added.intersection(bounding),
+    })
 }
 
 fn words(words: &[String]) -> Result<(bool, CapabilitySet), CapabilityError> {
@@ -301,7 +316,10 @@ mod tests {
         for (index, (name, capability)) in NAMES.iter().enumerate() {
             assert_eq!(usize::from(number(*capability)), index, "{name}");
             assert_eq!(parse(name), Some(*capability));
-            assert_eq!(name.parse::<String>().as_deref(), Ok(super::name(*capability)));
+            assert_eq!(
+                name.parse::<String>().as_deref(),
+                Ok(super::name(*capability))
+            );
         }
         assert_eq!(number(Capability::SysAdmin), 21);
         assert_eq!(number(Capability::CheckpointRestore), 40);
@@ -310,10 +328,23 @@ mod tests {
 
     #[test]
     fn names_are_read_in_any_spelling_and_nothing_else_is() {
-        for word in ["NET_RAW", "net_raw", "CAP_NET_RAW", "cap_net_raw", " Net_Raw "] {
+        for word in [
+            "NET_RAW",
+            "net_raw",
+            "CAP_NET_RAW",
+            "cap_net_raw",
+            " Net_Raw ",
+        ] {
             assert_eq!(parse(word), Some(Capability::NetRaw), "{word:?}");
         }
-        for word in ["", "CAP_", "NETRAW", "CAP_CAP_NET_RAW", "ALL", "NET_RAW,CHOWN"] {
+        for word in [
+            "",
+            "CAP_",
+            "NETRAW",
+            "CAP_CAP_NET_RAW",
+            "ALL",
+            "NET_RAW,CHOWN",
+        ] {
             assert_eq!(parse(word), None, "{word:?}");
         }
     }
@@ -324,13 +355,38 @@ mod tests {
         let all = CapabilitySet::ALL;
         let cases: &[(&[&str], &[&str], CapabilitySet, CapabilitySet)] = &[
             (&[], &[], base, CapabilitySet::EMPTY),
-            (&["net_raw"], &[], base.with(Capability::NetRaw), CapabilitySet::EMPTY.with(Capability::NetRaw)),
-            (&[], &["CAP_KILL"], base.without(Capability::Kill), CapabilitySet::EMPTY),
+            (
+                &["net_raw"],
+                &[],
+                base.with(Capability::NetRaw),
+                CapabilitySet::EMPTY.with(Capability::NetRaw),
+            ),
+            (
+                &[],
+                &["CAP_KILL"],
+                base.without(Capability::Kill),
+                CapabilitySet::EMPTY,
+            ),
             (&[], &["all"], CapabilitySet::EMPTY, CapabilitySet::EMPTY),
-            (&["CHOWN"], &["ALL"], CapabilitySet::EMPTY.with(Capability::Chown), CapabilitySet::EMPTY.with(Capability::Chown)),
+            (
+                &["CHOWN"],
+                &["ALL"],
+                CapabilitySet::EMPTY.with(Capability::Chown),
+                CapabilitySet::EMPTY.with(Capability::Chown),
+            ),
             (&["ALL"], &[], all, all),
-            (&["ALL"], &["SYS_ADMIN"], all.without(Capability::SysAdmin), all.without(Capability::SysAdmin)),
-            (&["CHOWN"], &["CHOWN"], base.without(Capability::Chown), CapabilitySet::EMPTY),
+            (
+                &["ALL"],
+                &["SYS_ADMIN"],
+                all.without(Capability::SysAdmin),
+                all.without(Capability::SysAdmin),
+            ),
+            (
+                &["CHOWN"],
+                &["CHOWN"],
+                base.without(Capability::Chown),
+                CapabilitySet::EMPTY,
+            ),
         ];
         for (add, drop, bounding, added) in cases {
             let selection = select(base, &strings(add), &strings(drop), all).unwrap();
@@ -349,24 +405,51 @@ mod tests {
 
     #[test]
     fn a_typed_name_nobody_knows_is_an_error() {
-        let error = select(CapabilitySet::EMPTY, &strings(&["CAP_FLY"]), &[], CapabilitySet::ALL).unwrap_err();
-        assert_eq!(error, CapabilityError::Unknown { name: "CAP_FLY".to_owned() });
+        let error = select(
+            CapabilitySet::EMPTY,
+            &strings(&["CAP_FLY"]),
+            &[],
+            CapabilitySet::ALL,
+        )
+        .unwrap_err();
+        assert_eq!(
+            error,
+            CapabilityError::Unknown {
+                name: "CAP_FLY".to_owned()
+            }
+        );
     }
 
     #[test]
     fn other_users_keep_only_what_was_added_by_name() {
-        let selection =
-            select(CapabilitySet::container_default(), &strings(&["NET_RAW"]), &[], CapabilitySet::ALL).unwrap();
+        let selection = select(
+            CapabilitySet::container_default(),
+            &strings(&["NET_RAW"]),
+            &[],
+            CapabilitySet::ALL,
+        )
+        .unwrap();
         let root = selection.for_uid(0);
-        assert_eq!(CapabilitySet::from(root.effective().as_ref().unwrap()), selection.bounding);
+        assert_eq!(
+            CapabilitySet::from(root.effective().as_ref().unwrap()),
+            selection.bounding
+        );
         assert!(root.ambient().as_ref().unwrap().is_empty());
         assert!(root.inheritable().as_ref().unwrap().is_empty());
         let user = selection.for_uid(1000);
         let raw = CapabilitySet::EMPTY.with(Capability::NetRaw);
-        for set in [user.effective(), user.permitted(), user.ambient(), user.inheritable()] {
+        for set in [
+            user.effective(),
+            user.permitted(),
+            user.ambient(),
+            user.inheritable(),
+        ] {
             assert_eq!(CapabilitySet::from(set.as_ref().unwrap()), raw);
         }
-        assert_eq!(CapabilitySet::from(user.bounding().as_ref().unwrap()), selection.bounding);
+        assert_eq!(
+            CapabilitySet::from(user.bounding().as_ref().unwrap()),
+            selection.bounding
+        );
     }
 
     #[test]

@@ -67,7 +67,9 @@ pub enum IdMapError {
 /// A line that cannot be read is skipped, as newuidmap does: the file belongs to the host, and one bad line of one user must not
 /// lock out the others.
 pub fn parse_subids(text: &str, user: Option<&str>, id: u32) -> Vec<SubidRange> {
-    text.lines().filter_map(|line| parse_line(line.trim(), user, id)).collect()
+    text.lines()
+        .filter_map(|line| parse_line(line.trim(), user, id))
+        .collect()
 }
 
 fn parse_line(line: &str, user: Option<&str>, id: u32) -> Option<SubidRange> {
@@ -77,7 +79,10 @@ fn parse_line(line: &str, user: Option<&str>, id: u32) -> Option<SubidRange> {
         return None;
     }
     let ours = user == Some(owner) || owner.parse() == Ok(id);
-    let range = SubidRange { start: start.parse().ok()?, count: count.parse().ok()? };
+    let range = SubidRange {
+        start: start.parse().ok()?,
+        count: count.parse().ok()?,
+    };
     let fits = range.count > 0 && range.start.checked_add(range.count - 1).is_some();
     (ours && fits).then_some(range)
 }
@@ -86,15 +91,25 @@ fn parse_line(line: &str, user: Option<&str>, id: u32) -> Option<SubidRange> {
 ///
 /// A range that would run past the last id is cut; a range that holds `id` itself loses nothing, but the id is mapped once only.
 pub fn map_user(id: u32, ranges: &[SubidRange]) -> Vec<IdMap> {
-    let mut maps = vec![IdMap { container: 0, host: id, size: 1 }];
+    let mut maps = vec![IdMap {
+        container: 0,
+        host: id,
+        size: 1,
+    }];
     let mut next: u32 = 1;
     for piece in ranges.iter().flat_map(|range| without(*range, id)) {
-        let overlaps = maps.iter().any(|map| meets(map.host, map.size, piece.start, piece.count));
+        let overlaps = maps
+            .iter()
+            .any(|map| meets(map.host, map.size, piece.start, piece.count));
         let room = (u32::MAX - next).min(piece.count);
         if overlaps || room == 0 || maps.len() == MAX_LINES {
             continue;
         }
-        maps.push(IdMap { container: next, host: piece.start, size: room });
+        maps.push(IdMap {
+            container: next,
+            host: piece.start,
+            size: room,
+        });
         next += room;
     }
     maps
@@ -105,9 +120,18 @@ fn without(range: SubidRange, id: u32) -> Vec<SubidRange> {
     if !meets(range.start, range.count, id, 1) {
         return vec![range];
     }
-    let below = SubidRange { start: range.start, count: id - range.start };
-    let above = SubidRange { start: id.wrapping_add(1), count: range.count - below.count - 1 };
-    [below, above].into_iter().filter(|part| part.count > 0).collect()
+    let below = SubidRange {
+        start: range.start,
+        count: id - range.start,
+    };
+    let above = SubidRange {
+        start: id.wrapping_add(1),
+        count: range.count - below.count - 1,
+    };
+    [below, above]
+        .into_iter()
+        .filter(|part| part.count > 0)
+        .collect()
 }
 
 fn meets(start: u32, size: u32, other: u32, other_size: u32) -> bool {
@@ -152,7 +176,11 @@ pub fn parse_map(text: &str) -> Vec<IdMap> {
         .filter_map(|line| {
             let mut numbers = line.split_ascii_whitespace().map(str::parse);
             let mut next = || numbers.next()?.ok();
-            Some(IdMap { container: next()?, host: next()?, size: next()? })
+            Some(IdMap {
+                container: next()?,
+                host: next()?,
+                size: next()?,
+            })
         })
         .collect()
 }
@@ -171,14 +199,24 @@ impl IdMaps {
     /// Only 0, mapped to the caller: what anybody may do without sub-ids.
     pub fn single(uid: u32, gid: u32) -> Self {
         Self {
-            uid: vec![IdMap { container: 0, host: uid, size: 1 }],
-            gid: vec![IdMap { container: 0, host: gid, size: 1 }],
+            uid: vec![IdMap {
+                container: 0,
+                host: uid,
+                size: 1,
+            }],
+            gid: vec![IdMap {
+                container: 0,
+                host: gid,
+                size: 1,
+            }],
         }
     }
 
     /// Whether nothing but one id of each kind is mapped.
     pub fn is_single(&self) -> bool {
-        [&self.uid, &self.gid].iter().all(|maps| matches!(maps.as_slice(), [one] if one.size == 1))
+        [&self.uid, &self.gid]
+            .iter()
+            .all(|maps| matches!(maps.as_slice(), [one] if one.size == 1))
     }
 
     /// [`validate`] for both kinds.
@@ -197,13 +235,23 @@ mod tests {
     use proptest::prelude::*;
 
     fn map(container: u32, host: u32, size: u32) -> IdMap {
-        IdMap { container, host, size }
+        IdMap {
+            container,
+            host,
+            size,
+        }
     }
 
     #[test]
     fn ranges_are_found_by_name_and_by_number() {
-        let text = "# comment\nroot:1:2\nann:100000:65536\n1000:300000:10\nann:400000:5\nbob:500000:1\n";
-        let starts = |user, id| parse_subids(text, user, id).iter().map(|range| range.start).collect::<Vec<_>>();
+        let text =
+            "# comment\nroot:1:2\nann:100000:65536\n1000:300000:10\nann:400000:5\nbob:500000:1\n";
+        let starts = |user, id| {
+            parse_subids(text, user, id)
+                .iter()
+                .map(|range| range.start)
+                .collect::<Vec<_>>()
+        };
         assert_eq!(starts(Some("ann"), 1000), [100_000, 300_000, 400_000]);
         assert_eq!(starts(None, 1000), [300_000]);
         assert_eq!(starts(Some("bob"), 7), [500_000]);
@@ -213,8 +261,17 @@ mod tests {
     #[test]
     fn bad_lines_are_skipped() {
         for line in [
-            "ann", "ann:1", "ann:1:", "ann:x:1", "ann:1:x", "ann:1:0", "ann:-1:5", "ann:1:2:3", "ann:4294967295:2",
-            ":1:2", "ann:99999999999:1",
+            "ann",
+            "ann:1",
+            "ann:1:",
+            "ann:x:1",
+            "ann:1:x",
+            "ann:1:0",
+            "ann:-1:5",
+            "ann:1:2:3",
+            "ann:4294967295:2",
+            ":1:2",
+            "ann:99999999999:1",
         ] {
             assert_eq!(parse_subids(line, Some("ann"), 1), [], "{line}");
         }
@@ -223,21 +280,55 @@ mod tests {
 
     #[test]
     fn the_user_becomes_root_and_the_ranges_follow() {
-        let ranges = [SubidRange { start: 100_000, count: 65_536 }, SubidRange { start: 400_000, count: 5 }];
-        assert_eq!(map_user(1000, &ranges), [map(0, 1000, 1), map(1, 100_000, 65_536), map(65_537, 400_000, 5)]);
+        let ranges = [
+            SubidRange {
+                start: 100_000,
+                count: 65_536,
+            },
+            SubidRange {
+                start: 400_000,
+                count: 5,
+            },
+        ];
+        assert_eq!(
+            map_user(1000, &ranges),
+            [
+                map(0, 1000, 1),
+                map(1, 100_000, 65_536),
+                map(65_537, 400_000, 5)
+            ]
+        );
         assert_eq!(map_user(1000, &[]), [map(0, 1000, 1)]);
-        let around = [SubidRange { start: 998, count: 5 }];
-        assert_eq!(map_user(1000, &around), [map(0, 1000, 1), map(1, 998, 2), map(3, 1001, 2)]);
+        let around = [SubidRange {
+            start: 998,
+            count: 5,
+        }];
+        assert_eq!(
+            map_user(1000, &around),
+            [map(0, 1000, 1), map(1, 998, 2), map(3, 1001, 2)]
+        );
     }
 
     #[test]
     fn what_the_kernel_refuses_is_refused_with_a_reason() {
         assert_eq!(validate(&[]), Err(IdMapError::Empty));
-        assert_eq!(validate(&[map(0, 0, 0)]), Err(IdMapError::Zero(map(0, 0, 0))));
+        assert_eq!(
+            validate(&[map(0, 0, 0)]),
+            Err(IdMapError::Zero(map(0, 0, 0)))
+        );
         assert_eq!(validate(&[map(1, 0, u32::MAX)]), Ok(()));
-        assert!(matches!(validate(&[map(2, 0, u32::MAX)]), Err(IdMapError::Overflow(_))));
-        assert!(matches!(validate(&[map(0, 0, 2), map(1, 9, 1)]), Err(IdMapError::Overlap(_, _, "inside the namespace"))));
-        assert!(matches!(validate(&[map(0, 0, 2), map(2, 1, 1)]), Err(IdMapError::Overlap(_, _, "outside the namespace"))));
+        assert!(matches!(
+            validate(&[map(2, 0, u32::MAX)]),
+            Err(IdMapError::Overflow(_))
+        ));
+        assert!(matches!(
+            validate(&[map(0, 0, 2), map(1, 9, 1)]),
+            Err(IdMapError::Overlap(_, _, "inside the namespace"))
+        ));
+        assert!(matches!(
+            validate(&[map(0, 0, 2), map(2, 1, 1)]),
+            Err(IdMapError::Overlap(_, _, "outside the namespace"))
+        ));
         let many: Vec<_> = (0..341).map(|n| map(n, n, 1)).collect();
         assert_eq!(validate(&many), Err(IdMapError::TooMany(341)));
         assert_eq!(validate(&many[..340]), Ok(()));

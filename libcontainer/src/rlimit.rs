@@ -39,17 +39,32 @@ pub fn resource(kind: PosixRlimitType) -> Resource {
 /// Reads `RLIMIT_NOFILE`, `nofile` and every spelling between.
 pub fn parse(word: &str) -> Option<PosixRlimitType> {
     let upper = word.trim().to_ascii_uppercase();
-    let full = if upper.starts_with("RLIMIT_") { upper } else { format!("RLIMIT_{upper}") };
-    RESOURCES.iter().map(|(kind, _)| *kind).find(|kind| kind.to_string() == full)
+    let full = if upper.starts_with("RLIMIT_") {
+        upper
+    } else {
+        format!("RLIMIT_{upper}")
+    };
+    RESOURCES
+        .iter()
+        .map(|(kind, _)| *kind)
+        .find(|kind| kind.to_string() == full)
 }
 
 fn index(kind: PosixRlimitType) -> usize {
-    RESOURCES.iter().position(|(known, _)| *known == kind).expect("the table holds every variant")
+    RESOURCES
+        .iter()
+        .position(|(known, _)| *known == kind)
+        .expect("the table holds every variant")
 }
 
 /// A limit in the specification's form.
 pub fn limit_of(kind: PosixRlimitType, soft: u64, hard: u64) -> PosixRlimit {
-    PosixRlimitBuilder::default().typ(kind).soft(soft).hard(hard).build().expect("every field has a default")
+    PosixRlimitBuilder::default()
+        .typ(kind)
+        .soft(soft)
+        .hard(hard)
+        .build()
+        .expect("every field has a default")
 }
 
 /// The hard limits of a process, by number: what it may set without CAP_SYS_RESOURCE.
@@ -66,7 +81,11 @@ impl Default for HardLimits {
 impl HardLimits {
     /// The hard limits of the calling process.
     pub fn of_caller() -> Self {
-        Self(RESOURCES.map(|(_, resource)| rustix::process::getrlimit(resource).maximum.unwrap_or(INFINITY)))
+        Self(RESOURCES.map(|(_, resource)| {
+            rustix::process::getrlimit(resource)
+                .maximum
+                .unwrap_or(INFINITY)
+        }))
     }
 
     /// One hard limit.
@@ -127,8 +146,16 @@ mod tests {
     fn a_wish_is_cut_down_never_raised() {
         let host = HardLimits::default().with(PosixRlimitType::RlimitNofile, 1024);
         let nofile = PosixRlimitType::RlimitNofile;
-        for (wish, given) in [((10, 20), (10, 20)), ((10, 5000), (10, 1024)), ((5000, 5000), (1024, 1024)), ((30, 20), (20, 20))] {
-            assert_eq!(clamp(&[limit(nofile, wish.0, wish.1)], &host), [limit(nofile, given.0, given.1)]);
+        for (wish, given) in [
+            ((10, 20), (10, 20)),
+            ((10, 5000), (10, 1024)),
+            ((5000, 5000), (1024, 1024)),
+            ((30, 20), (20, 20)),
+        ] {
+            assert_eq!(
+                clamp(&[limit(nofile, wish.0, wish.1)], &host),
+                [limit(nofile, given.0, given.1)]
+            );
         }
         let core = limit(PosixRlimitType::RlimitCore, INFINITY, INFINITY);
         assert_eq!(clamp(&[core], &host), [core]);

@@ -26,8 +26,7 @@ use thiserror::Error;
 /// The inode number of the machine's first user namespace: `PROC_USER_INIT_INO` of the kernel, part of its interface.
 const FIRST_USER_NAMESPACE: u64 = 0xEFFF_FFFD;
 
-const NO_HELPERS: &str =
-    "install newuidmap and newgidmap (package uidmap), or remove the user's lines from /etc/subuid and /etc/subgid";
+const NO_HELPERS: &str = "install newuidmap and newgidmap (package uidmap), or remove the user's lines from /etc/subuid and /etc/subgid";
 
 /// What decides whether [`enter`] is needed. Not the user id: uid 0 of a nested user namespace may lack what it takes, and an
 /// identity mapping proves nothing.
@@ -68,9 +67,16 @@ impl Helpers {
     /// The helpers in the first of `directories` that holds them.
     pub fn find<'a>(directories: impl IntoIterator<Item = &'a Path> + Clone) -> Self {
         let find = |name: &str| {
-            directories.clone().into_iter().map(|directory| directory.join(name)).find(|path| path.is_file())
+            directories
+                .clone()
+                .into_iter()
+                .map(|directory| directory.join(name))
+                .find(|path| path.is_file())
         };
-        Self { newuidmap: find("newuidmap"), newgidmap: find("newgidmap") }
+        Self {
+            newuidmap: find("newuidmap"),
+            newgidmap: find("newgidmap"),
+        }
     }
 }
 
@@ -140,18 +146,26 @@ impl RootlessError {
     /// What the failure means to a program.
     pub fn kind(&self) -> ErrorKind {
         match self {
-            Self::Maps(_) => ErrorKind::InvalidSpec { field: "linux.uidMappings".to_owned() },
-            Self::Threads { .. } | Self::NoHelper(_) => ErrorKind::Unsupported { feature: "user namespaces".to_owned() },
+            Self::Maps(_) => ErrorKind::InvalidSpec {
+                field: "linux.uidMappings".to_owned(),
+            },
+            Self::Threads { .. } | Self::NoHelper(_) => ErrorKind::Unsupported {
+                feature: "user namespaces".to_owned(),
+            },
             Self::Unshare { .. } | Self::Helper { .. } => ErrorKind::PermissionDenied,
-            Self::Start { source, .. } | Self::Proc { source, .. } | Self::Inside { source, .. } => {
-                source.raw_os_error().map_or(ErrorKind::Io, ErrorKind::from_errno)
-            }
+            Self::Start { source, .. }
+            | Self::Proc { source, .. }
+            | Self::Inside { source, .. } => source
+                .raw_os_error()
+                .map_or(ErrorKind::Io, ErrorKind::from_errno),
         }
     }
 
     fn hint(&self) -> Option<&'static str> {
         match self {
-            Self::Threads { .. } => Some("enter the user namespace first thing in main, before a thread is started"),
+            Self::Threads { .. } => {
+                Some("enter the user namespace first thing in main, before a thread is started")
+            }
             Self::Unshare { hint, .. } => Some(hint),
             Self::NoHelper(_) | Self::Start { .. } => Some(NO_HELPERS),
             Self::Helper { .. } => Some(
@@ -181,7 +195,8 @@ impl From<RootlessError> for Error {
 /// `/proc` is not mounted.
 pub fn facts() -> io::Result<RootlessFacts> {
     Ok(RootlessFacts {
-        initial_user_namespace: std::fs::metadata("/proc/self/ns/user")?.ino() == FIRST_USER_NAMESPACE,
+        initial_user_namespace: std::fs::metadata("/proc/self/ns/user")?.ino()
+            == FIRST_USER_NAMESPACE,
         sys_admin: crate::capability::CapabilitySet::effective()?
             .contains(oci_spec::runtime::Capability::SysAdmin),
         uid: rustix::process::geteuid().as_raw(),
@@ -198,7 +213,10 @@ pub fn plan_maps(uid: u32, gid: u32, user: Option<&str>, subuid: &str, subgid: &
     if users.is_empty() || groups.is_empty() {
         return IdMaps::single(uid, gid);
     }
-    IdMaps { uid: idmap::map_user(uid, &users), gid: idmap::map_user(gid, &groups) }
+    IdMaps {
+        uid: idmap::map_user(uid, &users),
+        gid: idmap::map_user(gid, &groups),
+    }
 }
 
 /// Puts the calling process into a user namespace and a mount namespace of its own, as uid 0 and gid 0, with every mount a slave of
@@ -223,8 +241,14 @@ pub fn enter(maps: &IdMaps, helpers: &Helpers) -> Result<(), RootlessError> {
 
 /// Both helpers are forked before the namespace is left, and run at the same time.
 fn enter_with_helpers(maps: &IdMaps, helpers: &Helpers) -> Result<(), RootlessError> {
-    let newuidmap = helpers.newuidmap.as_deref().ok_or(RootlessError::NoHelper("newuidmap"))?;
-    let newgidmap = helpers.newgidmap.as_deref().ok_or(RootlessError::NoHelper("newgidmap"))?;
+    let newuidmap = helpers
+        .newuidmap
+        .as_deref()
+        .ok_or(RootlessError::NoHelper("newuidmap"))?;
+    let newgidmap = helpers
+        .newgidmap
+        .as_deref()
+        .ok_or(RootlessError::NoHelper("newgidmap"))?;
     let users = hold(newuidmap, &maps.uid)?;
     let groups = hold(newgidmap, &maps.gid)?;
     unshare()?;
@@ -233,18 +257,35 @@ fn enter_with_helpers(maps: &IdMaps, helpers: &Helpers) -> Result<(), RootlessEr
 }
 
 fn hold(helper: &Path, maps: &[IdMap]) -> Result<Held, RootlessError> {
-    let mut words = vec![helper.as_os_str().as_bytes().to_vec(), std::process::id().to_string().into_bytes()];
-    for number in maps.iter().flat_map(|map| [map.container, map.host, map.size]) {
+    let mut words = vec![
+        helper.as_os_str().as_bytes().to_vec(),
+        std::process::id().to_string().into_bytes(),
+    ];
+    for number in maps
+        .iter()
+        .flat_map(|map| [map.container, map.host, map.size])
+    {
         words.push(number.to_string().into_bytes());
     }
-    let start = |source: io::Error| RootlessError::Start { path: helper.to_owned(), source };
-    let argv = words.into_iter().map(CString::new).collect::<Result<Vec<_>, _>>().map_err(|error| start(error.into()))?;
+    let start = |source: io::Error| RootlessError::Start {
+        path: helper.to_owned(),
+        source,
+    };
+    let argv = words
+        .into_iter()
+        .map(CString::new)
+        .collect::<Result<Vec<_>, _>>()
+        .map_err(|error| start(error.into()))?;
     userns::hold(&argv).map_err(|error| start(error.into()))
 }
 
 fn release(helper: &Path, held: Held, map: &'static str) -> Result<(), RootlessError> {
-    let outcome = held.release().map_err(|error| RootlessError::Start { path: helper.to_owned(), source: error.into() })?;
-    let written = std::fs::read_to_string(map).map_err(|source| RootlessError::Proc { path: map, source })?;
+    let outcome = held.release().map_err(|error| RootlessError::Start {
+        path: helper.to_owned(),
+        source: error.into(),
+    })?;
+    let written =
+        std::fs::read_to_string(map).map_err(|source| RootlessError::Proc { path: map, source })?;
     // The map itself is the proof: an exit code may have gone to somebody else's reaper.
     if !written.trim().is_empty() {
         return Ok(());
@@ -256,7 +297,10 @@ fn release(helper: &Path, held: Held, map: &'static str) -> Result<(), RootlessE
             None => message.push_str("it wrote no mapping"),
         }
     }
-    Err(RootlessError::Helper { path: helper.to_owned(), message })
+    Err(RootlessError::Helper {
+        path: helper.to_owned(),
+        message,
+    })
 }
 
 fn write_single(maps: &IdMaps) -> Result<(), RootlessError> {
@@ -271,12 +315,22 @@ fn write_proc(path: &'static str, text: &str) -> Result<(), RootlessError> {
 }
 
 fn become_root() -> Result<(), RootlessError> {
-    let inside = |step| move |error: Errno| RootlessError::Inside { step, source: error.into() };
+    let inside = |step| {
+        move |error: Errno| RootlessError::Inside {
+            step,
+            source: error.into(),
+        }
+    };
     // The process has one thread, the kernel has just checked it, so the thread's ids are the process's.
-    rustix::thread::set_thread_res_gid(Gid::ROOT, Gid::ROOT, Gid::ROOT).map_err(inside("setresgid"))?;
-    rustix::thread::set_thread_res_uid(Uid::ROOT, Uid::ROOT, Uid::ROOT).map_err(inside("setresuid"))?;
-    mount_change("/", MountPropagationFlags::DOWNSTREAM | MountPropagationFlags::REC)
-        .map_err(inside("making the mounts private"))
+    rustix::thread::set_thread_res_gid(Gid::ROOT, Gid::ROOT, Gid::ROOT)
+        .map_err(inside("setresgid"))?;
+    rustix::thread::set_thread_res_uid(Uid::ROOT, Uid::ROOT, Uid::ROOT)
+        .map_err(inside("setresuid"))?;
+    mount_change(
+        "/",
+        MountPropagationFlags::DOWNSTREAM | MountPropagationFlags::REC,
+    )
+    .map_err(inside("making the mounts private"))
 }
 
 fn unshare() -> Result<(), RootlessError> {
@@ -286,23 +340,36 @@ fn unshare() -> Result<(), RootlessError> {
             return RootlessError::Threads { threads };
         }
         let hint = restriction().unwrap_or(match error {
-            Errno::NOSPC => "the limit of user namespaces is reached: see sysctl user.max_user_namespaces",
+            Errno::NOSPC => {
+                "the limit of user namespaces is reached: see sysctl user.max_user_namespaces"
+            }
             Errno::INVAL => "the kernel was built without user namespaces (CONFIG_USER_NS)",
-            Errno::PERM => "not possible in a chroot, nor where a container's system call filter forbids it",
+            Errno::PERM => {
+                "not possible in a chroot, nor where a container's system call filter forbids it"
+            }
             _ => "see user_namespaces(7)",
         });
-        RootlessError::Unshare { source: error.into(), hint }
+        RootlessError::Unshare {
+            source: error.into(),
+            hint,
+        }
     })
 }
 
 /// The setting that forbids user namespaces, if one does.
 fn restriction() -> Option<&'static str> {
-    let value = |path: &str| std::fs::read_to_string(path).ok().and_then(|text| text.trim().parse::<u64>().ok());
+    let value = |path: &str| {
+        std::fs::read_to_string(path)
+            .ok()
+            .and_then(|text| text.trim().parse::<u64>().ok())
+    };
     if value("/proc/sys/user/max_user_namespaces") == Some(0) {
         Some("user namespaces are disabled: sysctl -w user.max_user_namespaces=15000")
     } else if value("/proc/sys/kernel/unprivileged_userns_clone") == Some(0) {
         Some("user namespaces are disabled for users: sysctl -w kernel.unprivileged_userns_clone=1")
-    } else if value("/proc/sys/kernel/apparmor_restrict_unprivileged_userns").is_some_and(|value| value > 0) {
+    } else if value("/proc/sys/kernel/apparmor_restrict_unprivileged_userns")
+        .is_some_and(|value| value > 0)
+    {
         Some(
             "AppArmor restricts user namespaces: add a profile with `userns,` for this program, or sysctl -w \
              kernel.apparmor_restrict_unprivileged_userns=0",
@@ -318,28 +385,70 @@ mod tests {
 
     #[test]
     fn a_user_with_both_kinds_of_sub_ids_gets_them() {
-        let maps = plan_maps(1000, 100, Some("ann"), "ann:100000:65536", "1000:200000:65536");
+        let maps = plan_maps(
+            1000,
+            100,
+            Some("ann"),
+            "ann:100000:65536",
+            "1000:200000:65536",
+        );
         assert_eq!(idmap::map_text(&maps.uid), "0 1000 1\n1 100000 65536\n");
         assert_eq!(idmap::map_text(&maps.gid), "0 100 1\n1 200000 65536\n");
-        for (subuid, subgid) in [("", ""), ("ann:100000:65536", ""), ("", "ann:100000:65536"), ("bob:1:2", "bob:1:2")] {
-            assert_eq!(plan_maps(1000, 100, Some("ann"), subuid, subgid), IdMaps::single(1000, 100));
+        for (subuid, subgid) in [
+            ("", ""),
+            ("ann:100000:65536", ""),
+            ("", "ann:100000:65536"),
+            ("bob:1:2", "bob:1:2"),
+        ] {
+            assert_eq!(
+                plan_maps(1000, 100, Some("ann"), subuid, subgid),
+                IdMaps::single(1000, 100)
+            );
         }
     }
 
     #[test]
     fn a_process_with_threads_is_refused_by_name() {
-        let error = std::thread::spawn(|| enter(&IdMaps::single(0, 0), &Helpers::default()).unwrap_err()).join().unwrap();
-        assert!(matches!(error, RootlessError::Threads { threads } if threads > 1), "{error:?}");
-        assert!(Error::from(error).hint().unwrap().contains("first thing in main"));
+        let error =
+            std::thread::spawn(|| enter(&IdMaps::single(0, 0), &Helpers::default()).unwrap_err())
+                .join()
+                .unwrap();
+        assert!(
+            matches!(error, RootlessError::Threads { threads } if threads > 1),
+            "{error:?}"
+        );
+        assert!(
+            Error::from(error)
+                .hint()
+                .unwrap()
+                .contains("first thing in main")
+        );
     }
 
     #[test]
     fn helpers_are_asked_for_only_when_needed() {
-        let maps = plan_maps(1000, 100, Some("ann"), "ann:100000:65536", "ann:100000:65536");
+        let maps = plan_maps(
+            1000,
+            100,
+            Some("ann"),
+            "ann:100000:65536",
+            "ann:100000:65536",
+        );
         let error = enter(&maps, &Helpers::default()).unwrap_err();
-        assert!(matches!(error, RootlessError::NoHelper("newuidmap")), "{error:?}");
-        assert!(Error::from(error).hint().unwrap().contains("package uidmap"));
-        assert_eq!(Helpers::find([Path::new("/nonexistent")]), Helpers::default());
+        assert!(
+            matches!(error, RootlessError::NoHelper("newuidmap")),
+            "{error:?}"
+        );
+        assert!(
+            Error::from(error)
+                .hint()
+                .unwrap()
+                .contains("package uidmap")
+        );
+        assert_eq!(
+            Helpers::find([Path::new("/nonexistent")]),
+            Helpers::default()
+        );
     }
 
     #[test]

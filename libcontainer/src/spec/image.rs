@@ -17,7 +17,11 @@ pub enum SpecError {
 ///
 /// # Errors
 /// No program, an unknown user or capability, a path that is not absolute.
-pub fn from_image(config: &ImageConfiguration, options: &RunOptions, files: &UserFiles) -> Result<Spec, SpecError> {
+pub fn from_image(
+    config: &ImageConfiguration,
+    options: &RunOptions,
+    files: &UserFiles,
+) -> Result<Spec, SpecError> {
     let _unused = (config, options, files);
     unimplemented!()
 }

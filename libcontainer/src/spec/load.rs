@@ -15,7 +15,11 @@ pub struct Warning {
 
 impl fmt::Display for Warning {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {:?} is not known and left out", self.field, self.value)
+        write!(
+            f,
+            "{}: {:?} is not known and left out",
+            self.field, self.value
+        )
     }
 }
 

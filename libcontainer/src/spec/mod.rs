@@ -10,8 +10,6 @@ mod validate;
 
 pub use image::{SpecError, from_image, image_volumes};
 pub use load::{LoadError, Warning, load};
-pub use options::{
-    HostFacts, Network, RunOptions, SeccompChoice, UserFiles, Volume, VolumeError,
-};
+pub use options::{HostFacts, Network, RunOptions, SeccompChoice, UserFiles, Volume, VolumeError};
 pub use user::{ResolvedUser, UserError, resolve};
 pub use validate::{ValidateError, validate};

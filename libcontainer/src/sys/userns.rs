@@ -57,14 +57,21 @@ pub fn hold(argv: &[CString]) -> rustix::io::Result<Held> {
     let (messages, speak) = pipe_with(PipeFlags::CLOEXEC)?;
     let mut pointers: Vec<*const libc::c_char> = argv.iter().map(|word| word.as_ptr()).collect();
     pointers.push(ptr::null());
-    let path = *pointers.first().filter(|first| !first.is_null()).ok_or(Errno::INVAL)?;
+    let path = *pointers
+        .first()
+        .filter(|first| !first.is_null())
+        .ok_or(Errno::INVAL)?;
     let environment: [*const libc::c_char; 1] = [ptr::null()];
 
     // SAFETY: fork has no requirement of its own. The child of a process with threads may only make async-signal-safe calls;
     // `wait_and_execute` makes read, dup3, close, execve and _exit, allocates nothing and never returns.
     let pid = unsafe { libc::fork() };
     match pid {
-        -1 => Err(Errno::from_raw_os_error(std::io::Error::last_os_error().raw_os_error().unwrap_or(libc::EAGAIN))),
+        -1 => Err(Errno::from_raw_os_error(
+            std::io::Error::last_os_error()
+                .raw_os_error()
+                .unwrap_or(libc::EAGAIN),
+        )),
         0 => {
             let descriptors = [wait.as_raw_fd(), gate.as_raw_fd(), speak.as_raw_fd()];
             // SAFETY: this is the child; the vectors of pointers end in null and what they point to was made before the fork and
@@ -73,7 +80,11 @@ pub fn hold(argv: &[CString]) -> rustix::io::Result<Held> {
         }
         child => {
             let pid = Pid::from_raw(child).expect("fork returns a positive number to the parent");
-            Ok(Held { pid, gate, messages })
+            Ok(Held {
+                pid,
+                gate,
+                messages,
+            })
         }
     }
 }
@@ -110,15 +121,25 @@ impl Held {
     pub fn release(self) -> rustix::io::Result<Outcome> {
         let this = ManuallyDrop::new(self);
         // SAFETY: `this` is never dropped, so each descriptor is moved out exactly once.
-        let (gate, messages) = unsafe { (ptr::read(&raw const this.gate), ptr::read(&raw const this.messages)) };
+        let (gate, messages) = unsafe {
+            (
+                ptr::read(&raw const this.gate),
+                ptr::read(&raw const this.messages),
+            )
+        };
         let written = rustix::io::write(gate.as_fd(), &[1]);
         drop(gate);
         let mut bytes = Vec::new();
-        let read = File::from(messages).take(MESSAGE_BYTES).read_to_end(&mut bytes);
+        let read = File::from(messages)
+            .take(MESSAGE_BYTES)
+            .read_to_end(&mut bytes);
         let code = reap(this.pid)?;
         written?;
         read.map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))?;
-        Ok(Outcome { code, message: String::from_utf8_lossy(&bytes).trim().to_owned() })
+        Ok(Outcome {
+            code,
+            message: String::from_utf8_lossy(&bytes).trim().to_owned(),
+        })
     }
 }
 
@@ -126,7 +147,11 @@ impl Drop for Held {
     fn drop(&mut self) {
         // The gate cannot be closed before the fields are dropped, and waiting for the child must come after that: so end it here.
         if let Err(error) = rustix::process::kill_process(self.pid, rustix::process::Signal::KILL) {
-            debug_assert_eq!(error, Errno::SRCH, "our own unreaped child can always be signalled");
+            debug_assert_eq!(
+                error,
+                Errno::SRCH,
+                "our own unreaped child can always be signalled"
+            );
         }
         // Without a reaper the child stays a zombie until we end, which is the caller's arrangement.
         drop(reap(self.pid));
