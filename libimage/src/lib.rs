@@ -52,11 +52,12 @@ pub mod progress;
 pub mod store;
 pub mod view;
 
-pub mod config;
-pub mod trust;
-
 #[cfg(feature = "registry")]
 pub mod auth;
+#[cfg(feature = "registry")]
+pub mod config;
+#[cfg(feature = "registry")]
+pub mod context;
 #[cfg(feature = "registry")]
 pub mod copy;
 #[cfg(feature = "registry")]
@@ -65,5 +66,7 @@ pub mod pull;
 pub mod registry;
 #[cfg(feature = "registry")]
 pub mod transport;
+#[cfg(feature = "registry")]
+pub mod trust;
 
 pub use error::{Error, ErrorKind};

@@ -1,1 +1,188 @@
-//! Platforms.
+//! Which machine an image is for, and which entry of an index fits one best.
+
+use std::{fmt, str::FromStr};
+
+use crate::error::{Error, ErrorKind};
+
+/// An operating system and a processor, as the image specification names them (Go's words: `amd64`, `arm64`).
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
+pub struct Platform {
+    /// `linux`.
+    pub os: String,
+    /// `amd64`, `arm64`, `arm`, `386`, `ppc64le`, `s390x`, `riscv64` ….
+    pub architecture: String,
+    /// `v7`, `v8`, `v2` …: a generation of the processor.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub variant: Option<String>,
+    /// The version of the operating system (Windows only).
+    #[serde(default, rename = "os.version", skip_serializing_if = "Option::is_none")]
+    pub os_version: Option<String>,
+}
+
+/// Why a text is no platform.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+#[error("{input:?} is no platform (OS/ARCHITECTURE[/VARIANT], for example linux/arm64/v8)")]
+pub struct PlatformError {
+    /// What was given.
+    pub input: String,
+}
+
+impl From<PlatformError> for Error {
+    fn from(error: PlatformError) -> Self {
+        Self::new(ErrorKind::InvalidReference, error)
+    }
+}
+
+impl Platform {
+    /// Returns the platform of this machine: the kernel's name for the processor, and on amd64 the newest level it has.
+    #[must_use]
+    pub fn host() -> Self {
+        let uname = rustix::system::uname();
+        let machine = uname.machine().to_string_lossy().into_owned();
+        let (architecture, variant) = from_machine(&machine);
+        let variant = if architecture == "amd64" { amd64_level() } else { variant.map(str::to_owned) };
+        Self { os: "linux".to_owned(), architecture, variant, os_version: None }
+    }
+
+    /// Tells how well an image for `candidate` runs on this platform: higher is better, `None` is not at all.
+    #[must_use]
+    pub fn rank(&self, candidate: &Self) -> Option<u32> {
+        let wanted = architecture(&self.architecture);
+        if self.os != candidate.os || wanted != architecture(&candidate.architecture) || candidate.is_unknown() {
+            return None;
+        }
+        if let (Some(ours), Some(theirs)) = (&self.os_version, &candidate.os_version)
+            && ours != theirs
+        {
+            return None;
+        }
+        let ours = self.variant.as_deref().unwrap_or_else(|| default_variant(wanted));
+        let theirs = candidate.variant.as_deref().unwrap_or_else(|| default_variant(wanted));
+        if ours == theirs {
+            return Some(u32::MAX);
+        }
+        // Generations run what was made for earlier ones: arm v8 runs v7 and v6, amd64 v3 runs v2 and v1.
+        let (ours, theirs) = (generation(ours)?, generation(theirs)?);
+        (theirs < ours).then_some(theirs)
+    }
+
+    /// Returns the position of the candidate that fits best, the first of equals; `None` fits nowhere (attestations have the
+    /// platform `unknown/unknown`).
+    pub fn best<'a>(&self, candidates: impl IntoIterator<Item = Option<&'a Self>>) -> Option<usize> {
+        let ranked = candidates.into_iter().enumerate().filter_map(|(at, candidate)| Some((self.rank(candidate?)?, at)));
+        ranked.max_by_key(|&(rank, at)| (rank, std::cmp::Reverse(at))).map(|(_, at)| at)
+    }
+
+    /// Tells whether this is the placeholder of entries that are no images (attestations).
+    #[must_use]
+    pub fn is_unknown(&self) -> bool {
+        self.os == "unknown" || self.architecture == "unknown"
+    }
+}
+
+/// Translates `uname -m`.
+fn from_machine(machine: &str) -> (String, Option<&'static str>) {
+    let (architecture, variant) = match machine {
+        "x86_64" => ("amd64", None),
+        "i386" | "i486" | "i586" | "i686" => ("386", None),
+        "aarch64" => ("arm64", Some("v8")),
+        // A 64-bit kernel that shows itself as 32-bit.
+        "armv8l" => ("arm", Some("v8")),
+        "armv7l" => ("arm", Some("v7")),
+        "armv6l" => ("arm", Some("v6")),
+        "armv5tel" | "armv5tejl" => ("arm", Some("v5")),
+        "loongarch64" => ("loong64", None),
+        other => (other, None),
+    };
+    (architecture.to_owned(), variant)
+}
+
+/// Unifies the kernel's words with the specification's, for people who type the former.
+fn architecture(word: &str) -> &str {
+    match word {
+        "x86_64" | "x86-64" => "amd64",
+        "aarch64" => "arm64",
+        "armhf" => "arm",
+        "i386" => "386",
+        other => other,
+    }
+}
+
+/// What an entry without a variant means.
+fn default_variant(architecture: &str) -> &'static str {
+    match architecture {
+        "arm" => "v7",
+        "arm64" => "v8",
+        "amd64" => "v1",
+        _ => "",
+    }
+}
+
+fn generation(variant: &str) -> Option<u32> {
+    // arm64 has `v8.1` and so on: tenths.
+    let (major, minor) = variant.strip_prefix('v')?.split_once('.').unwrap_or((variant.strip_prefix('v')?, "0"));
+    Some(major.parse::<u16>().ok()?.into()).and_then(|major: u32| Some(major * 1000 + u32::from(minor.parse::<u8>().ok()?)))
+}
+
+/// The level of the x86-64 psABI this processor reaches.
+fn amd64_level() -> Option<String> {
+    #[cfg(target_arch = "x86_64")]
+    {
+        let v2 = is_x86_feature_detected!("sse4.2") && is_x86_feature_detected!("popcnt") && is_x86_feature_detected!("ssse3");
+        let v3 = v2
+            && is_x86_feature_detected!("avx2")
+            && is_x86_feature_detected!("bmi2")
+            && is_x86_feature_detected!("fma")
+            && is_x86_feature_detected!("movbe");
+        let v4 = v3
+            && is_x86_feature_detected!("avx512f")
+            && is_x86_feature_detected!("avx512bw")
+            && is_x86_feature_detected!("avx512cd")
+            && is_x86_feature_detected!("avx512dq")
+            && is_x86_feature_detected!("avx512vl");
+        let level = match (v2, v3, v4) {
+            (_, _, true) => "v4",
+            (_, true, _) => "v3",
+            (true, ..) => "v2",
+            _ => "v1",
+        };
+        Some(level.to_owned())
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    None
+}
+
+impl fmt::Display for Platform {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.os, self.architecture)?;
+        match &self.variant {
+            Some(variant) => write!(f, "/{variant}"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl FromStr for Platform {
+    type Err = PlatformError;
+
+    fn from_str(input: &str) -> Result<Self, PlatformError> {
+        let word = |word: &str| {
+            !word.is_empty() && word.len() <= 32 && word.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte))
+        };
+        let parts: Vec<&str> = input.split('/').collect();
+        let (os, processor, variant) = match parts[..] {
+            [os, processor] => (os, processor, None),
+            [os, processor, variant] => (os, processor, Some(variant)),
+            _ => return Err(PlatformError { input: input.chars().take(80).collect() }),
+        };
+        if ![Some(os), Some(processor), variant].into_iter().flatten().all(word) {
+            return Err(PlatformError { input: input.chars().take(80).collect() });
+        }
+        Ok(Self {
+            os: os.to_ascii_lowercase(),
+            architecture: architecture(&processor.to_ascii_lowercase()).to_owned(),
+            variant: variant.map(str::to_ascii_lowercase),
+            os_version: None,
+        })
+    }
+}

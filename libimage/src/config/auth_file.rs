@@ -1,0 +1,151 @@
+//! `auth.json` of the containers tools and `config.json` of docker: which credentials for which repository.
+
+use std::collections::BTreeMap;
+
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use serde::Deserialize;
+
+use super::secret::{Credentials, Secret};
+use crate::{
+    error::{Error, ErrorKind},
+    name::Name,
+};
+
+/// Bytes of a file of credentials: thousands of entries, and still nothing.
+const FILE_BYTES: usize = 1 << 20;
+
+/// The credentials of a file, by registry or by a path inside one.
+///
+/// # References
+///
+/// containers-auth.json(5)
+#[derive(Debug, Clone, Default)]
+pub struct AuthFile {
+    entries: BTreeMap<String, Credentials>,
+    helpers: BTreeMap<String, String>,
+    default_helper: Option<String>,
+}
+
+/// Why a text is no file of credentials.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum AuthFileError {
+    /// It is not the JSON expected. The parser's message is withheld, for it may quote a secret.
+    #[error("the file of credentials is no valid JSON of that kind (line {line}, column {column})")]
+    Json {
+        /// Line of the mistake, from 1.
+        line: usize,
+        /// Column of the mistake, from 1.
+        column: usize,
+    },
+    /// It is too large.
+    #[error("the file of credentials has more than {} bytes", FILE_BYTES)]
+    TooLarge,
+    /// An entry is not base64 of `USER:PASSWORD`.
+    #[error("the credentials of {key} are not base64 of USER:PASSWORD")]
+    Entry {
+        /// The registry or repository of the entry.
+        key: String,
+    },
+}
+
+impl From<AuthFileError> for Error {
+    fn from(error: AuthFileError) -> Self {
+        Self::new(ErrorKind::Malformed, error)
+    }
+}
+
+#[derive(Deserialize)]
+struct Document {
+    #[serde(default)]
+    auths: BTreeMap<String, Entry>,
+    #[serde(default, rename = "credHelpers")]
+    helpers: BTreeMap<String, String>,
+    #[serde(default, rename = "credsStore")]
+    default_helper: Option<String>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(default)]
+struct Entry {
+    auth: Option<String>,
+    username: Option<String>,
+    password: Option<String>,
+    identitytoken: Option<String>,
+    registrytoken: Option<String>,
+}
+
+impl AuthFile {
+    /// Reads the text of a file.
+    ///
+    /// # Errors
+    ///
+    /// The text is too large, no JSON, or an entry is not decodable.
+    pub fn parse(text: &str) -> Result<Self, AuthFileError> {
+        if text.len() > FILE_BYTES {
+            return Err(AuthFileError::TooLarge);
+        }
+        if text.trim().is_empty() {
+            return Ok(Self::default());
+        }
+        let document: Document = serde_json::from_str(text)
+            .map_err(|error| AuthFileError::Json { line: error.line(), column: error.column() })?;
+        let mut entries = BTreeMap::new();
+        for (key, entry) in document.auths {
+            if let Some(credentials) = entry.credentials().map_err(|()| AuthFileError::Entry { key: key.clone() })? {
+                entries.insert(normalise(&key).to_owned(), credentials);
+            }
+        }
+        let helpers = document.helpers.into_iter().map(|(key, helper)| (normalise(&key).to_owned(), helper)).collect();
+        Ok(Self { entries, helpers, default_helper: document.default_helper.filter(|helper| !helper.is_empty()) })
+    }
+
+    /// Returns the credentials for a repository: the entry with the longest matching path wins.
+    #[must_use]
+    pub fn lookup(&self, name: &Name) -> Option<&Credentials> {
+        keys(name).find_map(|key| self.entries.get(&key))
+    }
+
+    /// Returns the credential helper for a repository: the suffix of a program `docker-credential-…` that the tool may ask.
+    #[must_use]
+    pub fn helper(&self, name: &Name) -> Option<&str> {
+        keys(name).find_map(|key| self.helpers.get(&key)).or(self.default_helper.as_ref()).map(String::as_str)
+    }
+}
+
+impl Entry {
+    fn credentials(self) -> Result<Option<Credentials>, ()> {
+        let filled = |text: Option<String>| text.filter(|text| !text.is_empty());
+        if let Some(token) = filled(self.identitytoken) {
+            return Ok(Some(Credentials::Identity(Secret::new(token))));
+        }
+        if let Some(token) = filled(self.registrytoken) {
+            return Ok(Some(Credentials::Bearer(Secret::new(token))));
+        }
+        if let Some(auth) = filled(self.auth) {
+            let bytes = STANDARD.decode(auth.trim()).map_err(|_| ())?;
+            let text = String::from_utf8(bytes).map_err(|_| ())?;
+            // Docker pads with NUL bytes in some versions; its own reader strips them.
+            return Credentials::parse(text.trim_end_matches('\0')).map(Some).ok_or(());
+        }
+        match (filled(self.username), self.password) {
+            (Some(user), Some(password)) => Ok(Some(Credentials::Basic { user, password: Secret::new(password) })),
+            _ => Ok(None),
+        }
+    }
+}
+
+/// Docker writes its own registry as a URL.
+fn normalise(key: &str) -> &str {
+    let key = key.strip_prefix("https://").or_else(|| key.strip_prefix("http://")).unwrap_or(key);
+    let host = key.split('/').next().unwrap_or(key);
+    let legacy_path = key.len() > host.len() && matches!(&key[host.len()..], "/v1/" | "/v2/" | "/v1" | "/v2" | "/");
+    let key = if legacy_path { host } else { key.trim_end_matches('/') };
+    if key == "index.docker.io" || key == "registry-1.docker.io" { "docker.io" } else { key }
+}
+
+/// `quay.io/a/b`, `quay.io/a`, `quay.io`.
+fn keys(name: &Name) -> impl Iterator<Item = String> {
+    let whole = name.without_reference();
+    std::iter::successors(Some(whole), |key| key.rsplit_once('/').map(|(parent, _)| parent.to_owned()))
+}

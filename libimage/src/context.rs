@@ -1,0 +1,198 @@
+//! What a network operation needs to know and may not find out by itself: credentials, TLS, policy, patience, progress.
+
+use std::{
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
+
+use crate::{
+    config::{AuthFile, Credentials, Policy},
+    name::Name,
+    progress::{Progress, Silent},
+};
+
+/// Which end of a transfer a setting is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Side {
+    /// Where images come from: pull, inspect, tags, and the first argument of copy.
+    Source,
+    /// Where images go.
+    Destination,
+}
+
+/// How long to wait, and how often to try again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Patience {
+    /// Until a connection is made.
+    pub connect: Duration,
+    /// Until the next byte arrives, or the next byte can be sent.
+    pub stall: Duration,
+    /// How many times a request is tried, at least 1.
+    pub attempts: u32,
+    /// The wait after the first failure; it doubles, with jitter, up to [`Patience::longest`].
+    pub first: Duration,
+    /// The longest wait, also for a `Retry-After`: a registry that asks for more is an error.
+    pub longest: Duration,
+}
+
+impl Default for Patience {
+    fn default() -> Self {
+        Self {
+            connect: Duration::from_secs(15),
+            stall: Duration::from_secs(60),
+            attempts: 5,
+            first: Duration::from_millis(500),
+            longest: Duration::from_secs(60),
+        }
+    }
+}
+
+#[derive(Debug, Clone)]
+struct End {
+    credentials: Option<Credentials>,
+    tls_verify: bool,
+}
+
+/// The surroundings of network operations. It has no default: somebody has to decide about the policy.
+///
+/// Apart from what it holds, the network stack reads what every HTTP client reads: the system's CA certificates
+/// (`/etc/ssl/certs`, or where `SSL_CERT_FILE` and `SSL_CERT_DIR` point) and the proxy variables.
+///
+/// ```
+/// use libimage::{config::{Credentials, Policy}, context::{Context, Side}};
+/// let cx = Context::builder(Policy::accept_anything())
+///     .credentials(Side::Source, Credentials::parse("me:secret").ok_or("no colon")?)
+///     .tls_verify(Side::Destination, false)
+///     .build();
+/// # Ok::<(), &str>(())
+/// ```
+#[derive(Debug, Clone)]
+pub struct Context {
+    source: End,
+    destination: End,
+    auth_files: Vec<AuthFile>,
+    extra_roots: Vec<Vec<u8>>,
+    policy: Policy,
+    patience: Patience,
+    progress: Arc<dyn Progress>,
+    pub(crate) roots: Arc<OnceLock<Vec<Vec<u8>>>>,
+}
+
+impl Context {
+    /// Starts with a policy; everything else has the obvious value: no credentials, TLS verified, silence.
+    #[must_use]
+    pub fn builder(policy: Policy) -> ContextBuilder {
+        let end = End { credentials: None, tls_verify: true };
+        ContextBuilder(Self {
+            source: end.clone(),
+            destination: end,
+            auth_files: Vec::new(),
+            extra_roots: Vec::new(),
+            policy,
+            patience: Patience::default(),
+            progress: Arc::new(Silent),
+            roots: Arc::new(OnceLock::new()),
+        })
+    }
+
+    fn end(&self, side: Side) -> &End {
+        match side {
+            Side::Source => &self.source,
+            Side::Destination => &self.destination,
+        }
+    }
+
+    /// Returns what a repository is shown: the side's own credentials, else the first file's that has an entry.
+    #[must_use]
+    pub fn credentials(&self, side: Side, name: &Name) -> Credentials {
+        let of_files = || self.auth_files.iter().find_map(|file| file.lookup(name)).cloned();
+        self.end(side).credentials.clone().or_else(of_files).unwrap_or(Credentials::Anonymous)
+    }
+
+    /// Tells whether certificates are verified (then plain http is never tried).
+    #[must_use]
+    pub fn verifies_tls(&self, side: Side) -> bool {
+        self.end(side).tls_verify
+    }
+
+    /// Returns the additional CA certificates, PEM.
+    #[must_use]
+    pub fn extra_roots(&self) -> &[Vec<u8>] {
+        &self.extra_roots
+    }
+
+    /// Returns the trust policy.
+    #[must_use]
+    pub fn policy(&self) -> &Policy {
+        &self.policy
+    }
+
+    /// Returns the time-outs and retries.
+    #[must_use]
+    pub fn patience(&self) -> Patience {
+        self.patience
+    }
+
+    /// Returns who is told what happens.
+    #[must_use]
+    pub fn progress(&self) -> &Arc<dyn Progress> {
+        &self.progress
+    }
+}
+
+/// Makes a [`Context`].
+#[derive(Debug)]
+#[must_use = "call build()"]
+pub struct ContextBuilder(Context);
+
+impl ContextBuilder {
+    fn end(&mut self, side: Side) -> &mut End {
+        match side {
+            Side::Source => &mut self.0.source,
+            Side::Destination => &mut self.0.destination,
+        }
+    }
+
+    /// Sets the credentials of a side; they are only ever shown to the registry named in its reference and to the https token
+    /// server that registry names. [`Credentials::Anonymous`] forbids looking into the files.
+    pub fn credentials(mut self, side: Side, credentials: Credentials) -> Self {
+        self.end(side).credentials = Some(credentials);
+        self
+    }
+
+    /// Adds a file of credentials, asked after those added before.
+    pub fn auth_file(mut self, file: AuthFile) -> Self {
+        self.0.auth_files.push(file);
+        self
+    }
+
+    /// `false` accepts any certificate, and plain http where https does not answer.
+    pub fn tls_verify(mut self, side: Side, verify: bool) -> Self {
+        self.end(side).tls_verify = verify;
+        self
+    }
+
+    /// Adds CA certificates (PEM) to the system's.
+    pub fn extra_roots(mut self, pem: impl Into<Vec<u8>>) -> Self {
+        self.0.extra_roots.push(pem.into());
+        self
+    }
+
+    /// Sets the time-outs and retries.
+    pub fn patience(mut self, patience: Patience) -> Self {
+        self.0.patience = patience;
+        self
+    }
+
+    /// Sets who is told what happens.
+    pub fn progress(mut self, progress: Arc<dyn Progress>) -> Self {
+        self.0.progress = progress;
+        self
+    }
+
+    /// Finishes.
+    #[must_use]
+    pub fn build(self) -> Context {
+        self.0
+    }
+}

@@ -1,0 +1,203 @@
+//! Why a registry could not be used.
+
+use std::time::Duration;
+
+use crate::{
+    auth::AuthError,
+    digest::DigestError,
+    error::{Error, ErrorKind},
+};
+
+/// Why a request to a registry failed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RegistryError {
+    /// No connection, or it broke before an answer came.
+    #[error("cannot reach {host} for the {what}")]
+    Unreachable {
+        /// Host and port.
+        host: String,
+        /// What was wanted.
+        what: String,
+        /// Why.
+        #[source]
+        source: reqwest::Error,
+    },
+    /// The other side could not prove who it is.
+    #[error("the certificate of {host} is not trusted")]
+    Certificate {
+        /// Host and port.
+        host: String,
+        /// Why.
+        #[source]
+        source: reqwest::Error,
+    },
+    /// The connection broke in the middle of an answer or an upload.
+    #[error("the connection to {host} broke during the {what}")]
+    Interrupted {
+        /// Host and port.
+        host: String,
+        /// What was under way.
+        what: String,
+        /// Why.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// Nothing came, or nothing could be sent, for too long.
+    #[error("{host} has been silent for {} s during the {what}", .after.as_secs())]
+    Stalled {
+        /// Host and port.
+        host: String,
+        /// What was under way.
+        what: String,
+        /// How long.
+        after: Duration,
+    },
+    /// The registry does not have it.
+    #[error("{host} has no {what}")]
+    NotFound {
+        /// Host and port.
+        host: String,
+        /// What was wanted.
+        what: String,
+    },
+    /// Another answer than success.
+    #[error("{host} answered {status} to the {what}{}{message}", if .message.is_empty() { "" } else { ": " })]
+    Status {
+        /// Host and port.
+        host: String,
+        /// What was wanted.
+        what: String,
+        /// The HTTP status.
+        status: u16,
+        /// What the registry said, verbatim but shortened.
+        message: String,
+        /// What `Retry-After` said.
+        retry_after: Option<Duration>,
+    },
+    /// A redirect that would lead from https to plain http, or in circles.
+    #[error("{host} redirects the {what} to where it must not go")]
+    Redirect {
+        /// Host and port.
+        host: String,
+        /// What was wanted.
+        what: String,
+        /// Why.
+        #[source]
+        source: reqwest::Error,
+    },
+    /// The answer breaks the distribution specification.
+    #[error("the answer of {host} to the {what} makes no sense: {problem}")]
+    Answer {
+        /// Host and port.
+        host: String,
+        /// What was wanted.
+        what: String,
+        /// What is wrong with it.
+        problem: &'static str,
+    },
+    /// The answer is larger than anything sensible.
+    #[error("the {what} of {host} has more than {limit} bytes")]
+    TooLarge {
+        /// Host and port.
+        host: String,
+        /// What was wanted.
+        what: String,
+        /// How many bytes it may have.
+        limit: u64,
+    },
+    /// The content is not what was asked for.
+    #[error("{host} sent a wrong {what}")]
+    Content {
+        /// Host and port.
+        host: String,
+        /// What was wanted.
+        what: String,
+        /// How it differs.
+        #[source]
+        source: DigestError,
+    },
+    /// Authentication failed.
+    #[error(transparent)]
+    Auth(#[from] AuthError),
+    /// The HTTP client could not be set up.
+    #[error("cannot set up an HTTP client for {host}")]
+    Client {
+        /// Host and port.
+        host: String,
+        /// Why.
+        #[source]
+        source: reqwest::Error,
+    },
+}
+
+impl RegistryError {
+    /// Returns what went wrong, for programs.
+    #[must_use]
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Unreachable { .. } | Self::Interrupted { .. } | Self::Stalled { .. } => ErrorKind::Network { transient: true },
+            Self::Certificate { .. } | Self::Client { .. } => ErrorKind::Network { transient: false },
+            Self::NotFound { .. } => ErrorKind::NotFound,
+            Self::Status { status, retry_after, .. } => match status {
+                401 => ErrorKind::Unauthorized,
+                403 => ErrorKind::Denied,
+                404 => ErrorKind::NotFound,
+                405 | 415 | 501 => ErrorKind::Unsupported,
+                409 => ErrorKind::Conflict,
+                413 => ErrorKind::LimitExceeded,
+                429 => ErrorKind::RateLimited { retry_after: *retry_after },
+                408 | 500.. => ErrorKind::Network { transient: true },
+                _ => ErrorKind::Malformed,
+            },
+            Self::Redirect { .. } => ErrorKind::Denied,
+            Self::Answer { .. } => ErrorKind::Malformed,
+            Self::TooLarge { .. } => ErrorKind::LimitExceeded,
+            Self::Content { .. } => ErrorKind::DigestMismatch,
+            Self::Auth(error) => error.kind(),
+        }
+    }
+
+    /// Tells whether the same request may succeed later.
+    #[must_use]
+    pub fn is_transient(&self) -> bool {
+        matches!(self.kind(), ErrorKind::Network { transient: true } | ErrorKind::RateLimited { .. })
+    }
+
+    /// Sorts a failure of the HTTP client.
+    pub(super) fn of_http(host: &str, what: &str, source: reqwest::Error) -> Self {
+        let (host, what) = (host.to_owned(), what.to_owned());
+        // Addresses of storage back ends hold signatures: they stay out of messages.
+        let source = source.without_url();
+        if source.is_redirect() {
+            return Self::Redirect { host, what, source };
+        }
+        if is_certificate_error(&source) {
+            return Self::Certificate { host, source };
+        }
+        if source.is_body() || source.is_decode() {
+            return Self::Interrupted { host, what, source: source.into() };
+        }
+        Self::Unreachable { host, what, source }
+    }
+}
+
+/// Looks for the TLS library's verdict in the chain of causes.
+fn is_certificate_error(error: &reqwest::Error) -> bool {
+    let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
+    while let Some(error) = cause {
+        let of_io = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
+        let tls = error.downcast_ref::<rustls::Error>().or_else(|| of_io.and_then(|inner| inner.downcast_ref::<rustls::Error>()));
+        if matches!(tls, Some(rustls::Error::InvalidCertificate(_))) {
+            return true;
+        }
+        cause = error.source();
+    }
+    false
+}
+
+impl From<RegistryError> for Error {
+    fn from(error: RegistryError) -> Self {
+        Self::new(error.kind(), error)
+    }
+}
