@@ -82,7 +82,10 @@ impl Context {
     /// Starts with a policy; everything else has the obvious value: no credentials, TLS verified, silence.
     #[must_use]
     pub fn builder(policy: Policy) -> ContextBuilder {
-        let end = End { credentials: None, tls_verify: true };
+        let end = End {
+            credentials: None,
+            tls_verify: true,
+        };
         ContextBuilder(Self {
             source: end.clone(),
             destination: end,
@@ -105,8 +108,17 @@ impl Context {
     /// Returns what a repository is shown: the side's own credentials, else the first file's that has an entry.
     #[must_use]
     pub fn credentials(&self, side: Side, name: &Name) -> Credentials {
-        let of_files = || self.auth_files.iter().find_map(|file| file.lookup(name)).cloned();
-        self.end(side).credentials.clone().or_else(of_files).unwrap_or(Credentials::Anonymous)
+        let of_files = || {
+            self.auth_files
+                .iter()
+                .find_map(|file| file.lookup(name))
+                .cloned()
+        };
+        self.end(side)
+            .credentials
+            .clone()
+            .or_else(of_files)
+            .unwrap_or(Credentials::Anonymous)
     }
 
     /// Tells whether certificates are verified (then plain http is never tried).

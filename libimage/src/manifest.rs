@@ -27,7 +27,9 @@ pub enum ManifestError {
         source: serde_json::Error,
     },
     /// Docker's schema 1.
-    #[error("manifest {digest} is Docker's schema 1, which is not supported: push the image again with a tool of this decade")]
+    #[error(
+        "manifest {digest} is Docker's schema 1, which is not supported: push the image again with a tool of this decade"
+    )]
     Schema1 {
         /// The digest of the bytes.
         digest: Digest,
@@ -47,7 +49,9 @@ pub enum ManifestError {
         digest: Digest,
     },
     /// It is shaped like neither.
-    #[error("manifest {digest} is neither an image manifest nor an index (media type {media_type:?})")]
+    #[error(
+        "manifest {digest} is neither an image manifest nor an index (media type {media_type:?})"
+    )]
     Shapeless {
         /// The digest of the bytes.
         digest: Digest,
@@ -182,7 +186,12 @@ impl Manifest {
         let document = read(&raw, &digest)?;
         let content = content(&document, &digest)?;
         let media_type = agree(&document, &content, outer, &digest)?;
-        Ok(Self { raw, digest, media_type, content })
+        Ok(Self {
+            raw,
+            digest,
+            media_type,
+            content,
+        })
     }
 
     /// Returns the bytes.
@@ -221,16 +230,28 @@ impl Manifest {
     ///
     /// This is no index.
     pub fn filter(&self, keep: impl Fn(usize) -> bool) -> Result<Self, ManifestError> {
-        let shapeless = || ManifestError::Shapeless { digest: self.digest.clone(), media_type: self.media_type.clone() };
-        let json = |source| ManifestError::Json { digest: self.digest.clone(), source };
+        let shapeless = || ManifestError::Shapeless {
+            digest: self.digest.clone(),
+            media_type: self.media_type.clone(),
+        };
+        let json = |source| ManifestError::Json {
+            digest: self.digest.clone(),
+            source,
+        };
         let mut value: Value = serde_json::from_slice(&self.raw).map_err(json)?;
-        let entries = value.get_mut("manifests").and_then(Value::as_array_mut).ok_or_else(shapeless)?;
+        let entries = value
+            .get_mut("manifests")
+            .and_then(Value::as_array_mut)
+            .ok_or_else(shapeless)?;
         let mut at = 0;
         entries.retain(|_| {
             at += 1;
             keep(at - 1)
         });
-        Self::parse(serde_json::to_vec(&value).map_err(json)?, Some(&self.media_type))
+        Self::parse(
+            serde_json::to_vec(&value).map_err(json)?,
+            Some(&self.media_type),
+        )
     }
 }
 
@@ -242,38 +263,65 @@ fn read(raw: &[u8], digest: &Digest) -> Result<Document, ManifestError> {
         schema_version: Option<u64>,
         media_type: Option<String>,
     }
-    let json = |source| ManifestError::Json { digest: digest.clone(), source };
+    let json = |source| ManifestError::Json {
+        digest: digest.clone(),
+        source,
+    };
     let version: Version = serde_json::from_slice(raw).map_err(json)?;
-    let schema1 = version.media_type.as_deref().is_some_and(|media_type| media::kind(media_type) == media::Kind::Schema1);
+    let schema1 = version
+        .media_type
+        .as_deref()
+        .is_some_and(|media_type| media::kind(media_type) == media::Kind::Schema1);
     if schema1 || version.schema_version == Some(1) {
-        return Err(ManifestError::Schema1 { digest: digest.clone() });
+        return Err(ManifestError::Schema1 {
+            digest: digest.clone(),
+        });
     }
     let document: Document = serde_json::from_slice(raw).map_err(json)?;
     if document.schema_version != 2 {
-        return Err(ManifestError::SchemaVersion { digest: digest.clone(), version: document.schema_version });
+        return Err(ManifestError::SchemaVersion {
+            digest: digest.clone(),
+            version: document.schema_version,
+        });
     }
     Ok(document)
 }
 
 fn content(document: &Document, digest: &Digest) -> Result<Content, ManifestError> {
-    let too_many = |what, found, limit| ManifestError::TooMany { digest: digest.clone(), what, found, limit };
+    let too_many = |what, found, limit| ManifestError::TooMany {
+        digest: digest.clone(),
+        what,
+        found,
+        limit,
+    };
     match (&document.config, &document.layers, &document.manifests) {
-        _ if document.fs_layers.is_some() => Err(ManifestError::Ambiguous { digest: digest.clone() }),
+        _ if document.fs_layers.is_some() => Err(ManifestError::Ambiguous {
+            digest: digest.clone(),
+        }),
         (Some(config), Some(layers), None) => {
             // An artifact may have more parts; only an image is limited by what overlay can stack.
-            if layers.len() > limits::LAYERS && media::kind(&config.media_type) == media::Kind::Config {
+            if layers.len() > limits::LAYERS
+                && media::kind(&config.media_type) == media::Kind::Config
+            {
                 return Err(too_many("layers", layers.len(), limits::LAYERS));
             }
             if layers.len() > limits::INDEX_ENTRIES {
                 return Err(too_many("layers", layers.len(), limits::INDEX_ENTRIES));
             }
-            Ok(Content::Image { config: config.clone(), layers: layers.clone() })
+            Ok(Content::Image {
+                config: config.clone(),
+                layers: layers.clone(),
+            })
         }
         (None, None, Some(entries)) if entries.len() > limits::INDEX_ENTRIES => {
             Err(too_many("entries", entries.len(), limits::INDEX_ENTRIES))
         }
-        (None, None, Some(entries)) => Ok(Content::Index { entries: entries.clone() }),
-        (_, _, Some(_)) => Err(ManifestError::Ambiguous { digest: digest.clone() }),
+        (None, None, Some(entries)) => Ok(Content::Index {
+            entries: entries.clone(),
+        }),
+        (_, _, Some(_)) => Err(ManifestError::Ambiguous {
+            digest: digest.clone(),
+        }),
         _ => Err(ManifestError::Shapeless {
             digest: digest.clone(),
             media_type: document.media_type.clone().unwrap_or_default(),
@@ -282,8 +330,20 @@ fn content(document: &Document, digest: &Digest) -> Result<Content, ManifestErro
 }
 
 /// Checks that the field, the header and the shape mean the same, and returns the type.
-fn agree(document: &Document, content: &Content, outer: Option<&str>, digest: &Digest) -> Result<String, ManifestError> {
-    let essence = |media_type: &str| media_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+fn agree(
+    document: &Document,
+    content: &Content,
+    outer: Option<&str>,
+    digest: &Digest,
+) -> Result<String, ManifestError> {
+    let essence = |media_type: &str| {
+        media_type
+            .split(';')
+            .next()
+            .unwrap_or_default()
+            .trim()
+            .to_ascii_lowercase()
+    };
     let (shape, default) = match content {
         Content::Image { .. } => (media::Kind::Manifest, media::OCI_MANIFEST),
         Content::Index { .. } => (media::Kind::Index, media::OCI_INDEX),
@@ -293,10 +353,16 @@ fn agree(document: &Document, content: &Content, outer: Option<&str>, digest: &D
         inner: inner.to_owned(),
         outer: outer.to_owned(),
     };
-    let inner = document.media_type.as_deref().filter(|inner| !inner.is_empty());
+    let inner = document
+        .media_type
+        .as_deref()
+        .filter(|inner| !inner.is_empty());
     // Some servers know only generic types; they say nothing, so they do not contradict.
     let outer = outer.map(essence).filter(|outer| {
-        !matches!(outer.as_str(), "" | "application/json" | "application/octet-stream" | "text/plain")
+        !matches!(
+            outer.as_str(),
+            "" | "application/json" | "application/octet-stream" | "text/plain"
+        )
     });
     if let Some(inner) = inner
         && media::kind(inner) != shape

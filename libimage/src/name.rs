@@ -63,7 +63,9 @@ pub enum NameError {
         input: String,
     },
     /// The transport is known, and not implemented.
-    #[error("the transport {transport}: is not supported yet (supported: docker://NAME, oci:PATH[:TAG], store:NAME)")]
+    #[error(
+        "the transport {transport}: is not supported yet (supported: docker://NAME, oci:PATH[:TAG], store:NAME)"
+    )]
     UnsupportedTransport {
         /// The word before the colon.
         transport: String,
@@ -153,7 +155,11 @@ impl Name {
     /// Returns the same repository at a digest, without a tag.
     #[must_use]
     pub fn with_digest(&self, digest: &Digest) -> Self {
-        Self { tag: None, digest: Some(digest.clone()), ..self.clone() }
+        Self {
+            tag: None,
+            digest: Some(digest.clone()),
+            ..self.clone()
+        }
     }
 
     /// Returns the same repository at a tag, without a digest.
@@ -163,7 +169,11 @@ impl Name {
     /// The text does not follow the grammar of tags.
     pub fn with_tag(&self, tag: &str) -> Result<Self, NameError> {
         check_tag(tag, tag)?;
-        Ok(Self { tag: Some(tag.to_owned()), digest: None, ..self.clone() })
+        Ok(Self {
+            tag: Some(tag.to_owned()),
+            digest: None,
+            ..self.clone()
+        })
     }
 
     /// Returns what the registry is asked for: the digest, else the tag.
@@ -199,21 +209,36 @@ impl FromStr for Name {
     type Err = NameError;
 
     fn from_str(input: &str) -> Result<Self, NameError> {
-        let part = |part| NameError::Part { input: shorten(input), part };
+        let part = |part| NameError::Part {
+            input: shorten(input),
+            part,
+        };
         if input.is_empty() {
             return Err(NameError::Empty);
         }
-        if input.len() == 64 && input.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f')) {
-            return Err(NameError::LooksLikeId { input: input.to_owned() });
+        if input.len() == 64
+            && input
+                .bytes()
+                .all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+        {
+            return Err(NameError::LooksLikeId {
+                input: input.to_owned(),
+            });
         }
         let (rest, digest) = match input.split_once('@') {
-            Some((rest, digest)) => (rest, Some(digest.parse::<Digest>().map_err(|_| part("digest"))?)),
+            Some((rest, digest)) => (
+                rest,
+                Some(digest.parse::<Digest>().map_err(|_| part("digest"))?),
+            ),
             None => (input, None),
         };
         // A colon after the last slash starts the tag; before it, a port.
         let after_slash = rest.rfind('/').map_or(0, |slash| slash + 1);
         let (path, tag) = match rest[after_slash..].find(':') {
-            Some(colon) => (&rest[..after_slash + colon], Some(&rest[after_slash + colon + 1..])),
+            Some(colon) => (
+                &rest[..after_slash + colon],
+                Some(&rest[after_slash + colon + 1..]),
+            ),
             None => (rest, None),
         };
         if let Some(tag) = tag {
@@ -223,14 +248,23 @@ impl FromStr for Name {
         check_registry(registry, input)?;
         check_repository(&repository, input)?;
         if registry.len() + 1 + repository.len() > REPOSITORY_BYTES {
-            return Err(NameError::TooLong { input: shorten(input), part: "repository", limit: REPOSITORY_BYTES });
+            return Err(NameError::TooLong {
+                input: shorten(input),
+                part: "repository",
+                limit: REPOSITORY_BYTES,
+            });
         }
         let tag = match (tag, &digest) {
             (Some(tag), _) => Some(tag.to_owned()),
             (None, Some(_)) => None,
             (None, None) => Some(DEFAULT_TAG.to_owned()),
         };
-        Ok(Self { registry: registry.to_owned(), repository, tag, digest })
+        Ok(Self {
+            registry: registry.to_owned(),
+            repository,
+            tag,
+            digest,
+        })
     }
 }
 
@@ -238,13 +272,19 @@ impl FromStr for Name {
 fn split_registry(path: &str) -> (&str, String) {
     let (registry, rest) = match path.split_once('/') {
         Some((first, rest))
-            if first == "localhost" || first.contains(['.', ':']) || first.bytes().any(|byte| byte.is_ascii_uppercase()) =>
+            if first == "localhost"
+                || first.contains(['.', ':'])
+                || first.bytes().any(|byte| byte.is_ascii_uppercase()) =>
         {
             (first, rest)
         }
         _ => (DEFAULT_REGISTRY, path),
     };
-    let registry = if registry == LEGACY_REGISTRY { DEFAULT_REGISTRY } else { registry };
+    let registry = if registry == LEGACY_REGISTRY {
+        DEFAULT_REGISTRY
+    } else {
+        registry
+    };
     if registry == DEFAULT_REGISTRY && !rest.contains('/') {
         return (registry, format!("{OFFICIAL}{rest}"));
     }
@@ -253,11 +293,18 @@ fn split_registry(path: &str) -> (&str, String) {
 
 fn check_registry(registry: &str, input: &str) -> Result<(), NameError> {
     if registry.len() > REGISTRY_BYTES {
-        return Err(NameError::TooLong { input: shorten(input), part: "registry", limit: REGISTRY_BYTES });
+        return Err(NameError::TooLong {
+            input: shorten(input),
+            part: "registry",
+            limit: REGISTRY_BYTES,
+        });
     }
     let (host, port) = match registry.strip_prefix('[') {
         Some(rest) => match rest.split_once(']') {
-            Some((address, rest)) if address.parse::<std::net::Ipv6Addr>().is_ok() => (None, rest.strip_prefix(':').or(rest.is_empty().then_some("0"))),
+            Some((address, rest)) if address.parse::<std::net::Ipv6Addr>().is_ok() => (
+                None,
+                rest.strip_prefix(':').or(rest.is_empty().then_some("0")),
+            ),
             _ => (Some(""), None),
         },
         None => match registry.split_once(':') {
@@ -267,23 +314,39 @@ fn check_registry(registry: &str, input: &str) -> Result<(), NameError> {
     };
     let label = |label: &str| {
         !label.is_empty()
-            && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+            && label
+                .bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
             && !label.starts_with('-')
             && !label.ends_with('-')
     };
     let host_is_valid = host.is_none_or(|host| host.split('.').all(label));
-    let port_is_valid = port.is_some_and(|port| port.bytes().all(|byte| byte.is_ascii_digit()) && port.parse::<u16>().is_ok());
-    if host_is_valid && port_is_valid { Ok(()) } else { Err(NameError::Part { input: shorten(input), part: "registry" }) }
+    let port_is_valid = port.is_some_and(|port| {
+        port.bytes().all(|byte| byte.is_ascii_digit()) && port.parse::<u16>().is_ok()
+    });
+    if host_is_valid && port_is_valid {
+        Ok(())
+    } else {
+        Err(NameError::Part {
+            input: shorten(input),
+            part: "registry",
+        })
+    }
 }
 
 fn check_repository(repository: &str, input: &str) -> Result<(), NameError> {
     if repository.bytes().any(|byte| byte.is_ascii_uppercase()) {
-        return Err(NameError::Uppercase { input: shorten(input) });
+        return Err(NameError::Uppercase {
+            input: shorten(input),
+        });
     }
     if repository.split('/').all(is_component) {
         return Ok(());
     }
-    Err(NameError::Part { input: shorten(input), part: "repository" })
+    Err(NameError::Part {
+        input: shorten(input),
+        part: "repository",
+    })
 }
 
 /// Letters and digits, joined by one `.`, one or two `_`, or any number of `-`.
@@ -298,11 +361,25 @@ fn is_component(component: &str) -> bool {
 
 fn check_tag(tag: &str, input: &str) -> Result<(), NameError> {
     if tag.len() > TAG_BYTES {
-        return Err(NameError::TooLong { input: shorten(input), part: "tag", limit: TAG_BYTES });
+        return Err(NameError::TooLong {
+            input: shorten(input),
+            part: "tag",
+            limit: TAG_BYTES,
+        });
     }
     let word = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
-    let valid = tag.bytes().next().is_some_and(word) && tag.bytes().all(|byte| word(byte) || matches!(byte, b'.' | b'-'));
-    if valid { Ok(()) } else { Err(NameError::Part { input: shorten(input), part: "tag" }) }
+    let valid = tag.bytes().next().is_some_and(word)
+        && tag
+            .bytes()
+            .all(|byte| word(byte) || matches!(byte, b'.' | b'-'));
+    if valid {
+        Ok(())
+    } else {
+        Err(NameError::Part {
+            input: shorten(input),
+            part: "tag",
+        })
+    }
 }
 
 /// Keeps error messages short whatever was typed.
@@ -341,8 +418,16 @@ pub enum ImageRef {
 }
 
 /// The transports of the field's tools that are recognised and refused.
-const NOT_YET: [&str; 8] =
-    ["docker-archive", "docker-daemon", "dir", "oci-archive", "ostree", "sif", "tarball", "atomic"];
+const NOT_YET: [&str; 8] = [
+    "docker-archive",
+    "docker-daemon",
+    "dir",
+    "oci-archive",
+    "ostree",
+    "sif",
+    "tarball",
+    "atomic",
+];
 
 impl ImageRef {
     /// Parses as [`FromStr`] does, and takes a text without a transport as an image of the store or of a registry, whichever
@@ -380,7 +465,10 @@ impl fmt::Display for ImageRef {
         match self {
             Self::Docker(name) => write!(f, "docker://{name}"),
             Self::Oci { path, tag: None } => write!(f, "oci:{}", path.display()),
-            Self::Oci { path, tag: Some(tag) } => write!(f, "oci:{}:{tag}", path.display()),
+            Self::Oci {
+                path,
+                tag: Some(tag),
+            } => write!(f, "oci:{}:{tag}", path.display()),
             Self::Store(name) => write!(f, "store:{name}"),
             Self::Bare(name) => f.write_str(name),
         }
@@ -394,16 +482,30 @@ impl FromStr for ImageRef {
         if input.is_empty() {
             return Err(NameError::Empty);
         }
-        let no_transport = || NameError::NoTransport { input: shorten(input) };
+        let no_transport = || NameError::NoTransport {
+            input: shorten(input),
+        };
         let (transport, rest) = input.split_once(':').ok_or_else(no_transport)?;
         let something = |rest: &str| {
-            if rest.is_empty() { Err(NameError::NothingNamed { input: shorten(input) }) } else { Ok(()) }
+            if rest.is_empty() {
+                Err(NameError::NothingNamed {
+                    input: shorten(input),
+                })
+            } else {
+                Ok(())
+            }
         };
         match transport {
             "docker" => {
                 // `docker:20` is the image called docker, where bare names are allowed; with a path it is a mistyped transport.
                 let Some(name) = rest.strip_prefix("//") else {
-                    return Err(if rest.contains('/') { NameError::NoSlashes { input: shorten(input) } } else { no_transport() });
+                    return Err(if rest.contains('/') {
+                        NameError::NoSlashes {
+                            input: shorten(input),
+                        }
+                    } else {
+                        no_transport()
+                    });
                 };
                 something(name)?;
                 Ok(Self::Docker(name.parse()?))
@@ -412,18 +514,26 @@ impl FromStr for ImageRef {
                 something(rest)?;
                 let after_slash = rest.rfind('/').map_or(0, |slash| slash + 1);
                 let (path, tag) = match rest[after_slash..].rfind(':') {
-                    Some(colon) => (&rest[..after_slash + colon], Some(&rest[after_slash + colon + 1..])),
+                    Some(colon) => (
+                        &rest[..after_slash + colon],
+                        Some(&rest[after_slash + colon + 1..]),
+                    ),
                     None => (rest, None),
                 };
                 something(path)?;
                 let tag = tag.filter(|tag| !tag.is_empty()).map(str::to_owned);
-                Ok(Self::Oci { path: PathBuf::from(path), tag })
+                Ok(Self::Oci {
+                    path: PathBuf::from(path),
+                    tag,
+                })
             }
             "store" | "containers-storage" => {
                 something(rest)?;
                 Ok(Self::Store(rest.to_owned()))
             }
-            _ if NOT_YET.contains(&transport) => Err(NameError::UnsupportedTransport { transport: transport.to_owned() }),
+            _ if NOT_YET.contains(&transport) => Err(NameError::UnsupportedTransport {
+                transport: transport.to_owned(),
+            }),
             _ => Err(no_transport()),
         }
     }

@@ -5,7 +5,9 @@ use std::{fmt, str::FromStr};
 use crate::error::{Error, ErrorKind};
 
 /// An operating system and a processor, as the image specification names them (Go's words: `amd64`, `arm64`).
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
+#[derive(
+    Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize,
+)]
 pub struct Platform {
     /// `linux`.
     pub os: String,
@@ -15,7 +17,11 @@ pub struct Platform {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub variant: Option<String>,
     /// The version of the operating system (Windows only).
-    #[serde(default, rename = "os.version", skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        rename = "os.version",
+        skip_serializing_if = "Option::is_none"
+    )]
     pub os_version: Option<String>,
 }
 
@@ -40,15 +46,27 @@ impl Platform {
         let uname = rustix::system::uname();
         let machine = uname.machine().to_string_lossy().into_owned();
         let (architecture, variant) = from_machine(&machine);
-        let variant = if architecture == "amd64" { amd64_level() } else { variant.map(str::to_owned) };
-        Self { os: "linux".to_owned(), architecture, variant, os_version: None }
+        let variant = if architecture == "amd64" {
+            amd64_level()
+        } else {
+            variant.map(str::to_owned)
+        };
+        Self {
+            os: "linux".to_owned(),
+            architecture,
+            variant,
+            os_version: None,
+        }
     }
 
     /// Tells how well an image for `candidate` runs on this platform: higher is better, `None` is not at all.
     #[must_use]
     pub fn rank(&self, candidate: &Self) -> Option<u32> {
         let wanted = architecture(&self.architecture);
-        if self.os != candidate.os || wanted != architecture(&candidate.architecture) || candidate.is_unknown() {
+        if self.os != candidate.os
+            || wanted != architecture(&candidate.architecture)
+            || candidate.is_unknown()
+        {
             return None;
         }
         if let (Some(ours), Some(theirs)) = (&self.os_version, &candidate.os_version)
@@ -56,8 +74,14 @@ impl Platform {
         {
             return None;
         }
-        let ours = self.variant.as_deref().unwrap_or_else(|| default_variant(wanted));
-        let theirs = candidate.variant.as_deref().unwrap_or_else(|| default_variant(wanted));
+        let ours = self
+            .variant
+            .as_deref()
+            .unwrap_or_else(|| default_variant(wanted));
+        let theirs = candidate
+            .variant
+            .as_deref()
+            .unwrap_or_else(|| default_variant(wanted));
         if ours == theirs {
             return Some(u32::MAX);
         }
@@ -68,9 +92,17 @@ impl Platform {
 
     /// Returns the position of the candidate that fits best, the first of equals; `None` fits nowhere (attestations have the
     /// platform `unknown/unknown`).
-    pub fn best<'a>(&self, candidates: impl IntoIterator<Item = Option<&'a Self>>) -> Option<usize> {
-        let ranked = candidates.into_iter().enumerate().filter_map(|(at, candidate)| Some((self.rank(candidate?)?, at)));
-        ranked.max_by_key(|&(rank, at)| (rank, std::cmp::Reverse(at))).map(|(_, at)| at)
+    pub fn best<'a>(
+        &self,
+        candidates: impl IntoIterator<Item = Option<&'a Self>>,
+    ) -> Option<usize> {
+        let ranked = candidates
+            .into_iter()
+            .enumerate()
+            .filter_map(|(at, candidate)| Some((self.rank(candidate?)?, at)));
+        ranked
+            .max_by_key(|&(rank, at)| (rank, std::cmp::Reverse(at)))
+            .map(|(_, at)| at)
     }
 
     /// Tells whether this is the placeholder of entries that are no images (attestations).
@@ -120,15 +152,21 @@ fn default_variant(architecture: &str) -> &'static str {
 
 fn generation(variant: &str) -> Option<u32> {
     // arm64 has `v8.1` and so on: tenths.
-    let (major, minor) = variant.strip_prefix('v')?.split_once('.').unwrap_or((variant.strip_prefix('v')?, "0"));
-    Some(major.parse::<u16>().ok()?.into()).and_then(|major: u32| Some(major * 1000 + u32::from(minor.parse::<u8>().ok()?)))
+    let (major, minor) = variant
+        .strip_prefix('v')?
+        .split_once('.')
+        .unwrap_or((variant.strip_prefix('v')?, "0"));
+    Some(major.parse::<u16>().ok()?.into())
+        .and_then(|major: u32| Some(major * 1000 + u32::from(minor.parse::<u8>().ok()?)))
 }
 
 /// The level of the x86-64 psABI this processor reaches.
 fn amd64_level() -> Option<String> {
     #[cfg(target_arch = "x86_64")]
     {
-        let v2 = is_x86_feature_detected!("sse4.2") && is_x86_feature_detected!("popcnt") && is_x86_feature_detected!("ssse3");
+        let v2 = is_x86_feature_detected!("sse4.2")
+            && is_x86_feature_detected!("popcnt")
+            && is_x86_feature_detected!("ssse3");
         let v3 = v2
             && is_x86_feature_detected!("avx2")
             && is_x86_feature_detected!("bmi2")
@@ -167,16 +205,30 @@ impl FromStr for Platform {
 
     fn from_str(input: &str) -> Result<Self, PlatformError> {
         let word = |word: &str| {
-            !word.is_empty() && word.len() <= 32 && word.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte))
+            !word.is_empty()
+                && word.len() <= 32
+                && word
+                    .bytes()
+                    .all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte))
         };
         let parts: Vec<&str> = input.split('/').collect();
         let (os, processor, variant) = match parts[..] {
             [os, processor] => (os, processor, None),
             [os, processor, variant] => (os, processor, Some(variant)),
-            _ => return Err(PlatformError { input: input.chars().take(80).collect() }),
+            _ => {
+                return Err(PlatformError {
+                    input: input.chars().take(80).collect(),
+                });
+            }
         };
-        if ![Some(os), Some(processor), variant].into_iter().flatten().all(word) {
-            return Err(PlatformError { input: input.chars().take(80).collect() });
+        if ![Some(os), Some(processor), variant]
+            .into_iter()
+            .flatten()
+            .all(word)
+        {
+            return Err(PlatformError {
+                input: input.chars().take(80).collect(),
+            });
         }
         Ok(Self {
             os: os.to_ascii_lowercase(),

@@ -41,7 +41,13 @@ pub struct PullOptions {
 
 impl Default for PullOptions {
     fn default() -> Self {
-        Self { platform: None, unpack: true, policy: PullPolicy::default(), jobs: 4, name: None }
+        Self {
+            platform: None,
+            unpack: true,
+            policy: PullPolicy::default(),
+            jobs: 4,
+            name: None,
+        }
     }
 }
 

@@ -13,7 +13,10 @@ impl Challenge {
     /// Returns a parameter's first value.
     #[must_use]
     pub fn parameter(&self, name: &str) -> Option<&str> {
-        self.parameters.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
+        self.parameters
+            .iter()
+            .find(|(key, _)| key == name)
+            .map(|(_, value)| value.as_str())
     }
 }
 
@@ -42,7 +45,10 @@ pub fn parse(value: &str) -> Vec<Challenge> {
                 challenge.parameters.push((word, text));
                 rest = after;
             }
-            _ => challenges.push(Challenge { scheme: word, parameters: Vec::new() }),
+            _ => challenges.push(Challenge {
+                scheme: word,
+                parameters: Vec::new(),
+            }),
         }
     }
 }
@@ -85,20 +91,43 @@ mod tests {
                     ],
                 )],
             ),
-            ("Basic realm=x, Bearer realm = y , service=z", &[("basic", &[("realm", "x")]), ("bearer", &[("realm", "y"), ("service", "z")])]),
-            ("Bearer realm=\"a \\\"quoted\\\" b\"", &[("bearer", &[("realm", "a \"quoted\" b")])]),
+            (
+                "Basic realm=x, Bearer realm = y , service=z",
+                &[
+                    ("basic", &[("realm", "x")]),
+                    ("bearer", &[("realm", "y"), ("service", "z")]),
+                ],
+            ),
+            (
+                "Bearer realm=\"a \\\"quoted\\\" b\"",
+                &[("bearer", &[("realm", "a \"quoted\" b")])],
+            ),
             ("Negotiate", &[("negotiate", &[])]),
             ("", &[]),
             (",,= \"", &[]),
-            ("Bearer realm=\"unterminated", &[("bearer", &[("realm", "unterminated")])]),
+            (
+                "Bearer realm=\"unterminated",
+                &[("bearer", &[("realm", "unterminated")])],
+            ),
         ];
         for (value, expected) in cases {
             let found = parse(value);
             let found: Vec<_> = found
                 .iter()
-                .map(|c| (c.scheme.as_str(), c.parameters.iter().map(|(k, v)| (k.as_str(), v.as_str())).collect::<Vec<_>>()))
+                .map(|c| {
+                    (
+                        c.scheme.as_str(),
+                        c.parameters
+                            .iter()
+                            .map(|(k, v)| (k.as_str(), v.as_str()))
+                            .collect::<Vec<_>>(),
+                    )
+                })
                 .collect();
-            let expected: Vec<_> = expected.iter().map(|(scheme, parameters)| (*scheme, parameters.to_vec())).collect();
+            let expected: Vec<_> = expected
+                .iter()
+                .map(|(scheme, parameters)| (*scheme, parameters.to_vec()))
+                .collect();
             assert_eq!(found, expected, "{value}");
         }
     }

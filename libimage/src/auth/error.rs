@@ -7,7 +7,9 @@ use crate::error::{Error, ErrorKind};
 #[non_exhaustive]
 pub enum AuthError {
     /// The registry wants credentials, and there are none.
-    #[error("{registry} wants credentials for {repository}, and none were given (or the image does not exist)")]
+    #[error(
+        "{registry} wants credentials for {repository}, and none were given (or the image does not exist)"
+    )]
     Missing {
         /// The registry.
         registry: String,
@@ -15,7 +17,9 @@ pub enum AuthError {
         repository: String,
     },
     /// The credentials are wrong, or not good enough.
-    #[error("{registry} does not accept the credentials of {user:?} for {repository}: check the name and the password")]
+    #[error(
+        "{registry} does not accept the credentials of {user:?} for {repository}: check the name and the password"
+    )]
     Rejected {
         /// The registry.
         registry: String,
@@ -33,7 +37,9 @@ pub enum AuthError {
         challenge: String,
     },
     /// The registry names a token server that credentials must not be shown to.
-    #[error("{registry} names the token server {realm:?}, which credentials are not sent to: {reason}")]
+    #[error(
+        "{registry} names the token server {realm:?}, which credentials are not sent to: {reason}"
+    )]
     Realm {
         /// The registry.
         registry: String,
@@ -85,7 +91,9 @@ impl AuthError {
             Self::Realm { .. } => ErrorKind::Denied,
             Self::Unreachable { .. } => ErrorKind::Network { transient: true },
             Self::Status { status: 429, .. } => ErrorKind::RateLimited { retry_after: None },
-            Self::Status { status, .. } => ErrorKind::Network { transient: *status >= 500 },
+            Self::Status { status, .. } => ErrorKind::Network {
+                transient: *status >= 500,
+            },
             Self::Token { .. } => ErrorKind::Malformed,
         }
     }

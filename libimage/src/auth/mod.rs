@@ -54,7 +54,10 @@ impl Proof {
         let text = match self {
             Self::None => return None,
             Self::Basic { user, password } => {
-                format!("Basic {}", STANDARD.encode(format!("{user}:{}", password.reveal())))
+                format!(
+                    "Basic {}",
+                    STANDARD.encode(format!("{user}:{}", password.reveal()))
+                )
             }
             Self::Bearer(token) => format!("Bearer {}", token.reveal()),
         };
@@ -95,9 +98,23 @@ impl Authorizer {
     /// Binds credentials to the registry at `base` and to a repository. Tokens for pushing will also ask for reading
     /// `also_pull`, the repositories blobs may be mounted from.
     #[must_use]
-    pub fn new(base: Url, repository: String, also_pull: Vec<String>, credentials: Credentials) -> Self {
-        let state = Mutex::new(State { mode: Mode::Unasked, slots: HashMap::new() });
-        Self { base, repository, also_pull, credentials, state }
+    pub fn new(
+        base: Url,
+        repository: String,
+        also_pull: Vec<String>,
+        credentials: Credentials,
+    ) -> Self {
+        let state = Mutex::new(State {
+            mode: Mode::Unasked,
+            slots: HashMap::new(),
+        });
+        Self {
+            base,
+            repository,
+            also_pull,
+            credentials,
+            state,
+        }
     }
 
     fn state(&self) -> std::sync::MutexGuard<'_, State> {
@@ -114,7 +131,12 @@ impl Authorizer {
     /// # Errors
     ///
     /// A token is needed and cannot be had.
-    pub async fn proof(&self, http: &reqwest::Client, url: &Url, access: Access) -> Result<Proof, AuthError> {
+    pub async fn proof(
+        &self,
+        http: &reqwest::Client,
+        url: &Url,
+        access: Access,
+    ) -> Result<Proof, AuthError> {
         if url.origin() != self.base.origin() {
             return Ok(Proof::None);
         }
@@ -124,7 +146,10 @@ impl Authorizer {
                 (Mode::Unasked, _) => return Ok(Proof::None),
                 (_, Credentials::Bearer(token)) => return Ok(Proof::Bearer(token.clone())),
                 (Mode::Basic, Credentials::Basic { user, password }) => {
-                    return Ok(Proof::Basic { user: user.clone(), password: password.clone() });
+                    return Ok(Proof::Basic {
+                        user: user.clone(),
+                        password: password.clone(),
+                    });
                 }
                 (Mode::Basic, _) => return Ok(Proof::None),
                 (Mode::Bearer(server), _) => {
@@ -138,10 +163,20 @@ impl Authorizer {
             }
         };
         let registry = self.registry();
-        let fetch = || token::fetch(http, &server, &self.credentials, self.scopes(access), &registry);
+        let fetch = || {
+            token::fetch(
+                http,
+                &server,
+                &self.credentials,
+                self.scopes(access),
+                &registry,
+            )
+        };
         match slot.get_or_try_init(fetch).await {
             Ok(token) => Ok(Proof::Bearer(token.secret.clone())),
-            Err(AuthError::Status { status: 401 | 403, .. }) => Err(self.refused(&Proof::Bearer(Secret::new("")))),
+            Err(AuthError::Status {
+                status: 401 | 403, ..
+            }) => Err(self.refused(&Proof::Bearer(Secret::new("")))),
             Err(error) => Err(error),
         }
     }
@@ -153,7 +188,11 @@ impl Authorizer {
     /// Nothing we have will help.
     pub fn answer(&self, challenge: &str, sent: &Proof, access: Access) -> Result<(), AuthError> {
         let challenges = challenge::parse(challenge);
-        let of = |scheme: &str| challenges.iter().find(|challenge| challenge.scheme == scheme);
+        let of = |scheme: &str| {
+            challenges
+                .iter()
+                .find(|challenge| challenge.scheme == scheme)
+        };
         if matches!(self.credentials, Credentials::Bearer(_)) && *sent != Proof::None {
             return Err(self.refused(sent));
         }
@@ -181,7 +220,10 @@ impl Authorizer {
         if challenge.is_empty() {
             return Err(self.refused(sent));
         }
-        Err(AuthError::Scheme { registry: self.registry(), challenge: challenge.chars().take(200).collect() })
+        Err(AuthError::Scheme {
+            registry: self.registry(),
+            challenge: challenge.chars().take(200).collect(),
+        })
     }
 
     /// Returns the error for a request that was refused in spite of `sent`.
@@ -189,12 +231,21 @@ impl Authorizer {
     pub fn refused(&self, sent: &Proof) -> AuthError {
         let (registry, repository) = (self.registry(), self.repository.clone());
         let user = match (&self.credentials, sent) {
-            (Credentials::Anonymous, _) => return AuthError::Missing { registry, repository },
+            (Credentials::Anonymous, _) => {
+                return AuthError::Missing {
+                    registry,
+                    repository,
+                };
+            }
             (Credentials::Basic { user, .. }, _) => user.clone(),
             (Credentials::Identity(_), _) => "an identity token".to_owned(),
             (Credentials::Bearer(_), _) => "a registry token".to_owned(),
         };
-        AuthError::Rejected { registry, repository, user }
+        AuthError::Rejected {
+            registry,
+            repository,
+            user,
+        }
     }
 
     fn scopes(&self, access: Access) -> Vec<String> {
@@ -202,7 +253,10 @@ impl Authorizer {
             Access::Pull => vec![format!("repository:{}:pull", self.repository)],
             Access::Push => {
                 let own = format!("repository:{}:pull,push", self.repository);
-                let others = self.also_pull.iter().map(|repository| format!("repository:{repository}:pull"));
+                let others = self
+                    .also_pull
+                    .iter()
+                    .map(|repository| format!("repository:{repository}:pull"));
                 std::iter::once(own).chain(others).collect()
             }
         }

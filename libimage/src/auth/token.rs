@@ -32,7 +32,11 @@ impl Server {
     /// hostile registry would name.
     pub(super) fn of(challenge: &Challenge, base: &Url) -> Result<Self, AuthError> {
         let realm = challenge.parameter("realm").unwrap_or_default();
-        let refuse = |reason| AuthError::Realm { registry: authority(base), realm: realm.chars().take(200).collect(), reason };
+        let refuse = |reason| AuthError::Realm {
+            registry: authority(base),
+            realm: realm.chars().take(200).collect(),
+            reason,
+        };
         let url = Url::parse(realm).map_err(|_| refuse("it is no URL"))?;
         match url.scheme() {
             "https" => {}
@@ -44,11 +48,18 @@ impl Server {
             return Err(refuse("it has credentials of its own"));
         }
         // An address in place of a name is how a hostile registry reaches into the network of its users (CVE-2026-48978).
-        let is_address = |url: &Url| url.host_str().is_some_and(|host| host.starts_with('[') || host.parse::<std::net::Ipv4Addr>().is_ok());
+        let is_address = |url: &Url| {
+            url.host_str().is_some_and(|host| {
+                host.starts_with('[') || host.parse::<std::net::Ipv4Addr>().is_ok()
+            })
+        };
         if is_address(&url) && url.host_str() != base.host_str() {
             return Err(refuse("it is an IP address, and not the registry's"));
         }
-        Ok(Self { realm: url, service: challenge.parameter("service").map(str::to_owned) })
+        Ok(Self {
+            realm: url,
+            service: challenge.parameter("service").map(str::to_owned),
+        })
     }
 }
 
@@ -89,39 +100,78 @@ pub(super) async fn fetch(
         server: name.clone(),
         source: source.without_url(),
     };
-    let mut response = request(http, server, credentials, scopes).send().await.map_err(unreachable)?;
+    let mut response = request(http, server, credentials, scopes)
+        .send()
+        .await
+        .map_err(unreachable)?;
     let status = response.status();
     let mut body = Vec::new();
     while let Some(chunk) = response.chunk().await.map_err(unreachable)? {
         body.extend_from_slice(&chunk);
         if body.len() > ANSWER_BYTES {
-            return Err(AuthError::Token { registry: registry.to_owned(), server: name });
+            return Err(AuthError::Token {
+                registry: registry.to_owned(),
+                server: name,
+            });
         }
     }
     if !status.is_success() {
-        let message = String::from_utf8_lossy(&body).chars().filter(|c| !c.is_control()).take(200).collect();
-        return Err(AuthError::Status { registry: registry.to_owned(), server: name, status: status.as_u16(), message });
+        let message = String::from_utf8_lossy(&body)
+            .chars()
+            .filter(|c| !c.is_control())
+            .take(200)
+            .collect();
+        return Err(AuthError::Status {
+            registry: registry.to_owned(),
+            server: name,
+            status: status.as_u16(),
+            message,
+        });
     }
     let answer: Option<Answer> = serde_json::from_slice(&body).ok();
-    let lifetime = answer.as_ref().and_then(|answer| answer.expires_in).map_or(LIFETIME, Duration::from_secs).max(LIFETIME);
-    let secret = answer.and_then(|answer| answer.token.or(answer.access_token)).filter(|secret| !secret.is_empty());
-    let secret = secret.ok_or(AuthError::Token { registry: registry.to_owned(), server: name })?;
+    let lifetime = answer
+        .as_ref()
+        .and_then(|answer| answer.expires_in)
+        .map_or(LIFETIME, Duration::from_secs)
+        .max(LIFETIME);
+    let secret = answer
+        .and_then(|answer| answer.token.or(answer.access_token))
+        .filter(|secret| !secret.is_empty());
+    let secret = secret.ok_or(AuthError::Token {
+        registry: registry.to_owned(),
+        server: name,
+    })?;
     // A day bounds what a nonsensical lifetime could do to the clock's arithmetic.
     let lifetime = lifetime.min(Duration::from_secs(24 * 60 * 60)) - MARGIN;
-    Ok(Token { secret: Secret::new(secret), renew: Instant::now() + lifetime })
+    Ok(Token {
+        secret: Secret::new(secret),
+        renew: Instant::now() + lifetime,
+    })
 }
 
 /// GET with the scopes as a query; for identity tokens OAuth2's POST.
-fn request(http: &reqwest::Client, server: &Server, credentials: &Credentials, scopes: Vec<String>) -> reqwest::RequestBuilder {
+fn request(
+    http: &reqwest::Client,
+    server: &Server,
+    credentials: &Credentials,
+    scopes: Vec<String>,
+) -> reqwest::RequestBuilder {
     if let Credentials::Identity(token) = credentials {
         let mut form = Url::parse("form:").expect("a scheme alone is a URL");
         let mut pairs = form.query_pairs_mut();
-        pairs.append_pair("grant_type", "refresh_token").append_pair("client_id", CLIENT_ID);
-        pairs.append_pair("refresh_token", token.reveal()).append_pair("scope", &scopes.join(" "));
+        pairs
+            .append_pair("grant_type", "refresh_token")
+            .append_pair("client_id", CLIENT_ID);
+        pairs
+            .append_pair("refresh_token", token.reveal())
+            .append_pair("scope", &scopes.join(" "));
         pairs.extend_pairs(server.service.iter().map(|service| ("service", service)));
         drop(pairs);
         let body = form.query().unwrap_or_default().to_owned();
-        return http.post(server.realm.clone()).header(CONTENT_TYPE, "application/x-www-form-urlencoded").body(body);
+        return http
+            .post(server.realm.clone())
+            .header(CONTENT_TYPE, "application/x-www-form-urlencoded")
+            .body(body);
     }
     let mut url = server.realm.clone();
     url.query_pairs_mut()
@@ -129,7 +179,10 @@ fn request(http: &reqwest::Client, server: &Server, credentials: &Credentials, s
         .extend_pairs(scopes.iter().map(|scope| ("scope", scope)));
     let request = http.get(url);
     let proof = match credentials {
-        Credentials::Basic { user, password } => Proof::Basic { user: user.clone(), password: password.clone() },
+        Credentials::Basic { user, password } => Proof::Basic {
+            user: user.clone(),
+            password: password.clone(),
+        },
         _ => Proof::None,
     };
     match proof.header() {

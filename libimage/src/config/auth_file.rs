@@ -88,16 +88,30 @@ impl AuthFile {
         if text.trim().is_empty() {
             return Ok(Self::default());
         }
-        let document: Document = serde_json::from_str(text)
-            .map_err(|error| AuthFileError::Json { line: error.line(), column: error.column() })?;
+        let document: Document =
+            serde_json::from_str(text).map_err(|error| AuthFileError::Json {
+                line: error.line(),
+                column: error.column(),
+            })?;
         let mut entries = BTreeMap::new();
         for (key, entry) in document.auths {
-            if let Some(credentials) = entry.credentials().map_err(|()| AuthFileError::Entry { key: key.clone() })? {
+            if let Some(credentials) = entry
+                .credentials()
+                .map_err(|()| AuthFileError::Entry { key: key.clone() })?
+            {
                 entries.insert(normalise(&key).to_owned(), credentials);
             }
         }
-        let helpers = document.helpers.into_iter().map(|(key, helper)| (normalise(&key).to_owned(), helper)).collect();
-        Ok(Self { entries, helpers, default_helper: document.default_helper.filter(|helper| !helper.is_empty()) })
+        let helpers = document
+            .helpers
+            .into_iter()
+            .map(|(key, helper)| (normalise(&key).to_owned(), helper))
+            .collect();
+        Ok(Self {
+            entries,
+            helpers,
+            default_helper: document.default_helper.filter(|helper| !helper.is_empty()),
+        })
     }
 
     /// Returns the credentials for a repository: the entry with the longest matching path wins.
@@ -109,7 +123,10 @@ impl AuthFile {
     /// Returns the credential helper for a repository: the suffix of a program `docker-credential-…` that the tool may ask.
     #[must_use]
     pub fn helper(&self, name: &Name) -> Option<&str> {
-        keys(name).find_map(|key| self.helpers.get(&key)).or(self.default_helper.as_ref()).map(String::as_str)
+        keys(name)
+            .find_map(|key| self.helpers.get(&key))
+            .or(self.default_helper.as_ref())
+            .map(String::as_str)
     }
 }
 
@@ -126,10 +143,15 @@ impl Entry {
             let bytes = STANDARD.decode(auth.trim()).map_err(|_| ())?;
             let text = String::from_utf8(bytes).map_err(|_| ())?;
             // Docker pads with NUL bytes in some versions; its own reader strips them.
-            return Credentials::parse(text.trim_end_matches('\0')).map(Some).ok_or(());
+            return Credentials::parse(text.trim_end_matches('\0'))
+                .map(Some)
+                .ok_or(());
         }
         match (filled(self.username), self.password) {
-            (Some(user), Some(password)) => Ok(Some(Credentials::Basic { user, password: Secret::new(password) })),
+            (Some(user), Some(password)) => Ok(Some(Credentials::Basic {
+                user,
+                password: Secret::new(password),
+            })),
             _ => Ok(None),
         }
     }
@@ -137,15 +159,29 @@ impl Entry {
 
 /// Docker writes its own registry as a URL.
 fn normalise(key: &str) -> &str {
-    let key = key.strip_prefix("https://").or_else(|| key.strip_prefix("http://")).unwrap_or(key);
+    let key = key
+        .strip_prefix("https://")
+        .or_else(|| key.strip_prefix("http://"))
+        .unwrap_or(key);
     let host = key.split('/').next().unwrap_or(key);
-    let legacy_path = key.len() > host.len() && matches!(&key[host.len()..], "/v1/" | "/v2/" | "/v1" | "/v2" | "/");
-    let key = if legacy_path { host } else { key.trim_end_matches('/') };
-    if key == "index.docker.io" || key == "registry-1.docker.io" { "docker.io" } else { key }
+    let legacy_path = key.len() > host.len()
+        && matches!(&key[host.len()..], "/v1/" | "/v2/" | "/v1" | "/v2" | "/");
+    let key = if legacy_path {
+        host
+    } else {
+        key.trim_end_matches('/')
+    };
+    if key == "index.docker.io" || key == "registry-1.docker.io" {
+        "docker.io"
+    } else {
+        key
+    }
 }
 
 /// `quay.io/a/b`, `quay.io/a`, `quay.io`.
 fn keys(name: &Name) -> impl Iterator<Item = String> {
     let whole = name.without_reference();
-    std::iter::successors(Some(whole), |key| key.rsplit_once('/').map(|(parent, _)| parent.to_owned()))
+    std::iter::successors(Some(whole), |key| {
+        key.rsplit_once('/').map(|(parent, _)| parent.to_owned())
+    })
 }

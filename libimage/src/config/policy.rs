@@ -83,7 +83,10 @@ impl Policy {
     /// Returns the policy that asks for nothing: content is still verified against its digest.
     #[must_use]
     pub fn accept_anything() -> Self {
-        Self { default: vec![Requirement::AcceptAnything], transports: BTreeMap::new() }
+        Self {
+            default: vec![Requirement::AcceptAnything],
+            transports: BTreeMap::new(),
+        }
     }
 
     /// Reads the text of a file.
@@ -105,27 +108,45 @@ impl Policy {
             }
             transports.insert(transport, read);
         }
-        Ok(Self { default: requirements("default", &document.default)?, transports })
+        Ok(Self {
+            default: requirements("default", &document.default)?,
+            transports,
+        })
     }
 
     /// Returns the requirements of the most specific scope: `scopes` in that order, then the transport's own default (`""`),
     /// then the default of all.
-    pub fn requirements<'a>(&self, transport: &str, scopes: impl IntoIterator<Item = &'a str>) -> &[Requirement] {
-        let Some(table) = self.transports.get(transport) else { return &self.default };
-        scopes.into_iter().chain([""]).find_map(|scope| table.get(scope)).unwrap_or(&self.default)
+    pub fn requirements<'a>(
+        &self,
+        transport: &str,
+        scopes: impl IntoIterator<Item = &'a str>,
+    ) -> &[Requirement] {
+        let Some(table) = self.transports.get(transport) else {
+            return &self.default;
+        };
+        scopes
+            .into_iter()
+            .chain([""])
+            .find_map(|scope| table.get(scope))
+            .unwrap_or(&self.default)
     }
 }
 
 fn requirements(scope: &str, entries: &[Entry]) -> Result<Vec<Requirement>, PolicyError> {
     if entries.is_empty() {
-        return Err(PolicyError::Empty { scope: scope.to_owned() });
+        return Err(PolicyError::Empty {
+            scope: scope.to_owned(),
+        });
     }
     let requirement = |entry: &Entry| match entry.r#type.as_str() {
         "insecureAcceptAnything" => Ok(Requirement::AcceptAnything),
         "reject" => Ok(Requirement::Reject),
         "signedBy" => Ok(Requirement::SignedBy),
         "sigstoreSigned" => Ok(Requirement::SigstoreSigned),
-        other => Err(PolicyError::Unknown { scope: scope.to_owned(), requirement: other.chars().take(80).collect() }),
+        other => Err(PolicyError::Unknown {
+            scope: scope.to_owned(),
+            requirement: other.chars().take(80).collect(),
+        }),
     };
     entries.iter().map(requirement).collect()
 }

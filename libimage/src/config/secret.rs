@@ -49,6 +49,9 @@ impl Credentials {
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         let (user, password) = text.split_once(':').filter(|(user, _)| !user.is_empty())?;
-        Some(Self::Basic { user: user.to_owned(), password: Secret::new(password) })
+        Some(Self::Basic {
+            user: user.to_owned(),
+            password: Secret::new(password),
+        })
     }
 }

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use crate::{
-    context::Context, digest::Digest, error::Error, manifest::Descriptor, name::ImageRef, platform::Platform, store::Store,
+    context::Context, digest::Digest, error::Error, manifest::Descriptor, name::ImageRef,
+    platform::Platform, store::Store,
 };
 
 /// How to copy. The default copies an index whole.
@@ -20,7 +21,11 @@ pub struct CopyOptions {
 
 impl Default for CopyOptions {
     fn default() -> Self {
-        Self { platforms: Vec::new(), jobs: 4, store: None }
+        Self {
+            platforms: Vec::new(),
+            jobs: 4,
+            store: None,
+        }
     }
 }
 
@@ -58,7 +63,12 @@ pub struct CopyReport {
 /// # Concurrency
 ///
 /// Dropping the future stops the transfer; no temporary file and no changed tag remains.
-pub async fn copy(_cx: &Context, _from: &ImageRef, _to: &ImageRef, _options: &CopyOptions) -> Result<CopyReport, Error> {
+pub async fn copy(
+    _cx: &Context,
+    _from: &ImageRef,
+    _to: &ImageRef,
+    _options: &CopyOptions,
+) -> Result<CopyReport, Error> {
     unimplemented!()
 }
 
@@ -110,7 +120,11 @@ pub struct InspectedImage {
 /// # Errors
 ///
 /// See [`crate::ErrorKind`].
-pub async fn inspect(_cx: &Context, _image: &ImageRef, _options: &InspectOptions) -> Result<Inspected, Error> {
+pub async fn inspect(
+    _cx: &Context,
+    _image: &ImageRef,
+    _options: &InspectOptions,
+) -> Result<Inspected, Error> {
     unimplemented!()
 }
 

@@ -21,7 +21,9 @@ pub enum TrustError {
         image: String,
     },
     /// The policy wants a signature we cannot check: that is a no.
-    #[error("the policy wants {image} to be signed ({requirement}), and such signatures cannot be checked yet")]
+    #[error(
+        "the policy wants {image} to be signed ({requirement}), and such signatures cannot be checked yet"
+    )]
     CannotCheck {
         /// The image.
         image: String,
@@ -108,8 +110,14 @@ impl Verified {
         let image = || format!("{} ({})", self.image, entry.digest);
         check_digest(&raw, &entry.digest, image)?;
         let outer = Some(entry.media_type.as_str()).filter(|media_type| !media_type.is_empty());
-        let manifest = Manifest::parse(raw, outer).map_err(|source| TrustError::Manifest { image: image(), source })?;
-        Ok(Self { image: self.image.clone(), manifest })
+        let manifest = Manifest::parse(raw, outer).map_err(|source| TrustError::Manifest {
+            image: image(),
+            source,
+        })?;
+        Ok(Self {
+            image: self.image.clone(),
+            manifest,
+        })
     }
 
     /// Returns the smaller index that holds the entries for which `keep` is true.
@@ -118,8 +126,14 @@ impl Verified {
     ///
     /// This is no index.
     pub fn filter(&self, keep: impl Fn(usize) -> bool) -> Result<Self, TrustError> {
-        let failed = |source| TrustError::Manifest { image: self.image.to_string(), source };
-        Ok(Self { image: self.image.clone(), manifest: self.manifest.filter(keep).map_err(failed)? })
+        let failed = |source| TrustError::Manifest {
+            image: self.image.to_string(),
+            source,
+        };
+        Ok(Self {
+            image: self.image.clone(),
+            manifest: self.manifest.filter(keep).map_err(failed)?,
+        })
     }
 }
 
@@ -130,7 +144,12 @@ impl Verified {
 /// The policy forbids it, its bytes are not what was asked for, or they are no manifest.
 pub fn verify(policy: &Policy, resolved: Resolved) -> Result<Verified, TrustError> {
     admit(policy, &resolved.image)?;
-    let Resolved { image, media_type, raw, expected } = resolved;
+    let Resolved {
+        image,
+        media_type,
+        raw,
+        expected,
+    } = resolved;
     let in_reference = match &image {
         ImageRef::Docker(name) => name.digest(),
         _ => None,
@@ -138,8 +157,11 @@ pub fn verify(policy: &Policy, resolved: Resolved) -> Result<Verified, TrustErro
     for expected in expected.iter().chain(in_reference) {
         check_digest(&raw, expected, || image.to_string())?;
     }
-    let manifest = Manifest::parse(raw, media_type.as_deref())
-        .map_err(|source| TrustError::Manifest { image: image.to_string(), source })?;
+    let manifest =
+        Manifest::parse(raw, media_type.as_deref()).map_err(|source| TrustError::Manifest {
+            image: image.to_string(),
+            source,
+        })?;
     Ok(Verified { image, manifest })
 }
 
@@ -159,23 +181,39 @@ pub fn admit(policy: &Policy, image: &ImageRef) -> Result<(), TrustError> {
         match requirement {
             Requirement::AcceptAnything => {}
             Requirement::Reject => return Err(TrustError::Rejected { image: image() }),
-            Requirement::SignedBy => return Err(TrustError::CannotCheck { image: image(), requirement: "signedBy" }),
+            Requirement::SignedBy => {
+                return Err(TrustError::CannotCheck {
+                    image: image(),
+                    requirement: "signedBy",
+                });
+            }
             Requirement::SigstoreSigned => {
-                return Err(TrustError::CannotCheck { image: image(), requirement: "sigstoreSigned" });
+                return Err(TrustError::CannotCheck {
+                    image: image(),
+                    requirement: "sigstoreSigned",
+                });
             }
         }
     }
     Ok(())
 }
 
-fn check_digest(raw: &[u8], expected: &Digest, image: impl Fn() -> String) -> Result<(), TrustError> {
+fn check_digest(
+    raw: &[u8],
+    expected: &Digest,
+    image: impl Fn() -> String,
+) -> Result<(), TrustError> {
     let mut hasher = crate::digest::Hasher::new(expected.algorithm());
     hasher.update(raw);
     let found = hasher.finish();
     if found == *expected {
         return Ok(());
     }
-    Err(TrustError::Digest { image: image(), expected: expected.clone(), found })
+    Err(TrustError::Digest {
+        image: image(),
+        expected: expected.clone(),
+        found,
+    })
 }
 
 /// The whole reference, the repository, its parents, the host, and the host's wildcards.
@@ -185,8 +223,16 @@ fn docker_scopes(name: &Name) -> Vec<String> {
         (Some(digest), _) => format!("{repository}@{digest}"),
         (None, tag) => format!("{repository}:{}", tag.unwrap_or("latest")),
     }];
-    scopes.extend(std::iter::successors(Some(repository.as_str()), |scope| scope.rsplit_once('/').map(|(parent, _)| parent)).map(str::to_owned));
-    let host = name.registry().rsplit_once(':').map_or(name.registry(), |(host, _)| host);
+    scopes.extend(
+        std::iter::successors(Some(repository.as_str()), |scope| {
+            scope.rsplit_once('/').map(|(parent, _)| parent)
+        })
+        .map(str::to_owned),
+    );
+    let host = name
+        .registry()
+        .rsplit_once(':')
+        .map_or(name.registry(), |(host, _)| host);
     let parents = std::iter::successors(host.split_once('.'), |(_, rest)| rest.split_once('.'));
     scopes.extend(parents.map(|(_, parent)| format!("*.{parent}")));
     scopes
@@ -195,5 +241,9 @@ fn docker_scopes(name: &Name) -> Vec<String> {
 /// The path with its tag, the path, and its parents.
 fn path_scopes(path: &Path, tag: Option<&str>) -> Vec<String> {
     let with_tag = tag.map(|tag| format!("{}:{tag}", path.display()));
-    with_tag.into_iter().chain(path.ancestors().map(|parent| parent.display().to_string())).filter(|scope| !scope.is_empty()).collect()
+    with_tag
+        .into_iter()
+        .chain(path.ancestors().map(|parent| parent.display().to_string()))
+        .filter(|scope| !scope.is_empty())
+        .collect()
 }
