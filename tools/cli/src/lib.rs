@@ -12,6 +12,7 @@
 //! | [`program`] | by which name were we called |
 //! | [`directories`] | where are images, containers and state |
 //! | [`authfile`] | which files may hold registry credentials, which hold policy |
+//! | [`progress`] | how is progress drawn |
 //! | [`output`] | how does data reach stdout |
 //! | [`table`], [`human`] | how are lists, sizes and ages written |
 //! | [`generate`] | man pages and shell completions |
@@ -27,6 +28,7 @@ pub mod interrupt;
 pub mod output;
 pub mod parse;
 pub mod program;
+pub mod progress;
 pub mod table;
 
 pub use directories::Directories;
