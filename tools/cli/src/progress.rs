@@ -54,7 +54,10 @@ impl Drawing {
             (false, true) => Style::Bar,
             (false, false) => Style::Lines,
         };
-        Arc::new(Self { style, board: Mutex::default() })
+        Arc::new(Self {
+            style,
+            board: Mutex::default(),
+        })
     }
 
     /// Takes the bar off the line, before something else is printed.
@@ -80,7 +83,9 @@ impl Drop for Drawing {
 
 impl std::fmt::Debug for Drawing {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Drawing").field("style", &self.style).finish_non_exhaustive()
+        f.debug_struct("Drawing")
+            .field("style", &self.style)
+            .finish_non_exhaustive()
     }
 }
 
@@ -113,9 +118,21 @@ impl Board {
     /// Keeps the sums, and tells in words what is worth a line.
     fn note(&mut self, event: &Event<'_>, now: Instant) -> Option<(String, Weight)> {
         match event {
-            Event::Started { digest, kind, total } => {
+            Event::Started {
+                digest,
+                kind,
+                total,
+            } => {
                 self.began.get_or_insert(now);
-                self.blobs.insert(digest.to_string(), Blob { kind: *kind, done: 0, total: *total, finished: false });
+                self.blobs.insert(
+                    digest.to_string(),
+                    Blob {
+                        kind: *kind,
+                        done: 0,
+                        total: *total,
+                        finished: false,
+                    },
+                );
                 None
             }
             Event::Advanced { digest, done } => {
@@ -128,23 +145,53 @@ impl Board {
                 let blob = self.blobs.get_mut(&digest.to_string())?;
                 blob.finished = true;
                 blob.done = blob.total.unwrap_or(blob.done);
-                Some((format!("{} {} ({})", word(blob.kind), short(digest.hex()), human::bytes(blob.done)), Weight::Step))
+                Some((
+                    format!(
+                        "{} {} ({})",
+                        word(blob.kind),
+                        short(digest.hex()),
+                        human::bytes(blob.done)
+                    ),
+                    Weight::Step,
+                ))
             }
             Event::Skipped { digest, why } => {
                 self.blobs.remove(&digest.to_string());
-                Some((format!("skipped {}: {why}", short(digest.hex())), Weight::Step))
+                Some((
+                    format!("skipped {}: {why}", short(digest.hex())),
+                    Weight::Step,
+                ))
             }
             Event::Mounted { digest, from } => {
                 self.blobs.remove(&digest.to_string());
-                Some((format!("mounted {} from {from}", short(digest.hex())), Weight::Step))
+                Some((
+                    format!("mounted {} from {from}", short(digest.hex())),
+                    Weight::Step,
+                ))
             }
-            Event::Unpacked { diff_id, entries, bytes } => Some((
-                format!("unpacked {} ({entries} entries, {})", short(diff_id.hex()), human::bytes(*bytes)),
+            Event::Unpacked {
+                diff_id,
+                entries,
+                bytes,
+            } => Some((
+                format!(
+                    "unpacked {} ({entries} entries, {})",
+                    short(diff_id.hex()),
+                    human::bytes(*bytes)
+                ),
                 Weight::Step,
             )),
-            Event::Retry { what, after, reason } => {
-                Some((format!("{what}: {reason}; trying again in {}", human::duration(*after)), Weight::Warning))
-            }
+            Event::Retry {
+                what,
+                after,
+                reason,
+            } => Some((
+                format!(
+                    "{what}: {reason}; trying again in {}",
+                    human::duration(*after)
+                ),
+                Weight::Warning,
+            )),
             Event::Warning { message } => Some((format!("warning: {message}"), Weight::Warning)),
             _ => None,
         }
@@ -154,17 +201,28 @@ impl Board {
         if self.blobs.values().all(|blob| blob.finished) {
             return self.erased();
         }
-        if self.drawn.is_some_and(|drawn| now.duration_since(drawn) < REDRAW) {
+        if self
+            .drawn
+            .is_some_and(|drawn| now.duration_since(drawn) < REDRAW)
+        {
             return String::new();
         }
         self.drawn = Some(now);
         self.line_is_dirty = true;
         let done: u64 = self.blobs.values().map(|blob| blob.done).sum();
-        let total: u64 = self.blobs.values().map(|blob| blob.total.unwrap_or(blob.done).max(blob.done)).sum();
+        let total: u64 = self
+            .blobs
+            .values()
+            .map(|blob| blob.total.unwrap_or(blob.done).max(blob.done))
+            .sum();
         let finished = self.blobs.values().filter(|blob| blob.finished).count();
-        let elapsed = self.began.map_or(Duration::ZERO, |began| now.duration_since(began));
+        let elapsed = self
+            .began
+            .map_or(Duration::ZERO, |began| now.duration_since(began));
         let rate = (done as f64 / elapsed.as_secs_f64().max(0.1)) as u64;
-        let filled = (u128::from(done) * u128::from(BAR_CELLS)).checked_div(u128::from(total)).unwrap_or(0) as usize;
+        let filled = (u128::from(done) * u128::from(BAR_CELLS))
+            .checked_div(u128::from(total))
+            .unwrap_or(0) as usize;
         format!(
             "\r[{:<width$}] {} / {}  {finished} of {} blobs  {}/s\x1b[K",
             "=".repeat(filled),
@@ -177,7 +235,11 @@ impl Board {
     }
 
     fn erased(&mut self) -> String {
-        if std::mem::take(&mut self.line_is_dirty) { "\r\x1b[K".to_owned() } else { String::new() }
+        if std::mem::take(&mut self.line_is_dirty) {
+            "\r\x1b[K".to_owned()
+        } else {
+            String::new()
+        }
     }
 }
 
@@ -213,18 +275,48 @@ mod tests {
     fn a_log_gets_one_line_a_blob() {
         let (mut board, digest, now) = (Board::default(), digest(), Instant::now());
         let mut take = |event| board.take(&event, Style::Lines, now);
-        assert_eq!(take(Event::Started { digest: &digest, kind: BlobKind::Layer, total: Some(2000) }), "");
-        assert_eq!(take(Event::Advanced { digest: &digest, done: 1000 }), "");
-        assert_eq!(take(Event::Done { digest: &digest }), "layer abababababab (2.00 kB)\n");
+        assert_eq!(
+            take(Event::Started {
+                digest: &digest,
+                kind: BlobKind::Layer,
+                total: Some(2000)
+            }),
+            ""
+        );
+        assert_eq!(
+            take(Event::Advanced {
+                digest: &digest,
+                done: 1000
+            }),
+            ""
+        );
+        assert_eq!(
+            take(Event::Done { digest: &digest }),
+            "layer abababababab (2.00 kB)\n"
+        );
     }
 
     #[test]
     fn a_terminal_gets_a_bar_that_goes_away() {
         let (mut board, digest, now) = (Board::default(), digest(), Instant::now());
         let mut take = |event| board.take(&event, Style::Bar, now);
-        let bar = take(Event::Started { digest: &digest, kind: BlobKind::Layer, total: Some(2000) });
-        assert!(bar.starts_with("\r[ ") && bar.contains("0 B / 2.00 kB  0 of 1 blobs"), "{bar:?}");
-        assert_eq!(take(Event::Advanced { digest: &digest, done: 1000 }), "", "drawn again too soon");
+        let bar = take(Event::Started {
+            digest: &digest,
+            kind: BlobKind::Layer,
+            total: Some(2000),
+        });
+        assert!(
+            bar.starts_with("\r[ ") && bar.contains("0 B / 2.00 kB  0 of 1 blobs"),
+            "{bar:?}"
+        );
+        assert_eq!(
+            take(Event::Advanced {
+                digest: &digest,
+                done: 1000
+            }),
+            "",
+            "drawn again too soon"
+        );
         assert_eq!(take(Event::Done { digest: &digest }), "\r\x1b[K");
     }
 
@@ -232,7 +324,14 @@ mod tests {
     fn quiet_leaves_warnings() {
         let (mut board, digest, now) = (Board::default(), digest(), Instant::now());
         let mut take = |event| board.take(&event, Style::Quiet, now);
-        assert_eq!(take(Event::Started { digest: &digest, kind: BlobKind::Layer, total: None }), "");
+        assert_eq!(
+            take(Event::Started {
+                digest: &digest,
+                kind: BlobKind::Layer,
+                total: None
+            }),
+            ""
+        );
         assert_eq!(take(Event::Done { digest: &digest }), "");
         assert_eq!(take(Event::Warning { message: "x" }), "warning: x\n");
     }
