@@ -20,6 +20,7 @@ pub mod registry;
 mod skip;
 pub mod user;
 
+pub use debian::DebianRegistry;
 pub use image::{Content, Image, ImageMaker, Index, Layout, Packing, Tree};
 pub use process::{Outcome, command, run};
 pub use registry::{Auth, Fault, Registry, Rule};

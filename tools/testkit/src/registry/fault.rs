@@ -1,5 +1,8 @@
 //! What goes wrong, and when?
 
+use super::deliver::Delivery;
+use super::wire::{Answer, Head};
+use std::sync::Mutex;
 use std::time::Duration;
 
 /// One thing that goes wrong with an answer.
@@ -34,7 +37,7 @@ pub enum Fault {
     Header(String, String),
     /// A header of the answer is left out.
     Without(String),
-    /// A redirect (307) to this address.
+    /// A redirect (307) to the same path and query below this address, such as `http://127.0.0.1:9`.
     Redirect(String),
     /// The `Range` header is ignored: 200 and everything.
     IgnoreRange,
@@ -42,7 +45,7 @@ pub enum Fault {
     WrongRange,
     /// A mount is not done but answered with an upload session (202).
     MountRefused,
-    /// The page of tags is the first one again, with a link to more.
+    /// The first page of tags comes again, with a link that claims there are more.
     RepeatTags,
 }
 
@@ -102,5 +105,175 @@ impl Rule {
     pub fn fault(mut self, fault: Fault) -> Rule {
         self.fault = Some(fault);
         self
+    }
+}
+
+/// The scripted rules.
+#[derive(Debug, Default)]
+pub(super) struct Rules(Mutex<Vec<Rule>>);
+
+impl Rules {
+    pub(super) fn add(&self, rule: Rule) {
+        self.0
+            .lock()
+            .expect("no connection panics with the lock")
+            .push(rule);
+    }
+
+    pub(super) fn clear(&self) {
+        self.0
+            .lock()
+            .expect("no connection panics with the lock")
+            .clear();
+    }
+
+    /// Counts the request for every rule it matches, and returns the fault of the first that is due.
+    pub(super) fn choose(&self, method: &str, path: &str) -> Option<Fault> {
+        let mut rules = self.0.lock().expect("no connection panics with the lock");
+        let mut chosen = None;
+        for rule in rules.iter_mut() {
+            let same = rule.method.as_ref().is_none_or(|wanted| wanted == method);
+            if !same || !matches(&rule.path, path) {
+                continue;
+            }
+            rule.seen += 1;
+            let due = rule.seen >= rule.from && rule.seen - rule.from < rule.times;
+            if due && chosen.is_none() {
+                chosen.clone_from(&rule.fault);
+            }
+        }
+        chosen
+    }
+}
+
+/// Tells whether `path` matches `pattern`, in which `*` stands for anything, including nothing and slashes.
+pub(super) fn matches(pattern: &str, path: &str) -> bool {
+    match pattern.split_once('*') {
+        None => pattern == path,
+        Some((start, rest)) => path.strip_prefix(start).is_some_and(|tail| {
+            (0..=tail.len())
+                .filter(|&at| tail.is_char_boundary(at))
+                .any(|at| matches(rest, &tail[at..]))
+        }),
+    }
+}
+
+/// A request on its way through a fault.
+#[derive(Debug)]
+pub(super) struct Staged {
+    pub(super) head: Head,
+    /// An answer given without looking at what the registry holds.
+    pub(super) early: Option<Answer>,
+}
+
+impl Staged {
+    pub(super) fn new(head: Head) -> Staged {
+        Staged { head, early: None }
+    }
+
+    /// Changes the request, or answers it, before the registry sees it.
+    pub(super) fn before(&mut self, fault: &Fault) {
+        match fault {
+            Fault::Status(status) => self.early = Some(scripted(*status)),
+            Fault::RetryAfter(status, seconds) => {
+                self.early = Some(scripted(*status).with("Retry-After", seconds.to_string()));
+            }
+            Fault::Redirect(base) => {
+                let mark = if self.head.query.is_empty() { "" } else { "?" };
+                let target = format!("{base}{}{mark}{}", self.head.path, self.head.query);
+                self.early = Some(Answer::new(307).with("Location", target));
+            }
+            Fault::IgnoreRange => self
+                .head
+                .headers
+                .retain(|(name, _)| !name.eq_ignore_ascii_case("range")),
+            Fault::MountRefused | Fault::RepeatTags => self.head.query.clear(),
+            _ => {}
+        }
+    }
+
+    /// Changes the answer, and says how it is sent.
+    pub(super) fn after(&self, fault: Fault, answer: &mut Answer) -> Delivery {
+        match fault {
+            Fault::ResetAt(n) => return Delivery::ResetAt(n),
+            Fault::Truncate(n) => return Delivery::Truncate(n),
+            Fault::Stall(n) => return Delivery::Stall(n),
+            Fault::Drip(size, pause) => return Delivery::Drip(size, pause),
+            Fault::Chunked => return Delivery::Chunked,
+            Fault::Shorten(n) => answer
+                .body
+                .truncate(usize::try_from(n).unwrap_or(usize::MAX)),
+            Fault::Lengthen(n) => {
+                let more = usize::try_from(n).unwrap_or(0);
+                answer.body.resize(answer.body.len() + more, b'+');
+            }
+            Fault::Flip => {
+                let middle = answer.body.len() / 2;
+                if let Some(byte) = answer.body.get_mut(middle) {
+                    *byte ^= 1;
+                }
+            }
+            Fault::Replace(body) => answer.body = body,
+            Fault::Header(name, value) => answer.set(&name, value),
+            Fault::Without(name) => answer.remove(&name),
+            Fault::WrongRange => {
+                let length = answer.body.len();
+                answer.status = 206;
+                answer.set(
+                    "Content-Range",
+                    format!("bytes 0-{}/{length}", length.saturating_sub(1)),
+                );
+            }
+            Fault::RepeatTags => {
+                let path = &self.head.path;
+                answer.set("Link", format!("<{path}?n=2&last=again>; rel=\"next\""));
+            }
+            _ => {}
+        }
+        Delivery::Whole
+    }
+}
+
+fn scripted(status: u16) -> Answer {
+    let code = match status {
+        401 => "UNAUTHORIZED",
+        403 => "DENIED",
+        429 => "TOOMANYREQUESTS",
+        _ => "UNKNOWN",
+    };
+    Answer::error(status, code, "scripted by the test")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Fault, Rule, Rules, matches};
+
+    #[test]
+    fn patterns() {
+        for (pattern, path, expected) in [
+            ("/v2/", "/v2/", true),
+            ("/v2/", "/v2/a", false),
+            ("*/blobs/*", "/v2/a/b/blobs/sha256:1", true),
+            ("*/blobs/sha256:*", "/v2/a/blobs/uploads/", false),
+            ("*", "", true),
+            ("/a*b*c", "/abxbc", true),
+            ("/a*b*c", "/abxb", false),
+        ] {
+            assert_eq!(matches(pattern, path), expected, "{pattern} {path}");
+        }
+    }
+
+    #[test]
+    fn rules_count_their_own_matches() {
+        let rules = Rules::default();
+        rules.add(Rule::get("/b*").nth(2).fault(Fault::Status(500)));
+        rules.add(Rule::any("/b*").first(1).fault(Fault::Flip));
+        let seen: Vec<_> = ["GET", "PUT", "GET", "GET"]
+            .map(|method| rules.choose(method, "/b1"))
+            .into();
+        assert_eq!(
+            seen,
+            [Some(Fault::Flip), None, Some(Fault::Status(500)), None]
+        );
     }
 }

@@ -1,5 +1,7 @@
 //! What was asked of the registry?
 
+use std::sync::Mutex;
+
 /// One request and how it was answered.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Request {
@@ -13,7 +15,7 @@ pub struct Request {
     pub status: u16,
     /// Bytes of the request's body.
     pub received: u64,
-    /// Bytes of the answer's body that were sent.
+    /// Bytes of the answer's body that were handed to the connection.
     pub sent: u64,
     /// The `Authorization` header's scheme, such as `Bearer`; `None` where it was not sent.
     pub authorization: Option<String>,
@@ -21,4 +23,59 @@ pub struct Request {
     pub range: Option<String>,
     /// The `Host` header.
     pub host: String,
+}
+
+/// The requests in the order in which their heads arrived.
+#[derive(Debug, Default)]
+pub(super) struct Log(Mutex<Entries>);
+
+#[derive(Debug, Default)]
+struct Entries {
+    /// How many were forgotten: the number of the first one kept.
+    first: u64,
+    kept: Vec<Request>,
+}
+
+impl Log {
+    /// Adds a request and returns its number.
+    pub(super) fn arrived(&self, request: Request) -> u64 {
+        let mut entries = self.0.lock().expect("no connection panics with the lock");
+        entries.kept.push(request);
+        entries.first + entries.kept.len() as u64 - 1
+    }
+
+    pub(super) fn received(&self, number: u64, bytes: usize) {
+        self.update(number, |request| request.received = bytes as u64);
+    }
+
+    /// Notes the answer before it is sent, so that a client which has it finds it here.
+    pub(super) fn answered(&self, number: u64, status: u16, bytes: usize) {
+        self.update(number, |request| {
+            (request.status, request.sent) = (status, bytes as u64)
+        });
+    }
+
+    pub(super) fn all(&self) -> Vec<Request> {
+        self.0
+            .lock()
+            .expect("no connection panics with the lock")
+            .kept
+            .clone()
+    }
+
+    pub(super) fn forget(&self) {
+        let mut entries = self.0.lock().expect("no connection panics with the lock");
+        entries.first += entries.kept.len() as u64;
+        entries.kept.clear();
+    }
+
+    fn update(&self, number: u64, change: impl FnOnce(&mut Request)) {
+        let mut entries = self.0.lock().expect("no connection panics with the lock");
+        let index = number
+            .checked_sub(entries.first)
+            .and_then(|index| usize::try_from(index).ok());
+        if let Some(request) = index.and_then(|index| entries.kept.get_mut(index)) {
+            change(request);
+        }
+    }
 }

@@ -10,13 +10,21 @@
 //! assert_eq!(registry.requests().len(), 0);
 //! ```
 
+mod deliver;
 mod fault;
 mod log;
+mod routes;
+mod server;
+mod storage;
+mod token;
+mod wire;
 
 pub use fault::{Fault, Rule};
 pub use log::Request;
 
 use crate::image::{Blob, Content};
+use server::Server;
+use std::sync::atomic::Ordering;
 
 /// Which credentials the registry asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,23 +41,32 @@ pub enum Auth {
 
 /// A running registry; dropping it closes all connections and joins all threads.
 #[derive(Debug)]
-pub struct Registry {}
+pub struct Registry {
+    server: Server,
+}
 
 impl Registry {
     /// Starts a registry without authentication.
+    ///
+    /// # Panics
+    /// When loopback has no free port.
     pub fn start() -> Registry {
         Registry::with_auth(Auth::Anonymous)
     }
 
     /// Starts a registry that asks for credentials.
+    ///
+    /// # Panics
+    /// When loopback has no free port.
     pub fn with_auth(auth: Auth) -> Registry {
-        drop(auth);
-        unimplemented!()
+        Registry {
+            server: Server::start(auth),
+        }
     }
 
     /// Returns `127.0.0.1:PORT`.
     pub fn host(&self) -> String {
-        unimplemented!()
+        self.server.shared.host()
     }
 
     /// Returns `docker://127.0.0.1:PORT/REPOSITORY:TAG`.
@@ -57,49 +74,108 @@ impl Registry {
         format!("docker://{}/{repository}:{tag}", self.host())
     }
 
+    /// Limits the pages of tag lists (100 tags otherwise).
+    pub fn tags_per_page(&self, count: usize) {
+        self.server.shared.page.store(count, Ordering::SeqCst);
+    }
+
     /// Puts an image or index under a tag, without a request.
     pub fn add(&self, repository: &str, tag: &str, content: &dyn Content) {
-        let _unused = (repository, tag, content.root());
-        unimplemented!()
+        let mut storage = self.server.shared.storage();
+        for blob in content.blobs() {
+            storage.put_blob(repository, &blob.digest, blob.bytes.clone());
+        }
+        for manifest in content.manifests() {
+            storage.put_manifest(repository, None, manifest.clone());
+        }
+        storage.put_manifest(repository, Some(tag), content.root().clone());
     }
 
     /// Puts a blob into a repository, under the digest it claims.
     pub fn add_blob(&self, repository: &str, blob: &Blob) {
-        let _unused = (repository, blob);
-        unimplemented!()
+        self.server
+            .shared
+            .storage()
+            .put_blob(repository, &blob.digest, blob.bytes.clone());
+    }
+
+    /// Puts a manifest under a tag as it is, whether or not what it names is there.
+    pub fn add_manifest(&self, repository: &str, tag: &str, manifest: &Blob) {
+        self.server
+            .shared
+            .storage()
+            .put_manifest(repository, Some(tag), manifest.clone());
     }
 
     /// Returns the manifest a tag or digest names.
     pub fn manifest(&self, repository: &str, reference: &str) -> Option<Blob> {
-        let _unused = (repository, reference);
-        unimplemented!()
+        self.server
+            .shared
+            .storage()
+            .manifest(repository, reference)
+            .cloned()
     }
 
     /// Returns a blob of a repository.
     pub fn blob(&self, repository: &str, digest: &str) -> Option<Vec<u8>> {
-        let _unused = (repository, digest);
-        unimplemented!()
+        self.server
+            .shared
+            .storage()
+            .blob(repository, digest)
+            .map(<[u8]>::to_vec)
     }
 
-    /// Adds a scripted fault; the first rule that matches a request wins.
+    /// Counts upload sessions that were neither finished nor cancelled.
+    pub fn open_uploads(&self) -> usize {
+        self.server.shared.storage().open_uploads()
+    }
+
+    /// Adds a scripted fault; the first rule that is due for a request wins.
     pub fn fault(&self, rule: Rule) {
-        drop(rule);
-        unimplemented!()
+        self.server.shared.rules.add(rule);
+    }
+
+    /// Removes all scripted faults.
+    pub fn heal(&self) {
+        self.server.shared.rules.clear();
+    }
+
+    /// Makes all bearer tokens given so far invalid.
+    pub fn expire_tokens(&self) {
+        self.server.shared.tokens.expire();
     }
 
     /// Returns the requests so far, in the order in which they arrived.
     pub fn requests(&self) -> Vec<Request> {
-        unimplemented!()
+        self.server.shared.log.all()
     }
 
     /// Counts requests by method and path pattern (`*` matches anything).
     pub fn count(&self, method: &str, pattern: &str) -> usize {
-        let _unused = (method, pattern);
-        unimplemented!()
+        let wanted =
+            |request: &Request| request.method == method && fault::matches(pattern, &request.path);
+        self.requests().into_iter().filter(wanted).count()
     }
 
     /// Forgets the requests so far.
     pub fn forget_requests(&self) {
-        unimplemented!()
+        self.server.shared.log.forget();
+    }
+
+    /// Counts connections on which a client tried TLS; they are refused and not in the log.
+    pub fn tls_probes(&self) -> usize {
+        self.server.shared.tls_probes.load(Ordering::SeqCst)
+    }
+
+    /// Returns the repository a path is about.
+    fn repository_of(path: &str) -> Option<&str> {
+        let rest = path.strip_prefix("/v2/")?;
+        let ends = ["/manifests/", "/blobs/", "/tags/list"]
+            .iter()
+            .filter_map(|end| rest.rfind(end));
+        ends.min().map(|end| &rest[..end])
     }
 }
+
+#[cfg(test)]
+mod tests;
