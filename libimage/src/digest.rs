@@ -95,7 +95,7 @@ impl From<DigestError> for Error {
 
 impl From<DigestError> for io::Error {
     fn from(error: DigestError) -> Self {
-        Self::new(io::ErrorKind::InvalidData, error)
+        Error::from(error).into()
     }
 }
 
@@ -452,11 +452,7 @@ mod tests {
         assert_eq!(read(b"abc", 3).unwrap(), b"abc");
         for (content, size) in [(&b"abd"[..], 3), (b"ab", 3), (b"abcd", 3), (b"abc", 4)] {
             let error = read(content, size).unwrap_err();
-            let inner = error
-                .get_ref()
-                .and_then(|e| e.downcast_ref::<DigestError>())
-                .expect("a DigestError inside");
-            assert_eq!(inner.kind(), ErrorKind::DigestMismatch);
+            assert_eq!(ErrorKind::of_io(&error), ErrorKind::DigestMismatch);
         }
     }
 }

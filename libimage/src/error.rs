@@ -43,10 +43,21 @@ pub enum ErrorKind {
 }
 
 impl ErrorKind {
-    /// Classifies a failure of the file system.
+    /// Classifies a failure of a reader, a writer or the file system; an [`Error`] carried inside keeps its kind.
     #[must_use]
     pub fn of_io(error: &std::io::Error) -> Self {
         use std::io::ErrorKind as Io;
+        let mut next = error.get_ref().map(|inner| inner as &(dyn std::error::Error + 'static));
+        while let Some(inner) = next {
+            if let Some(ours) = inner.downcast_ref::<Error>() {
+                return ours.kind();
+            }
+            // An io::Error hides what it carries from `source()`.
+            if let Some(nested) = inner.downcast_ref::<std::io::Error>() {
+                return Self::of_io(nested);
+            }
+            next = inner.source();
+        }
         match error.kind() {
             Io::StorageFull | Io::QuotaExceeded => Self::NoSpace,
             Io::NotFound => Self::NotFound,
@@ -96,5 +107,32 @@ impl std::fmt::Display for Error {
 impl std::error::Error for Error {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         self.source.source()
+    }
+}
+
+/// Carries an error of ours through a reader or writer; [`ErrorKind::of_io`] finds it again.
+impl From<Error> for std::io::Error {
+    fn from(error: Error) -> Self {
+        let kind = match error.kind {
+            ErrorKind::NoSpace => std::io::ErrorKind::StorageFull,
+            ErrorKind::NotFound => std::io::ErrorKind::NotFound,
+            ErrorKind::Malformed | ErrorKind::DigestMismatch | ErrorKind::LimitExceeded => std::io::ErrorKind::InvalidData,
+            _ => std::io::ErrorKind::Other,
+        };
+        Self::new(kind, error)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_keeps_its_kind_through_a_reader() {
+        let carried = std::io::Error::from(Error::new(ErrorKind::LimitExceeded, "too much"));
+        assert_eq!(ErrorKind::of_io(&carried), ErrorKind::LimitExceeded);
+        let twice = std::io::Error::other(carried);
+        assert_eq!(ErrorKind::of_io(&twice), ErrorKind::LimitExceeded);
+        assert_eq!(ErrorKind::of_io(&std::io::Error::from_raw_os_error(28)), ErrorKind::NoSpace);
     }
 }

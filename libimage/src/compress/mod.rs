@@ -2,24 +2,49 @@
 //!
 //! The only importer of `zlib-rs` and `zstd`.
 
-use std::io::{BufRead, Read, Write};
+mod ahead;
+mod decode;
+mod encode;
+mod gzip;
 
-use crate::error::{Error, ErrorKind};
+pub use ahead::{Ahead, decode_ahead};
+pub use decode::{Decoder, decoder, decoder_with_limit};
+pub use encode::{Encoder, encoder};
+
 pub use crate::media::Compression;
+use crate::error::{Error, ErrorKind};
 
-/// Why a stream could not be set up.
+/// Why a stream could not be decoded or encoded. Readers carry it inside their `io::Error` (see [`ErrorKind::of_io`]).
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum CompressError {
     /// The first bytes could not be read, or the codec refused its settings.
-    #[error("cannot start to {operation} {format:?}")]
+    #[error("cannot start the {format:?} codec")]
     Start {
-        /// `decode` or `encode`.
-        operation: &'static str,
         /// The format.
         format: Compression,
         /// What the codec or the reader said.
         source: std::io::Error,
+    },
+    /// The stream does not follow its format, or lies about what it contains.
+    #[error("corrupt {format:?} stream: {what}")]
+    Corrupt {
+        /// The format.
+        format: Compression,
+        /// What is wrong.
+        what: String,
+    },
+    /// The stream ends in the middle.
+    #[error("truncated {format:?} stream")]
+    Truncated {
+        /// The format.
+        format: Compression,
+    },
+    /// There is more content than allowed.
+    #[error("the stream unpacks to more than {limit} bytes")]
+    TooLarge {
+        /// The limit in bytes.
+        limit: u64,
     },
 }
 
@@ -29,6 +54,8 @@ impl CompressError {
     pub fn kind(&self) -> ErrorKind {
         match self {
             Self::Start { source, .. } => ErrorKind::of_io(source),
+            Self::Corrupt { .. } | Self::Truncated { .. } => ErrorKind::Malformed,
+            Self::TooLarge { .. } => ErrorKind::LimitExceeded,
         }
     }
 }
@@ -39,64 +66,11 @@ impl From<CompressError> for Error {
     }
 }
 
-/// Decodes a stream; see [`decoder`].
-#[derive(Debug)]
-pub struct Decoder<R: BufRead>(R);
-
-impl<R: BufRead> Decoder<R> {
-    /// Returns the format the first bytes showed.
-    pub fn compression(&self) -> Compression {
-        unimplemented!()
+impl From<CompressError> for std::io::Error {
+    fn from(error: CompressError) -> Self {
+        Error::from(error).into()
     }
 }
 
-impl<R: BufRead> Read for Decoder<R> {
-    fn read(&mut self, _buffer: &mut [u8]) -> std::io::Result<usize> {
-        unimplemented!()
-    }
-}
-
-/// Decodes whatever the first bytes say it is: gzip (any number of members), zstd (any number of frames), else nothing.
-///
-/// The output is capped at [`crate::limits::LAYER_UNPACKED_BYTES`].
-///
-/// # Errors
-/// If the first bytes cannot be read.
-pub fn decoder<R: BufRead>(_reader: R) -> Result<Decoder<R>, CompressError> {
-    unimplemented!()
-}
-
-/// Encodes a stream; see [`encoder`].
-#[derive(Debug)]
-pub struct Encoder<W: Write>(W);
-
-impl<W: Write> Encoder<W> {
-    /// Writes what is still buffered and the trailer, and gives the writer back.
-    ///
-    /// # Errors
-    /// If the inner writer fails.
-    pub fn finish(self) -> std::io::Result<W> {
-        unimplemented!()
-    }
-}
-
-impl<W: Write> Write for Encoder<W> {
-    fn write(&mut self, _bytes: &[u8]) -> std::io::Result<usize> {
-        unimplemented!()
-    }
-    fn flush(&mut self) -> std::io::Result<()> {
-        unimplemented!()
-    }
-}
-
-/// Encodes deterministically: the output depends on the input, the format and the level alone. `None`: the format's default level.
-///
-/// # Errors
-/// If the codec refuses the level.
-pub fn encoder<W: Write>(
-    _writer: W,
-    _compression: Compression,
-    _level: Option<i32>,
-) -> Result<Encoder<W>, CompressError> {
-    unimplemented!()
-}
+#[cfg(test)]
+mod tests;
