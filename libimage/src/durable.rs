@@ -72,12 +72,25 @@ impl TempFile {
         let mode = Mode::from_raw_mode(0o644);
         let flags = OFlags::RDWR | OFlags::CLOEXEC;
         match rustix::fs::openat(&*directory, ".", flags | OFlags::TMPFILE, mode) {
-            Ok(file) => Ok(Self { file: file.into(), directory, name: None }),
+            Ok(file) => Ok(Self {
+                file: file.into(),
+                directory,
+                name: None,
+            }),
             // Old kernels say EISDIR or ENOENT, file systems without it EOPNOTSUPP.
             Err(Errno::OPNOTSUPP | Errno::ISDIR | Errno::NOENT | Errno::INVAL) => {
                 let name = unique_name(".tmp-");
-                let file = rustix::fs::openat(&*directory, &*name, flags | OFlags::CREATE | OFlags::EXCL, mode)?;
-                Ok(Self { file: file.into(), directory, name: Some(name) })
+                let file = rustix::fs::openat(
+                    &*directory,
+                    &*name,
+                    flags | OFlags::CREATE | OFlags::EXCL,
+                    mode,
+                )?;
+                Ok(Self {
+                    file: file.into(),
+                    directory,
+                    name: Some(name),
+                })
             }
             Err(error) => Err(error.into()),
         }
@@ -114,7 +127,13 @@ fn link_descriptor(file: &File, directory: &Dir, name: &str) -> io::Result<()> {
     use std::os::fd::AsRawFd;
     let path = format!("/proc/self/fd/{}", file.as_raw_fd());
     match rustix::fs::linkat(CWD, path, directory, name, AtFlags::SYMLINK_FOLLOW) {
-        Err(Errno::NOENT) => Ok(rustix::fs::linkat(file, "", directory, name, AtFlags::EMPTY_PATH)?),
+        Err(Errno::NOENT) => Ok(rustix::fs::linkat(
+            file,
+            "",
+            directory,
+            name,
+            AtFlags::EMPTY_PATH,
+        )?),
         other => Ok(other?),
     }
 }
@@ -163,7 +182,11 @@ mod tests {
         let mut file = TempFile::new(Arc::clone(&dir)).unwrap();
         file.write_all(b"x").unwrap();
         drop(file);
-        let named = TempFile { file: File::create(path.path().join("n")).unwrap(), directory: dir, name: Some("n".into()) };
+        let named = TempFile {
+            file: File::create(path.path().join("n")).unwrap(),
+            directory: dir,
+            name: Some("n".into()),
+        };
         drop(named);
         assert_eq!(std::fs::read_dir(path.path()).unwrap().count(), 0);
     }

@@ -47,7 +47,9 @@ impl ErrorKind {
     #[must_use]
     pub fn of_io(error: &std::io::Error) -> Self {
         use std::io::ErrorKind as Io;
-        let mut next = error.get_ref().map(|inner| inner as &(dyn std::error::Error + 'static));
+        let mut next = error
+            .get_ref()
+            .map(|inner| inner as &(dyn std::error::Error + 'static));
         while let Some(inner) = next {
             if let Some(ours) = inner.downcast_ref::<Error>() {
                 return ours.kind();
@@ -116,7 +118,9 @@ impl From<Error> for std::io::Error {
         let kind = match error.kind {
             ErrorKind::NoSpace => std::io::ErrorKind::StorageFull,
             ErrorKind::NotFound => std::io::ErrorKind::NotFound,
-            ErrorKind::Malformed | ErrorKind::DigestMismatch | ErrorKind::LimitExceeded => std::io::ErrorKind::InvalidData,
+            ErrorKind::Malformed | ErrorKind::DigestMismatch | ErrorKind::LimitExceeded => {
+                std::io::ErrorKind::InvalidData
+            }
             _ => std::io::ErrorKind::Other,
         };
         Self::new(kind, error)
@@ -133,6 +137,9 @@ mod tests {
         assert_eq!(ErrorKind::of_io(&carried), ErrorKind::LimitExceeded);
         let twice = std::io::Error::other(carried);
         assert_eq!(ErrorKind::of_io(&twice), ErrorKind::LimitExceeded);
-        assert_eq!(ErrorKind::of_io(&std::io::Error::from_raw_os_error(28)), ErrorKind::NoSpace);
+        assert_eq!(
+            ErrorKind::of_io(&std::io::Error::from_raw_os_error(28)),
+            ErrorKind::NoSpace
+        );
     }
 }

@@ -38,7 +38,11 @@ impl RootDir {
     /// What openat2(2) says.
     #[doc(alias = "openat2")]
     pub fn directory(&self, path: &[u8]) -> Result<OwnedFd, Errno> {
-        self.open(path, OFlags::PATH | OFlags::DIRECTORY, ResolveFlags::IN_ROOT)
+        self.open(
+            path,
+            OFlags::PATH | OFlags::DIRECTORY,
+            ResolveFlags::IN_ROOT,
+        )
     }
 
     /// Opens a path without following any symlink, not even on the way.
@@ -47,7 +51,11 @@ impl RootDir {
     /// What openat2(2) says; `ELOOP` for a symlink.
     #[doc(alias = "openat2")]
     pub fn exact(&self, path: &[u8], flags: OFlags) -> Result<OwnedFd, Errno> {
-        self.open(path, flags | OFlags::NOFOLLOW, ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS)
+        self.open(
+            path,
+            flags | OFlags::NOFOLLOW,
+            ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS,
+        )
     }
 
     /// Reads a regular file of at most `limit` bytes, following symlinks inside the root; `None` if there is none.
@@ -57,7 +65,11 @@ impl RootDir {
     pub fn read(&self, path: &[u8], limit: u64) -> io::Result<Option<Vec<u8>>> {
         use std::io::Read;
         // Without O_NONBLOCK a FIFO in the image would hang us.
-        let opened = self.open(path, OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY, ResolveFlags::IN_ROOT);
+        let opened = self.open(
+            path,
+            OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY,
+            ResolveFlags::IN_ROOT,
+        );
         let file = match opened {
             Ok(fd) => File::from(fd),
             Err(Errno::NOENT | Errno::NOTDIR) => return Ok(None),
@@ -65,12 +77,18 @@ impl RootDir {
         };
         let stat = rustix::fs::fstat(&file)?;
         if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
-            return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file"));
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidInput,
+                "not a regular file",
+            ));
         }
         let mut content = Vec::new();
         file.take(limit + 1).read_to_end(&mut content)?;
         if content.len() as u64 > limit {
-            return Err(io::Error::new(io::ErrorKind::FileTooLarge, "larger than allowed here"));
+            return Err(io::Error::new(
+                io::ErrorKind::FileTooLarge,
+                "larger than allowed here",
+            ));
         }
         Ok(Some(content))
     }
@@ -79,7 +97,13 @@ impl RootDir {
         let path = if path.is_empty() { b"." } else { path };
         loop {
             let resolve = resolve | ResolveFlags::NO_MAGICLINKS;
-            match rustix::fs::openat2(&self.0, OsStr::from_bytes(path), flags | OFlags::CLOEXEC, Mode::empty(), resolve) {
+            match rustix::fs::openat2(
+                &self.0,
+                OsStr::from_bytes(path),
+                flags | OFlags::CLOEXEC,
+                Mode::empty(),
+                resolve,
+            ) {
                 // EAGAIN: a rename somewhere on the system raced with a `..`; the kernel asks us to try again.
                 Err(Errno::AGAIN | Errno::INTR) => {}
                 other => return other,
@@ -106,13 +130,26 @@ mod tests {
         let base = path.path();
         std::fs::create_dir(base.join("etc")).unwrap();
         std::fs::write(base.join("etc/passwd"), "inside").unwrap();
-        for (link, target) in [("abs", "/etc/passwd"), ("up", "../../../../../../etc/passwd"), ("exe", "/proc/self/exe")] {
+        for (link, target) in [
+            ("abs", "/etc/passwd"),
+            ("up", "../../../../../../etc/passwd"),
+            ("exe", "/proc/self/exe"),
+        ] {
             symlink(target, base.join(link)).unwrap();
         }
-        let root = RootDir::new(&Dir::open_ambient_dir(base, cap_std::ambient_authority()).unwrap()).unwrap();
+        let root =
+            RootDir::new(&Dir::open_ambient_dir(base, cap_std::ambient_authority()).unwrap())
+                .unwrap();
         for link in ["abs", "up"] {
-            assert_eq!(root.read(link.as_bytes(), 100).unwrap().unwrap(), b"inside", "{link}");
-            assert_eq!(root.exact(link.as_bytes(), OFlags::RDONLY).unwrap_err(), Errno::LOOP);
+            assert_eq!(
+                root.read(link.as_bytes(), 100).unwrap().unwrap(),
+                b"inside",
+                "{link}"
+            );
+            assert_eq!(
+                root.exact(link.as_bytes(), OFlags::RDONLY).unwrap_err(),
+                Errno::LOOP
+            );
         }
         assert_eq!(root.read(b"exe", 100).unwrap(), None);
         assert!(root.read(b"etc", 100).is_err(), "directories are no files");

@@ -145,7 +145,11 @@ mod tests {
             let waiter = scope.spawn(|| FileLock::acquire(&dir, "l", LockMode::Exclusive).unwrap());
             held.remove(&dir, "l").unwrap();
             let second = waiter.join().unwrap();
-            assert!(FileLock::try_acquire(&dir, "l", LockMode::Exclusive).unwrap().is_none());
+            assert!(
+                FileLock::try_acquire(&dir, "l", LockMode::Exclusive)
+                    .unwrap()
+                    .is_none()
+            );
             drop(second);
         });
     }

@@ -40,11 +40,23 @@ pub fn decode_ahead<R: BufRead + Send + 'static>(reader: R) -> Result<Ahead, Com
                 drop(full_in.send(Err(error)));
             }
         })
-        .map_err(|source| CompressError::Start { format: Compression::None, source })?;
-    Ok(Ahead { full, empty, chunk: Vec::new(), at: 0 })
+        .map_err(|source| CompressError::Start {
+            format: Compression::None,
+            source,
+        })?;
+    Ok(Ahead {
+        full,
+        empty,
+        chunk: Vec::new(),
+        at: 0,
+    })
 }
 
-fn run<R: BufRead>(reader: R, full: &SyncSender<io::Result<Vec<u8>>>, empty: &Receiver<Vec<u8>>) -> io::Result<()> {
+fn run<R: BufRead>(
+    reader: R,
+    full: &SyncSender<io::Result<Vec<u8>>>,
+    empty: &Receiver<Vec<u8>>,
+) -> io::Result<()> {
     let mut decoder = decoder(reader)?;
     loop {
         let mut chunk = empty.try_recv().unwrap_or_default();
@@ -66,7 +78,10 @@ fn run<R: BufRead>(reader: R, full: &SyncSender<io::Result<Vec<u8>>>, empty: &Re
 
 impl Ahead {
     fn next(&mut self) -> io::Result<()> {
-        let chunk = self.full.recv().map_err(|_| io::Error::other("the decoding thread died"))??;
+        let chunk = self
+            .full
+            .recv()
+            .map_err(|_| io::Error::other("the decoding thread died"))??;
         let used = std::mem::replace(&mut self.chunk, chunk);
         self.at = 0;
         // A full channel only means that this buffer is not needed again.

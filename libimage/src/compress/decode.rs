@@ -26,7 +26,10 @@ enum Codec<R: BufRead> {
 
 impl<R: BufRead> fmt::Debug for Decoder<R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Decoder").field("compression", &self.compression()).field("done", &self.done).finish_non_exhaustive()
+        f.debug_struct("Decoder")
+            .field("compression", &self.compression())
+            .field("done", &self.done)
+            .finish_non_exhaustive()
     }
 }
 
@@ -44,22 +47,36 @@ pub fn decoder<R: BufRead>(reader: R) -> Result<Decoder<R>, CompressError> {
 ///
 /// # Errors
 /// If the first bytes cannot be read.
-pub fn decoder_with_limit<R: BufRead>(mut reader: R, limit: u64) -> Result<Decoder<R>, CompressError> {
+pub fn decoder_with_limit<R: BufRead>(
+    mut reader: R,
+    limit: u64,
+) -> Result<Decoder<R>, CompressError> {
     let start = |format| move |source| CompressError::Start { format, source };
     let mut magic = Vec::with_capacity(4);
-    reader.by_ref().take(4).read_to_end(&mut magic).map_err(start(Compression::None))?;
+    reader
+        .by_ref()
+        .take(4)
+        .read_to_end(&mut magic)
+        .map_err(start(Compression::None))?;
     let format = sniff(&magic);
     let sniffed = Cursor::new(magic).chain(reader);
     let codec = match format {
         Compression::None => Codec::Plain(sniffed),
         Compression::Gzip => Codec::Gzip(Box::new(GzipDecoder::new(sniffed))),
         Compression::Zstd => {
-            let mut codec = zstd::stream::read::Decoder::with_buffer(sniffed).map_err(start(format))?;
-            codec.window_log_max(limits::ZSTD_WINDOW_LOG).map_err(start(format))?;
+            let mut codec =
+                zstd::stream::read::Decoder::with_buffer(sniffed).map_err(start(format))?;
+            codec
+                .window_log_max(limits::ZSTD_WINDOW_LOG)
+                .map_err(start(format))?;
             Codec::Zstd(codec)
         }
     };
-    Ok(Decoder { codec, limit, done: 0 })
+    Ok(Decoder {
+        codec,
+        limit,
+        done: 0,
+    })
 }
 
 /// Tells the format from the first four bytes. zstd streams may begin with a skippable frame.
@@ -100,9 +117,19 @@ impl<R: BufRead> Read for Decoder<R> {
 /// Tells the codec's verdict from a failure of the reader below: only the former carries a message instead of an errno or an error of ours.
 fn zstd_error(error: io::Error) -> io::Error {
     match error.kind() {
-        io::ErrorKind::UnexpectedEof => CompressError::Truncated { format: Compression::Zstd }.into(),
-        io::ErrorKind::Other if crate::error::ErrorKind::of_io(&error) == crate::error::ErrorKind::Io && error.raw_os_error().is_none() => {
-            CompressError::Corrupt { format: Compression::Zstd, what: error.to_string() }.into()
+        io::ErrorKind::UnexpectedEof => CompressError::Truncated {
+            format: Compression::Zstd,
+        }
+        .into(),
+        io::ErrorKind::Other
+            if crate::error::ErrorKind::of_io(&error) == crate::error::ErrorKind::Io
+                && error.raw_os_error().is_none() =>
+        {
+            CompressError::Corrupt {
+                format: Compression::Zstd,
+                what: error.to_string(),
+            }
+            .into()
         }
         _ => error,
     }

@@ -43,19 +43,31 @@ impl<W: Write> fmt::Debug for Encoder<W> {
 ///
 /// # Errors
 /// If the codec refuses its settings, or the header cannot be written.
-pub fn encoder<W: Write>(writer: W, compression: Compression, level: Option<i32>) -> Result<Encoder<W>, CompressError> {
-    let start = |source| CompressError::Start { format: compression, source };
+pub fn encoder<W: Write>(
+    writer: W,
+    compression: Compression,
+    level: Option<i32>,
+) -> Result<Encoder<W>, CompressError> {
+    let start = |source| CompressError::Start {
+        format: compression,
+        source,
+    };
     Ok(Encoder(match compression {
         Compression::None => Codec::Plain(writer),
         Compression::Gzip => {
             let level = level.unwrap_or(GZIP_LEVEL).clamp(1, 9);
             Codec::Gzip(Box::new(GzipEncoder::new(writer, level).map_err(start)?))
         }
-        Compression::Zstd => Codec::Zstd(zstd_encoder(writer, level.unwrap_or(ZSTD_LEVEL)).map_err(start)?),
+        Compression::Zstd => {
+            Codec::Zstd(zstd_encoder(writer, level.unwrap_or(ZSTD_LEVEL)).map_err(start)?)
+        }
     }))
 }
 
-fn zstd_encoder<W: Write>(writer: W, level: i32) -> io::Result<zstd::stream::write::Encoder<'static, W>> {
+fn zstd_encoder<W: Write>(
+    writer: W,
+    level: i32,
+) -> io::Result<zstd::stream::write::Encoder<'static, W>> {
     let mut codec = zstd::stream::write::Encoder::new(writer, level)?;
     codec.multithread(ZSTD_WORKERS)?;
     codec.set_parameter(zstd::zstd_safe::CParameter::JobSize(ZSTD_JOB_BYTES))?;

@@ -10,7 +10,11 @@ use super::{CompressError, Compression};
 const GZIP_WINDOW_BITS: u8 = 15 + 16;
 
 fn corrupt(what: impl Into<String>) -> io::Error {
-    CompressError::Corrupt { format: Compression::Gzip, what: what.into() }.into()
+    CompressError::Corrupt {
+        format: Compression::Gzip,
+        what: what.into(),
+    }
+    .into()
 }
 
 /// Decodes any number of members; zero bytes after the last one are padding, anything else is an error.
@@ -28,24 +32,35 @@ enum State {
 
 impl<R: BufRead> GzipDecoder<R> {
     pub(super) fn new(inner: R) -> Self {
-        Self { inner, state: State::Member(Inflate::new(true, GZIP_WINDOW_BITS)) }
+        Self {
+            inner,
+            state: State::Member(Inflate::new(true, GZIP_WINDOW_BITS)),
+        }
     }
 
     /// Decodes into the buffer; `Ok(0)` means that the state changed, not that the stream ended.
     fn inflate(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let State::Member(inflate) = &mut self.state else { return Ok(0) };
+        let State::Member(inflate) = &mut self.state else {
+            return Ok(0);
+        };
         let input = self.inner.fill_buf()?;
         let at_end = input.is_empty();
         let (before_in, before_out) = (inflate.total_in(), inflate.total_out());
         let status = inflate.decompress(input, buffer, InflateFlush::NoFlush);
-        let consumed = usize::try_from(inflate.total_in() - before_in).expect("no more than the input's length");
-        let produced = usize::try_from(inflate.total_out() - before_out).expect("no more than the buffer's length");
-        let status = status.map_err(|error| corrupt(inflate.error_message().unwrap_or(error.as_str())));
+        let consumed = usize::try_from(inflate.total_in() - before_in)
+            .expect("no more than the input's length");
+        let produced = usize::try_from(inflate.total_out() - before_out)
+            .expect("no more than the buffer's length");
+        let status =
+            status.map_err(|error| corrupt(inflate.error_message().unwrap_or(error.as_str())));
         self.inner.consume(consumed);
         match status? {
             Status::StreamEnd => self.state = State::Between,
             Status::Ok | Status::BufError if at_end && produced == 0 => {
-                return Err(CompressError::Truncated { format: Compression::Gzip }.into());
+                return Err(CompressError::Truncated {
+                    format: Compression::Gzip,
+                }
+                .into());
             }
             Status::Ok | Status::BufError => {}
         }
@@ -114,17 +129,32 @@ const HEADER: [u8; 10] = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 255];
 impl<W: Write> GzipEncoder<W> {
     pub(super) fn new(mut inner: W, level: i32) -> io::Result<Self> {
         inner.write_all(&HEADER)?;
-        let config = DeflateConfig { window_bits: -15, level, ..DeflateConfig::default() };
+        let config = DeflateConfig {
+            window_bits: -15,
+            level,
+            ..DeflateConfig::default()
+        };
         let deflate = Deflate::new_with_config(config);
-        Ok(Self { inner, deflate, checksum: 0, length: 0, output: vec![0; 64 << 10].into() })
+        Ok(Self {
+            inner,
+            deflate,
+            checksum: 0,
+            length: 0,
+            output: vec![0; 64 << 10].into(),
+        })
     }
 
     fn deflate(&mut self, mut input: &[u8], flush: DeflateFlush) -> io::Result<()> {
         loop {
             let (before_in, before_out) = (self.deflate.total_in(), self.deflate.total_out());
-            let status = self.deflate.compress(input, &mut self.output, flush).map_err(|error| corrupt(error.as_str()))?;
-            let consumed = usize::try_from(self.deflate.total_in() - before_in).expect("no more than the input's length");
-            let produced = usize::try_from(self.deflate.total_out() - before_out).expect("no more than the buffer's length");
+            let status = self
+                .deflate
+                .compress(input, &mut self.output, flush)
+                .map_err(|error| corrupt(error.as_str()))?;
+            let consumed = usize::try_from(self.deflate.total_in() - before_in)
+                .expect("no more than the input's length");
+            let produced = usize::try_from(self.deflate.total_out() - before_out)
+                .expect("no more than the buffer's length");
             self.inner.write_all(&self.output[..produced])?;
             input = &input[consumed..];
             let done = match flush {

@@ -11,8 +11,8 @@ pub use ahead::{Ahead, decode_ahead};
 pub use decode::{Decoder, decoder, decoder_with_limit};
 pub use encode::{Encoder, encoder};
 
-pub use crate::media::Compression;
 use crate::error::{Error, ErrorKind};
+pub use crate::media::Compression;
 
 /// Why a stream could not be decoded or encoded. Readers carry it inside their `io::Error` (see [`ErrorKind::of_io`]).
 #[derive(Debug, thiserror::Error)]

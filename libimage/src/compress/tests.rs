@@ -16,11 +16,14 @@ fn unpack(bytes: &[u8]) -> Result<Vec<u8>, ErrorKind> {
     let mut out = Vec::new();
     // A tiny buffer makes every boundary fall somewhere awkward.
     let mut decoder = decoder(BufReader::with_capacity(3, bytes)).map_err(|error| error.kind())?;
-    decoder.read_to_end(&mut out).map_err(|error| ErrorKind::of_io(&error))?;
+    decoder
+        .read_to_end(&mut out)
+        .map_err(|error| ErrorKind::of_io(&error))?;
     Ok(out)
 }
 
-const TEXT: &[u8] = b"the quick brown fox jumps over the lazy dog, the quick brown fox jumps over the lazy dog";
+const TEXT: &[u8] =
+    b"the quick brown fox jumps over the lazy dog, the quick brown fox jumps over the lazy dog";
 
 #[test]
 fn members_and_frames_are_read_to_the_last() {
@@ -67,7 +70,11 @@ fn every_truncation_is_an_error() {
     for format in [Compression::Gzip, Compression::Zstd] {
         let good = pack(TEXT, format);
         for length in 4..good.len() {
-            assert_eq!(unpack(&good[..length]), Err(ErrorKind::Malformed), "{format:?} cut at {length}");
+            assert_eq!(
+                unpack(&good[..length]),
+                Err(ErrorKind::Malformed),
+                "{format:?} cut at {length}"
+            );
         }
     }
 }
@@ -90,7 +97,10 @@ fn a_window_beyond_the_limit_is_an_error() {
 
 #[test]
 fn the_gzip_header_tells_nothing() {
-    assert_eq!(pack(TEXT, Compression::Gzip)[..10], [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 255]);
+    assert_eq!(
+        pack(TEXT, Compression::Gzip)[..10],
+        [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 255]
+    );
 }
 
 #[test]
@@ -105,10 +115,16 @@ fn reading_ahead_gives_the_same_and_reports_errors() {
     let content: Vec<u8> = (0..3_000_000_u32).flat_map(|n| n.to_le_bytes()).collect();
     let packed = pack(&content, Compression::Zstd);
     let mut out = Vec::new();
-    decode_ahead(std::io::Cursor::new(packed.clone())).unwrap().read_to_end(&mut out).unwrap();
+    decode_ahead(std::io::Cursor::new(packed.clone()))
+        .unwrap()
+        .read_to_end(&mut out)
+        .unwrap();
     assert!(out == content, "the same bytes");
     let cut = packed[..packed.len() / 2].to_vec();
-    let error = decode_ahead(std::io::Cursor::new(cut)).unwrap().read_to_end(&mut Vec::new()).unwrap_err();
+    let error = decode_ahead(std::io::Cursor::new(cut))
+        .unwrap()
+        .read_to_end(&mut Vec::new())
+        .unwrap_err();
     assert_eq!(ErrorKind::of_io(&error), ErrorKind::Malformed);
     drop(decode_ahead(std::io::Cursor::new(packed)).unwrap());
 }
