@@ -8,12 +8,14 @@
 //! | [`image`] | deterministic images: trees, layers, manifests, indexes, layouts on disk |
 //! | [`registry`] | an in-process registry whose faults are scripted |
 //! | [`debian`] | Debian's `docker-registry` on a free loopback port |
+//! | [`house`] | the check that modules import only downward |
 //!
 //! # Limitations
 //! For tests only: functions panic where a library would return an error, because a test that cannot prepare its material has
 //! failed. The crate depends on none of the crates it tests.
 
 pub mod debian;
+pub mod house;
 pub mod image;
 pub mod process;
 pub mod registry;
