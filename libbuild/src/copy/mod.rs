@@ -1,0 +1,305 @@
+//! Copies files into a working container, with the rules of a Containerfile's COPY.
+//!
+//! - A directory as source means what is in it; a file as source goes into the destination if that is a directory (or ends in
+//!   `/`, or there are several sources), else it becomes the destination.
+//! - Missing directories of the destination are made, 0755; existing ones keep their looks.
+//! - A symlink as source means what it leads to; symlinks inside a source directory are copied as symlinks. A destination
+//!   directory that is a symlink is followed, inside the container's root only.
+//! - Owner root unless said otherwise, mode and extended attributes of the source, modification time *set* to the epoch (times
+//!   of a checkout differ from clone to clone, even before the epoch), hard links kept, sockets left out.
+
+mod glob;
+mod source;
+mod write;
+
+use std::fs::File;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use libcontainer::rootfs::{Overlay, PreparedRoot, Root};
+use libcontainer::spec::resolve;
+use rustix::fs::{FileType, Mode, OFlags};
+
+use crate::error::{Error, ErrorKind, Result, io_kind};
+use crate::op::{CopyOp, Op};
+use crate::rooted::{Rooted, RootedError, file_type};
+use crate::working::{Held, WorkingContainer, WorkingError, container_error, image_error, image_lowers};
+use source::Item;
+use write::{Looks, Writer};
+
+/// The largest `/etc/passwd` or `/etc/group` that is read.
+pub(crate) const USER_FILE_BYTES: usize = 4 << 20;
+
+/// What to copy, and how it shall look.
+#[derive(Clone, Debug, Default)]
+#[must_use = "it copies nothing until it is given to WorkingContainer::copy"]
+pub struct CopyFiles {
+    sources: Vec<String>,
+    destination: String,
+    context: PathBuf,
+    from: Option<String>,
+    chown: Option<String>,
+    chmod: Option<u32>,
+}
+
+/// What was copied.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct CopyStats {
+    /// Files of all kinds, directories not counted.
+    pub files: u64,
+    /// Directories that were made.
+    pub directories: u64,
+    /// Bytes of content.
+    pub bytes: u64,
+}
+
+impl CopyFiles {
+    /// Copies `sources` (patterns allowed) to `destination`; relative sources are below `context`, an absolute path.
+    pub fn new<S: Into<String>>(
+        context: impl Into<PathBuf>,
+        sources: impl IntoIterator<Item = S>,
+        destination: impl Into<String>,
+    ) -> Self {
+        Self {
+            sources: sources.into_iter().map(Into::into).collect(),
+            destination: destination.into(),
+            context: context.into(),
+            ..Self::default()
+        }
+    }
+
+    /// Takes the sources from another working container, or from an image of the store, instead of the host.
+    pub fn from(mut self, name: impl Into<String>) -> Self {
+        self.from = Some(name.into());
+        self
+    }
+
+    /// Sets the owner: `user[:group]`, names as in the container's `/etc/passwd` and `/etc/group`, or numbers. A number
+    /// without a group is the number of both.
+    pub fn chown(mut self, owner: impl Into<String>) -> Self {
+        self.chown = Some(owner.into());
+        self
+    }
+
+    /// Sets the permission bits of files and directories.
+    pub fn chmod(mut self, mode: u32) -> Self {
+        self.chmod = Some(mode);
+        self
+    }
+
+    fn op(&self) -> Op {
+        let shown = |source: &String| {
+            let name = Path::new(source).file_name().filter(|_| self.from.is_none() && source.starts_with('/'));
+            name.map_or_else(|| source.clone(), |name| name.to_string_lossy().into_owned())
+        };
+        Op::Copy(CopyOp {
+            sources: self.sources.iter().map(shown).collect(),
+            destination: self.destination.clone(),
+            from: self.from.clone(),
+            chown: self.chown.clone(),
+            chmod: self.chmod,
+        })
+    }
+}
+
+/// Why files could not be copied.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum CopyError {
+    /// No source was given.
+    #[error("nothing to copy: a source and a destination are needed")]
+    Nothing,
+    /// A source is missing, or a pattern matches nothing.
+    #[error("no file matches the source {source_path:?}")]
+    NoSource {
+        /// As it was given.
+        source_path: String,
+    },
+    /// A pattern with an unfinished class or escape.
+    #[error("malformed pattern {pattern:?}")]
+    Pattern {
+        /// As it was given.
+        pattern: String,
+    },
+    /// Reading a source failed.
+    #[error("cannot {operation} {}", path.display())]
+    Source {
+        /// What was tried.
+        operation: &'static str,
+        /// On what.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// Copying the content failed.
+    #[error("cannot copy {} to {} in the container", from.display(), to.display())]
+    Content {
+        /// The source.
+        from: PathBuf,
+        /// The path in the container.
+        to: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// A file would replace a directory.
+    #[error("{} is a directory in the container, and what is copied there is none", path.display())]
+    DirectoryInTheWay {
+        /// The path in the container.
+        path: PathBuf,
+    },
+    /// Something that is neither a file nor a directory as source.
+    #[error("{} is neither a file nor a directory", path.display())]
+    Kind {
+        /// The source.
+        path: PathBuf,
+    },
+    /// The source holds the directory that is written to.
+    #[error("{} is the upper directory of this very container: the copy would never end", path.display())]
+    HoldsContainer {
+        /// The source.
+        path: PathBuf,
+    },
+    /// The owner is unknown in the container.
+    #[error("cannot resolve the owner {owner:?}")]
+    Owner {
+        /// As it was given.
+        owner: String,
+        /// The reason.
+        source: libcontainer::spec::UserError,
+    },
+    /// A path inside the container.
+    #[error(transparent)]
+    Rooted(#[from] RootedError),
+}
+
+impl CopyError {
+    fn source<'a>(operation: &'static str, path: &'a Path) -> impl FnOnce(std::io::Error) -> Self + 'a {
+        move |source| Self::Source { operation, path: path.to_owned(), source }
+    }
+}
+
+impl From<CopyError> for Error {
+    fn from(error: CopyError) -> Self {
+        let kind = match error {
+            CopyError::Rooted(inner) => return inner.into(),
+            CopyError::NoSource { .. } => ErrorKind::NotFound,
+            CopyError::Owner { .. } => ErrorKind::UnknownUser,
+            CopyError::Source { ref source, .. } | CopyError::Content { ref source, .. } => io_kind(source),
+            _ => ErrorKind::InvalidInput,
+        };
+        Self::new(kind, error)
+    }
+}
+
+/// Where the sources are.
+enum Origin {
+    Host(File),
+    /// A root file system, and what keeps its layers.
+    Root(PreparedRoot, #[expect(dead_code, reason = "a guard: held while the layers are read")] Option<libimage::store::Lease>),
+}
+
+impl WorkingContainer {
+    /// Copies files into the container.
+    ///
+    /// # Errors
+    /// If a source is missing, the destination cannot be what is wanted, or the system refuses. What was copied before stays.
+    pub fn copy(&self, copy: CopyFiles) -> Result<CopyStats> {
+        if copy.sources.is_empty() || copy.destination.is_empty() {
+            return Err(CopyError::Nothing.into());
+        }
+        let origin = self.origin(copy.from.as_deref())?;
+        let mut held = self.hold()?;
+        let root = held.open_root()?;
+        let looks = looks(&copy, &root.mount, held.record.epoch.seconds)?;
+        let own = std::fs::metadata(held.upper()).map_err(WorkingError::io("look at", &held.upper()))?;
+        let mut writer = Writer::new(Rooted::new(root.mount.as_fd()), looks, (own.dev(), own.ino()));
+        let (source, context) = match &origin {
+            Origin::Host(slash) => (Rooted::new(slash.as_fd()), copy.context.as_path()),
+            Origin::Root(mount, _) => (Rooted::new(mount.as_fd()), Path::new("/")),
+        };
+        // The step is noted before it is done: after a kill in the middle, history tells what may have happened.
+        let op = copy.op();
+        if held.record.steps.last() != Some(&op) {
+            held.record.steps.push(op);
+            held.save()?;
+        }
+        let mut items = Vec::new();
+        for pattern in &copy.sources {
+            items.extend(source::expand(&source, context, pattern)?);
+        }
+        write_items(&mut writer, &source, &items, &destination(&held, &copy.destination), &copy.destination)?;
+        Ok(writer.stats)
+    }
+
+    fn origin(&self, from: Option<&str>) -> Result<Origin> {
+        let Some(name) = from else {
+            let slash = Path::new("/");
+            return Ok(Origin::Host(File::open(slash).map_err(CopyError::source("open", slash))?));
+        };
+        if let Some(record) = crate::record::Record::list(&self.around.working)?
+            .into_iter()
+            .find(|record| record.name == name || record.id == name)
+        {
+            let other = WorkingContainer::of_record(self.around.clone(), &record);
+            let root = other.hold()?.open_root()?;
+            return Ok(Origin::Root(root.mount, root.lease));
+        }
+        let image = self.around.store.find(name).map_err(image_error)?;
+        let (mut lowers, lease, userxattr) = image_lowers(&self.around.store, &image, self.around.progress.as_ref())?;
+        // Overlay wants two directories if there is no upper one.
+        let root = match lowers.len() {
+            1 => Root::Path(lowers.remove(0)),
+            _ => Root::Overlay(Overlay { lowers, userxattr, ..Overlay::default() }),
+        };
+        Ok(Origin::Root(PreparedRoot::open(&root).map_err(container_error)?, lease))
+    }
+}
+
+/// The destination as an absolute path, with its trailing slash if it has one; relative ones are below the working directory.
+fn destination(held: &Held<'_>, given: &str) -> PathBuf {
+    Path::new("/").join(held.record.settings.text("WorkingDir")).join(given)
+}
+
+fn write_items(
+    writer: &mut Writer<'_>,
+    source: &Rooted<'_>,
+    items: &[Item],
+    destination: &Path,
+    given: &str,
+) -> Result<(), CopyError> {
+    let wants_directory = items.len() > 1 || given.ends_with('/') || given.ends_with("/.") || given == "." || given == "..";
+    for item in items {
+        let open = |flags: OFlags| {
+            source.open(&item.path, flags).map_err(|errno| CopyError::source("open", &item.path)(errno.into()))
+        };
+        match file_type(&item.stat) {
+            FileType::Directory => {
+                let opened: OwnedFd = open(OFlags::RDONLY | OFlags::DIRECTORY)?;
+                writer.destination(destination)?;
+                writer.tree(opened, &item.path, destination)?;
+            }
+            FileType::RegularFile => {
+                let opened = open(OFlags::RDONLY)?;
+                let path = writer.place(destination, wants_directory, &item.name)?;
+                writer.file(opened, &item.stat, &item.path, &path)?;
+            }
+            _ => return Err(CopyError::Kind { path: item.path.clone() }),
+        }
+    }
+    Ok(())
+}
+
+/// Decides owner, mode and time of the copies.
+fn looks(copy: &CopyFiles, root: &PreparedRoot, seconds: i64) -> Result<Looks> {
+    let (mut uid, mut gid) = (0, 0);
+    if let Some(owner) = &copy.chown {
+        let read = |path| root.read_file(path, USER_FILE_BYTES).map(Option::unwrap_or_default).map_err(container_error);
+        let (passwd, group) = (read("/etc/passwd")?, read("/etc/group")?);
+        let user = resolve(owner, &passwd, &group).map_err(|source| CopyError::Owner { owner: owner.clone(), source })?;
+        uid = user.uid;
+        gid = if owner.bytes().all(|b| b.is_ascii_digit()) { user.uid } else { user.gid };
+    }
+    let mode = copy.chmod.map(|mode| Mode::from(mode).bits());
+    Ok(Looks { uid, gid, mode, seconds })
+}
