@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use libcontainer::rootfs::{Overlay, PreparedRoot, Root};
+use libcontainer::spec::UserFiles;
 use libimage::digest::Digest;
 use libimage::lock::{FileLock, LockMode};
 use libimage::progress::Progress;
@@ -233,6 +234,11 @@ impl Held<'_> {
         self.container.directory.join("upper")
     }
 
+    /// The host's `resolv.conf`, if the caller told where it is.
+    pub(crate) fn resolv_conf(&self) -> Option<&Path> {
+        self.container.around.resolv_conf.as_deref()
+    }
+
     /// A directory of the container's for generated files.
     pub(crate) fn file_directory(&self) -> PathBuf {
         self.container.directory.join("etc")
@@ -296,6 +302,15 @@ impl Held<'_> {
         let mount = PreparedRoot::open(&root).map_err(container_error)?;
         Ok(OpenRoot { mount, lease })
     }
+}
+
+/// The largest `/etc/passwd` or `/etc/group` that is read.
+const USER_FILE_BYTES: usize = 4 << 20;
+
+/// Reads the container's own user data base.
+pub(crate) fn user_files(root: &PreparedRoot) -> Result<UserFiles> {
+    let read = |path| root.read_file(path, USER_FILE_BYTES).map(Option::unwrap_or_default).map_err(container_error);
+    Ok(UserFiles { passwd: read("/etc/passwd")?, group: read("/etc/group")? })
 }
 
 /// The unpacked layers of an image, topmost first.

@@ -24,12 +24,9 @@ use rustix::fs::{FileType, Mode, OFlags};
 use crate::error::{Error, ErrorKind, Result, io_kind};
 use crate::op::{CopyOp, Op};
 use crate::rooted::{Rooted, RootedError, file_type};
-use crate::working::{Held, WorkingContainer, WorkingError, container_error, image_error, image_lowers};
+use crate::working::{Held, WorkingContainer, WorkingError, container_error, image_error, image_lowers, user_files};
 use source::Item;
 use write::{Looks, Writer};
-
-/// The largest `/etc/passwd` or `/etc/group` that is read.
-pub(crate) const USER_FILE_BYTES: usize = 4 << 20;
 
 /// What to copy, and how it shall look.
 #[derive(Clone, Debug, Default)]
@@ -294,9 +291,8 @@ fn write_items(
 fn looks(copy: &CopyFiles, root: &PreparedRoot, seconds: i64) -> Result<Looks> {
     let (mut uid, mut gid) = (0, 0);
     if let Some(owner) = &copy.chown {
-        let read = |path| root.read_file(path, USER_FILE_BYTES).map(Option::unwrap_or_default).map_err(container_error);
-        let (passwd, group) = (read("/etc/passwd")?, read("/etc/group")?);
-        let user = resolve(owner, &passwd, &group).map_err(|source| CopyError::Owner { owner: owner.clone(), source })?;
+        let files = user_files(root)?;
+        let user = resolve(owner, &files.passwd, &files.group).map_err(|source| CopyError::Owner { owner: owner.clone(), source })?;
         uid = user.uid;
         gid = if owner.bytes().all(|b| b.is_ascii_digit()) { user.uid } else { user.gid };
     }
