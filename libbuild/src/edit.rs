@@ -68,7 +68,10 @@ impl Settings {
         if let Some(variant) = variant {
             config["variant"] = json!(variant);
         }
-        Self { config, annotations: BTreeMap::new() }
+        Self {
+            config,
+            annotations: BTreeMap::new(),
+        }
     }
 
     /// Returns the settings that continue a base's configuration.
@@ -76,17 +79,33 @@ impl Settings {
     /// What tells how the base itself was built by docker (`container`, `container_config`, `docker_version`, `id`,
     /// `parent`) does not describe the new image and is left out.
     pub fn of_base(raw_config: &[u8]) -> Result<Self, EditError> {
-        let shape = |found: String| EditError::Shape { member: "", wanted: "an object", found };
-        let mut config: Value = serde_json::from_slice(raw_config).map_err(|error| shape(error.to_string()))?;
-        let members = config.as_object_mut().ok_or_else(|| shape("no object".to_owned()))?;
-        for stale in ["container", "container_config", "docker_version", "id", "parent"] {
+        let shape = |found: String| EditError::Shape {
+            member: "",
+            wanted: "an object",
+            found,
+        };
+        let mut config: Value =
+            serde_json::from_slice(raw_config).map_err(|error| shape(error.to_string()))?;
+        let members = config
+            .as_object_mut()
+            .ok_or_else(|| shape("no object".to_owned()))?;
+        for stale in [
+            "container",
+            "container_config",
+            "docker_version",
+            "id",
+            "parent",
+        ] {
             members.remove(stale);
         }
         // Some builders write `"config": null` for an image without settings.
         if members.get("config").is_none_or(Value::is_null) {
             members.insert("config".to_owned(), json!({}));
         }
-        Ok(Self { config, annotations: BTreeMap::new() })
+        Ok(Self {
+            config,
+            annotations: BTreeMap::new(),
+        })
     }
 
     /// Applies one change.
@@ -100,17 +119,29 @@ impl Settings {
             Change::Shell(list) => self.set_list("Shell", list),
             Change::Env(key, value) => self.set_env(key, Some(value)),
             Change::UnsetEnv(key) => self.set_env(key, None),
-            Change::Label(key, value) => self.set_member("Labels", "label", key, Some(json!(value))),
+            Change::Label(key, value) => {
+                self.set_member("Labels", "label", key, Some(json!(value)))
+            }
             Change::UnsetLabel(key) => self.set_member("Labels", "label", key, None),
             Change::User(user) => self.set_text("User", user),
             Change::Workdir(path) => self.set_workdir(path),
-            Change::Port(port) => self.set_member("ExposedPorts", "port", &parse_port(port)?, Some(json!({}))),
-            Change::UnsetPort(port) => self.set_member("ExposedPorts", "port", &parse_port(port)?, None),
-            Change::Volume(path) => self.set_member("Volumes", "volume", check_absolute(path)?, Some(json!({}))),
-            Change::UnsetVolume(path) => self.set_member("Volumes", "volume", check_absolute(path)?, None),
+            Change::Port(port) => {
+                self.set_member("ExposedPorts", "port", &parse_port(port)?, Some(json!({})))
+            }
+            Change::UnsetPort(port) => {
+                self.set_member("ExposedPorts", "port", &parse_port(port)?, None)
+            }
+            Change::Volume(path) => {
+                self.set_member("Volumes", "volume", check_absolute(path)?, Some(json!({})))
+            }
+            Change::UnsetVolume(path) => {
+                self.set_member("Volumes", "volume", check_absolute(path)?, None)
+            }
             Change::StopSignal(signal) => self.set_text("StopSignal", check_signal(signal)?),
             Change::Author(author) => self.set_top("author", author),
-            Change::Architecture(name) => self.set_top("architecture", check_word("architecture", name)?),
+            Change::Architecture(name) => {
+                self.set_top("architecture", check_word("architecture", name)?)
+            }
             Change::Os(name) => self.set_top("os", check_word("os", name)?),
             Change::Variant(name) => self.set_top("variant", name),
             Change::Annotation(key, value) => {
@@ -128,7 +159,10 @@ impl Settings {
     /// Returns a list of strings of the `config` member.
     pub fn list(&self, member: &str) -> Vec<String> {
         let list = self.config["config"][member].as_array();
-        list.into_iter().flatten().filter_map(|v| v.as_str().map(str::to_owned)).collect()
+        list.into_iter()
+            .flatten()
+            .filter_map(|v| v.as_str().map(str::to_owned))
+            .collect()
     }
 
     /// Returns a string of the `config` member; empty if it is not set.
@@ -161,7 +195,13 @@ impl Settings {
     }
 
     /// Sets or removes one entry of a map inside `config`; a map that became empty is removed.
-    fn set_member(&mut self, map: &'static str, field: &'static str, key: &str, value: Option<Value>) -> Result<(), EditError> {
+    fn set_member(
+        &mut self,
+        map: &'static str,
+        field: &'static str,
+        key: &str,
+        value: Option<Value>,
+    ) -> Result<(), EditError> {
         check_key(field, key)?;
         let inner = self.inner()?;
         let entries = inner.entry(map).or_insert_with(|| json!({}));
@@ -182,13 +222,19 @@ impl Settings {
     /// Sets or removes a variable, in its old place if it has one.
     fn set_env(&mut self, key: &str, value: Option<&str>) -> Result<(), EditError> {
         if key.is_empty() || key.contains(['=', '\0']) {
-            return Err(invalid("env", key, "a name without '=' is needed before the value"));
+            return Err(invalid(
+                "env",
+                key,
+                "a name without '=' is needed before the value",
+            ));
         }
         if value.is_some_and(|v| v.contains('\0')) {
             return Err(invalid("env", key, "a value cannot hold a NUL"));
         }
         let mut list = self.list("Env");
-        let place = list.iter().position(|entry| entry.split('=').next() == Some(key));
+        let place = list
+            .iter()
+            .position(|entry| entry.split('=').next() == Some(key));
         match (place, value) {
             (Some(at), Some(value)) => list[at] = format!("{key}={value}"),
             (None, Some(value)) => list.push(format!("{key}={value}")),
@@ -206,9 +252,16 @@ impl Settings {
         let joined = match path {
             "" => String::new(),
             absolute if absolute.starts_with('/') => absolute.to_owned(),
-            relative => format!("{}/{relative}", self.text("WorkingDir").trim_end_matches('/')),
+            relative => format!(
+                "{}/{relative}",
+                self.text("WorkingDir").trim_end_matches('/')
+            ),
         };
-        let joined = if joined.is_empty() || joined.starts_with('/') { joined } else { format!("/{joined}") };
+        let joined = if joined.is_empty() || joined.starts_with('/') {
+            joined
+        } else {
+            format!("/{joined}")
+        };
         self.set_text("WorkingDir", &joined)
     }
 }
@@ -221,19 +274,30 @@ fn set_or_remove(members: &mut Map<String, Value>, member: &str, value: &str) {
     }
 }
 
-fn object<'a>(value: &'a mut Value, member: &'static str) -> Result<&'a mut Map<String, Value>, EditError> {
+fn object<'a>(
+    value: &'a mut Value,
+    member: &'static str,
+) -> Result<&'a mut Map<String, Value>, EditError> {
     let found = match value {
         Value::Object(_) => "an object",
         Value::Array(_) => "an array",
         Value::Null => "null",
         _ => "a scalar",
     };
-    let shape = EditError::Shape { member, wanted: "an object", found: found.to_owned() };
+    let shape = EditError::Shape {
+        member,
+        wanted: "an object",
+        found: found.to_owned(),
+    };
     value.as_object_mut().ok_or(shape)
 }
 
 fn invalid(field: &'static str, value: &str, rule: &'static str) -> EditError {
-    EditError::Value { field, value: value.to_owned(), rule }
+    EditError::Value {
+        field,
+        value: value.to_owned(),
+        rule,
+    }
 }
 
 fn check_key<'a>(field: &'static str, key: &'a str) -> Result<&'a str, EditError> {
@@ -244,18 +308,43 @@ fn check_key<'a>(field: &'static str, key: &'a str) -> Result<&'a str, EditError
 }
 
 fn check_word<'a>(field: &'static str, word: &'a str) -> Result<&'a str, EditError> {
-    let good = !word.is_empty() && word.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b));
-    if good { Ok(word) } else { Err(invalid(field, word, "letters and digits, as in amd64 or linux")) }
+    let good = !word.is_empty()
+        && word
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b));
+    if good {
+        Ok(word)
+    } else {
+        Err(invalid(
+            field,
+            word,
+            "letters and digits, as in amd64 or linux",
+        ))
+    }
 }
 
 fn check_absolute(path: &str) -> Result<&str, EditError> {
     let good = path.starts_with('/') && !path.contains('\0');
-    if good { Ok(path) } else { Err(invalid("volume", path, "an absolute path is needed")) }
+    if good {
+        Ok(path)
+    } else {
+        Err(invalid("volume", path, "an absolute path is needed"))
+    }
 }
 
 fn check_signal(signal: &str) -> Result<&str, EditError> {
-    let good = signal.bytes().all(|b| b.is_ascii_alphanumeric() || b"+-".contains(&b));
-    if good { Ok(signal) } else { Err(invalid("stop-signal", signal, "a number or a name such as SIGTERM")) }
+    let good = signal
+        .bytes()
+        .all(|b| b.is_ascii_alphanumeric() || b"+-".contains(&b));
+    if good {
+        Ok(signal)
+    } else {
+        Err(invalid(
+            "stop-signal",
+            signal,
+            "a number or a name such as SIGTERM",
+        ))
+    }
 }
 
 /// Reads `80`, `53/udp` or `8000-8010/tcp`, and returns it with its protocol.
@@ -365,6 +454,9 @@ mod tests {
             assert!(Settings::of_base(bad.as_bytes()).is_err(), "{bad}");
         }
         let mut odd = Settings::of_base(br#"{"config":{"Labels":[]}}"#).unwrap();
-        assert!(matches!(odd.apply(&Change::Label(text("a"), text("b"))), Err(EditError::Shape { .. })));
+        assert!(matches!(
+            odd.apply(&Change::Label(text("a"), text("b"))),
+            Err(EditError::Shape { .. })
+        ));
     }
 }

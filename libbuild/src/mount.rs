@@ -26,7 +26,8 @@ impl From<MountError> for Error {
     fn from(error: MountError) -> Self {
         let MountError::Unmount { source, .. } = &error;
         if source.kind() == std::io::ErrorKind::ResourceBusy {
-            return Self::new(ErrorKind::InUse, error).with_hint("a process has a file or its working directory in there");
+            return Self::new(ErrorKind::InUse, error)
+                .with_hint("a process has a file or its working directory in there");
         }
         Self::new(io_kind(source), error)
     }
@@ -71,8 +72,10 @@ impl WorkingContainer {
         }
         let path = self.mount_point();
         let flags = rustix::mount::UnmountFlags::NOFOLLOW;
-        rustix::mount::unmount(&path, flags)
-            .map_err(|errno| MountError::Unmount { path, source: errno.into() })?;
+        rustix::mount::unmount(&path, flags).map_err(|errno| MountError::Unmount {
+            path,
+            source: errno.into(),
+        })?;
         Ok(true)
     }
 }

@@ -256,7 +256,9 @@ impl Change {
             Self::Volume(path) => format!("VOLUME {}", json(std::slice::from_ref(path))),
             Self::UnsetVolume(path) => format!("VOLUME --unset {path}"),
             Self::StopSignal(signal) => format!("STOPSIGNAL {signal}"),
-            Self::Author(_) | Self::Architecture(_) | Self::Os(_) | Self::Variant(_) => return None,
+            Self::Author(_) | Self::Architecture(_) | Self::Os(_) | Self::Variant(_) => {
+                return None;
+            }
             Self::Annotation(..) | Self::UnsetAnnotation(_) => return None,
         })
     }
@@ -344,18 +346,51 @@ mod tests {
     }
 
     fn op() -> impl Strategy<Value = Op> {
-        let run = (words(), words(), option(), option(), "host|none", words(), words()).prop_map(
-            |(args, env, user, workdir, network, cap_add, mounts)| {
-                Op::Run(RunOp { args, env, user, workdir, network, cap_add, mounts, ..RunOp::default() })
-            },
-        );
-        let copy = (words(), "[ab/]{0,3}", option(), option(), proptest::option::of(0u32..0o1000)).prop_map(
-            |(sources, destination, from, chown, chmod)| {
-                Op::Copy(CopyOp { sources, destination, from, chown, chmod })
-            },
-        );
+        let run = (
+            words(),
+            words(),
+            option(),
+            option(),
+            "host|none",
+            words(),
+            words(),
+        )
+            .prop_map(|(args, env, user, workdir, network, cap_add, mounts)| {
+                Op::Run(RunOp {
+                    args,
+                    env,
+                    user,
+                    workdir,
+                    network,
+                    cap_add,
+                    mounts,
+                    ..RunOp::default()
+                })
+            });
+        let copy = (
+            words(),
+            "[ab/]{0,3}",
+            option(),
+            option(),
+            proptest::option::of(0u32..0o1000),
+        )
+            .prop_map(|(sources, destination, from, chown, chmod)| {
+                Op::Copy(CopyOp {
+                    sources,
+                    destination,
+                    from,
+                    chown,
+                    chmod,
+                })
+            });
         let from = option().prop_map(|manifest| Op::From(FromOp { manifest }));
-        prop_oneof![run, copy, from, Just(Op::Edit), change().prop_map(Op::Config)]
+        prop_oneof![
+            run,
+            copy,
+            from,
+            Just(Op::Edit),
+            change().prop_map(Op::Config)
+        ]
     }
 
     proptest! {
@@ -378,7 +413,10 @@ mod tests {
 
     #[test]
     fn history_has_the_shape_the_field_knows() {
-        let run = RunOp { args: list(&["/bin/sh", "-c", "make && make install"]), ..RunOp::default() };
+        let run = RunOp {
+            args: list(&["/bin/sh", "-c", "make && make install"]),
+            ..RunOp::default()
+        };
         let copy = CopyOp {
             sources: list(&["site/", "a b"]),
             destination: "/var/www/".into(),
@@ -388,10 +426,22 @@ mod tests {
         };
         let table = [
             (Op::Run(run), Some("RUN /bin/sh -c make && make install")),
-            (Op::Copy(copy), Some("COPY --chown=33:33 --chmod=644 site/ a b /var/www/")),
-            (Op::Config(Change::Cmd(list(&["a", "b \"c\""]))), Some(r#"CMD ["a","b \"c\""]"#)),
-            (Op::Config(Change::Env("A".into(), "b=c".into())), Some("ENV A=b=c")),
-            (Op::Config(Change::Volume("/data".into())), Some(r#"VOLUME ["/data"]"#)),
+            (
+                Op::Copy(copy),
+                Some("COPY --chown=33:33 --chmod=644 site/ a b /var/www/"),
+            ),
+            (
+                Op::Config(Change::Cmd(list(&["a", "b \"c\""]))),
+                Some(r#"CMD ["a","b \"c\""]"#),
+            ),
+            (
+                Op::Config(Change::Env("A".into(), "b=c".into())),
+                Some("ENV A=b=c"),
+            ),
+            (
+                Op::Config(Change::Volume("/data".into())),
+                Some(r#"VOLUME ["/data"]"#),
+            ),
             (Op::Config(Change::Author("me".into())), None),
             (Op::From(FromOp::default()), None),
         ];

@@ -58,8 +58,8 @@ pub struct Record {
 /// The base of a working container.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BaseRecord {
-    /// The name it was asked for by, as the store spells it.
-    pub name: String,
+    /// The name it was found by, as the store spells it; `None` if it was found by digest or id.
+    pub name: Option<String>,
     /// The digest of its manifest, by which the store finds it.
     pub manifest: Digest,
     /// The digest of its configuration: the image's id.
@@ -110,8 +110,15 @@ impl From<RecordError> for Error {
     }
 }
 
-fn io<'a>(operation: &'static str, path: &'a Path) -> impl FnOnce(std::io::Error) -> RecordError + 'a {
-    move |source| RecordError::Io { operation, path: path.to_owned(), source }
+fn io<'a>(
+    operation: &'static str,
+    path: &'a Path,
+) -> impl FnOnce(std::io::Error) -> RecordError + 'a {
+    move |source| RecordError::Io {
+        operation,
+        path: path.to_owned(),
+        source,
+    }
 }
 
 impl Record {
@@ -122,7 +129,9 @@ impl Record {
     pub fn read(directory: &Path) -> Result<Option<Self>, RecordError> {
         let path = directory.join("record.json");
         let bytes = match fs::metadata(&path) {
-            Ok(about) if about.len() <= RECORD_BYTES => fs::read(&path).map_err(io("read", &path))?,
+            Ok(about) if about.len() <= RECORD_BYTES => {
+                fs::read(&path).map_err(io("read", &path))?
+            }
             Ok(_) => return Err(io("read", &path)(std::io::ErrorKind::FileTooLarge.into())),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(io("read", &path)(error)),
@@ -131,8 +140,13 @@ impl Record {
         struct Versioned {
             version: u32,
         }
-        let parse = |source| RecordError::Parse { path: path.clone(), source };
-        let found = serde_json::from_slice::<Versioned>(&bytes).map_err(parse)?.version;
+        let parse = |source| RecordError::Parse {
+            path: path.clone(),
+            source,
+        };
+        let found = serde_json::from_slice::<Versioned>(&bytes)
+            .map_err(parse)?
+            .version;
         if found > VERSION {
             return Err(RecordError::Version { path, found });
         }
@@ -148,8 +162,12 @@ impl Record {
     /// # Errors
     /// If the file system fails; the old record is then still there.
     pub fn write(&self, directory: &Path) -> Result<(), RecordError> {
-        let (path, temporary) = (directory.join("record.json"), directory.join(".record.json.new"));
-        let bytes = serde_json::to_vec_pretty(self).expect("a record holds strings, numbers and JSON");
+        let (path, temporary) = (
+            directory.join("record.json"),
+            directory.join(".record.json.new"),
+        );
+        let bytes =
+            serde_json::to_vec_pretty(self).expect("a record holds strings, numbers and JSON");
         let mut file = fs::File::create(&temporary).map_err(io("create", &temporary))?;
         file.write_all(&bytes).map_err(io("write", &temporary))?;
         fs::rename(&temporary, &path).map_err(io("replace", &path))
@@ -184,20 +202,36 @@ pub fn default_name(image: Option<&str>, taken: impl Fn(&str) -> bool) -> String
     if !taken(&plain) {
         return plain;
     }
-    (1u64..).map(|n| format!("{plain}-{n}")).find(|name| !taken(name)).expect("finitely many names are taken")
+    (1u64..)
+        .map(|n| format!("{plain}-{n}"))
+        .find(|name| !taken(name))
+        .expect("finitely many names are taken")
 }
 
 /// The last component of an image's name, without tag and digest, with only the characters a name may have.
 fn last_component(image: &str) -> &str {
     let plain = image.split('@').next().unwrap_or(image);
-    let last = plain.trim_end_matches('/').rsplit('/').next().unwrap_or(plain);
-    let last = last.split(':').find(|part| !part.is_empty()).unwrap_or("image");
-    if check_name(last).is_ok() { last } else { "image" }
+    let last = plain
+        .trim_end_matches('/')
+        .rsplit('/')
+        .next()
+        .unwrap_or(plain);
+    let last = last
+        .split(':')
+        .find(|part| !part.is_empty())
+        .unwrap_or("image");
+    if check_name(last).is_ok() {
+        last
+    } else {
+        "image"
+    }
 }
 
 /// A name that no container can have.
 #[derive(Debug, thiserror::Error)]
-#[error("{name:?} cannot be a container's name: letters, digits, '_', '.' and '-', a letter or digit first, 128 at most")]
+#[error(
+    "{name:?} cannot be a container's name: letters, digits, '_', '.' and '-', a letter or digit first, 128 at most"
+)]
 pub struct NameError {
     name: String,
 }
@@ -213,9 +247,20 @@ impl From<NameError> for Error {
 /// # Errors
 /// If it is empty, too long, or has other characters.
 pub fn check_name(name: &str) -> Result<(), NameError> {
-    let first = name.bytes().next().is_some_and(|b| b.is_ascii_alphanumeric());
-    let rest = name.bytes().all(|b| b.is_ascii_alphanumeric() || b"_.-".contains(&b));
-    if first && rest && name.len() <= 128 { Ok(()) } else { Err(NameError { name: name.to_owned() }) }
+    let first = name
+        .bytes()
+        .next()
+        .is_some_and(|b| b.is_ascii_alphanumeric());
+    let rest = name
+        .bytes()
+        .all(|b| b.is_ascii_alphanumeric() || b"_.-".contains(&b));
+    if first && rest && name.len() <= 128 {
+        Ok(())
+    } else {
+        Err(NameError {
+            name: name.to_owned(),
+        })
+    }
 }
 
 #[cfg(test)]
@@ -240,7 +285,10 @@ mod tests {
     #[test]
     fn names_come_from_the_image_and_do_not_collide() {
         let table = [
-            (Some("docker.io/library/debian:13"), "debian-working-container"),
+            (
+                Some("docker.io/library/debian:13"),
+                "debian-working-container",
+            ),
             (Some("localhost:5000/a/b@sha256:00"), "b-working-container"),
             (Some("oci:/tmp/layout:tag"), "layout-working-container"),
             (Some("/tmp/layout/"), "layout-working-container"),
@@ -251,7 +299,10 @@ mod tests {
             assert_eq!(default_name(image, |_| false), name);
         }
         let taken = ["debian-working-container", "debian-working-container-1"];
-        assert_eq!(default_name(Some("debian"), |name| taken.contains(&name)), "debian-working-container-2");
+        assert_eq!(
+            default_name(Some("debian"), |name| taken.contains(&name)),
+            "debian-working-container-2"
+        );
         for bad in ["", "-a", "a/b", "a b", "é", &"a".repeat(129)] {
             assert!(check_name(bad).is_err(), "{bad}");
         }
@@ -263,7 +314,10 @@ mod tests {
         assert!(Record::read(directory.path()).unwrap().is_none());
         record().write(directory.path()).unwrap();
         let read = Record::read(directory.path()).unwrap().unwrap();
-        assert_eq!(serde_json::to_value(read).unwrap(), serde_json::to_value(record()).unwrap());
+        assert_eq!(
+            serde_json::to_value(read).unwrap(),
+            serde_json::to_value(record()).unwrap()
+        );
     }
 
     #[test]
@@ -271,7 +325,10 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("record.json");
         fs::write(&path, "{").unwrap();
-        assert!(matches!(Record::read(directory.path()), Err(RecordError::Parse { .. })));
+        assert!(matches!(
+            Record::read(directory.path()),
+            Err(RecordError::Parse { .. })
+        ));
         fs::write(&path, r#"{"version": 99, "new": true}"#).unwrap();
         let error = Record::read(directory.path()).unwrap_err();
         assert!(matches!(error, RecordError::Version { found: 99, .. }));
@@ -285,8 +342,16 @@ mod tests {
         let whole = working.path().join("whole");
         fs::create_dir(&whole).unwrap();
         record().write(&whole).unwrap();
-        let names: Vec<_> = Record::list(working.path()).unwrap().into_iter().map(|r| r.name).collect();
+        let names: Vec<_> = Record::list(working.path())
+            .unwrap()
+            .into_iter()
+            .map(|r| r.name)
+            .collect();
         assert_eq!(names, ["x"]);
-        assert!(Record::list(&working.path().join("missing")).unwrap().is_empty());
+        assert!(
+            Record::list(&working.path().join("missing"))
+                .unwrap()
+                .is_empty()
+        );
     }
 }

@@ -71,8 +71,16 @@ impl Epoch {
         ];
         known
             .into_iter()
-            .find_map(|(seconds, origin)| Some(Self { seconds: seconds?.clamp(0, MAX_EPOCH), origin }))
-            .unwrap_or(Self { seconds: 0, origin: Origin::Zero })
+            .find_map(|(seconds, origin)| {
+                Some(Self {
+                    seconds: seconds?.clamp(0, MAX_EPOCH),
+                    origin,
+                })
+            })
+            .unwrap_or(Self {
+                seconds: 0,
+                origin: Origin::Zero,
+            })
     }
 
     /// Spells the epoch as RFC 3339 in UTC with whole seconds, as image configurations do.
@@ -86,8 +94,14 @@ impl Epoch {
 /// # Errors
 /// If the text is not a decimal number of seconds within the range.
 pub fn parse_epoch(text: &str) -> Result<i64, EpochError> {
-    let seconds = text.trim().parse::<i64>().ok().filter(|s| (0..=MAX_EPOCH).contains(s));
-    seconds.ok_or_else(|| EpochError { text: text.to_owned() })
+    let seconds = text
+        .trim()
+        .parse::<i64>()
+        .ok()
+        .filter(|s| (0..=MAX_EPOCH).contains(s));
+    seconds.ok_or_else(|| EpochError {
+        text: text.to_owned(),
+    })
 }
 
 /// Spells seconds since 1970 as `YYYY-MM-DDThh:mm:ssZ`.
@@ -102,7 +116,11 @@ pub fn format_rfc3339(seconds: i64) -> String {
 pub fn parse_rfc3339(text: &str) -> Option<i64> {
     let number = |from: usize, to: usize| -> Option<i64> {
         let part = text.get(from..to)?;
-        if part.bytes().all(|b| b.is_ascii_digit()) { part.parse().ok() } else { None }
+        if part.bytes().all(|b| b.is_ascii_digit()) {
+            part.parse().ok()
+        } else {
+            None
+        }
     };
     let sign = |at: usize, set: &str| text.get(at..=at).is_some_and(|c| set.contains(c));
     if !(sign(4, "-") && sign(7, "-") && sign(10, "Tt ") && sign(13, ":") && sign(16, ":")) {
@@ -151,11 +169,16 @@ fn civil_from_days(days: i64) -> (i64, i64, i64) {
     let shifted = days + 719_468;
     let era = shifted.div_euclid(146_097);
     let day_of_era = shifted.rem_euclid(146_097);
-    let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let year_of_era =
+        (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
     let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
     let shifted_month = (5 * day_of_year + 2) / 153;
     let day = day_of_year - (153 * shifted_month + 2) / 5 + 1;
-    let month = if shifted_month < 10 { shifted_month + 3 } else { shifted_month - 9 };
+    let month = if shifted_month < 10 {
+        shifted_month + 3
+    } else {
+        shifted_month - 9
+    };
     let year = year_of_era + era * 400 + i64::from(month <= 2);
     (year, month, day)
 }
@@ -167,19 +190,40 @@ mod tests {
 
     #[test]
     fn the_first_clue_wins() {
-        let all = Clues { flag: Some(1), environment: Some(2), git: Some(3) };
+        let all = Clues {
+            flag: Some(1),
+            environment: Some(2),
+            git: Some(3),
+        };
         let created = Some("1970-01-01T00:00:04Z");
         let table = [
             (all, created, 1, Origin::Flag),
             (Clues { flag: None, ..all }, created, 2, Origin::Environment),
-            (Clues { git: Some(3), ..Clues::default() }, created, 3, Origin::Git),
+            (
+                Clues {
+                    git: Some(3),
+                    ..Clues::default()
+                },
+                created,
+                3,
+                Origin::Git,
+            ),
             (Clues::default(), created, 4, Origin::Base),
             (Clues::default(), None, 0, Origin::Zero),
             (Clues::default(), Some("yesterday"), 0, Origin::Zero),
-            (Clues::default(), Some("1969-12-31T23:59:59Z"), 0, Origin::Base),
+            (
+                Clues::default(),
+                Some("1969-12-31T23:59:59Z"),
+                0,
+                Origin::Base,
+            ),
         ];
         for (clues, created, seconds, origin) in table {
-            assert_eq!(Epoch::decide(clues, created), Epoch { seconds, origin }, "{clues:?} {created:?}");
+            assert_eq!(
+                Epoch::decide(clues, created),
+                Epoch { seconds, origin },
+                "{clues:?} {created:?}"
+            );
         }
     }
 
@@ -206,7 +250,14 @@ mod tests {
     #[test]
     fn an_epoch_is_a_number_in_range() {
         assert_eq!(parse_epoch("17").unwrap(), 17);
-        for bad in ["", "-1", "1.5", "now", "253402300800", "99999999999999999999"] {
+        for bad in [
+            "",
+            "-1",
+            "1.5",
+            "now",
+            "253402300800",
+            "99999999999999999999",
+        ] {
             assert!(parse_epoch(bad).is_err(), "{bad}");
         }
     }

@@ -43,14 +43,23 @@ impl From<RootedError> for Error {
     fn from(error: RootedError) -> Self {
         let kind = match &error {
             RootedError::Io { source, .. } => io_kind(source),
-            RootedError::NoDirectory { .. } | RootedError::Dangling { .. } => ErrorKind::InvalidInput,
+            RootedError::NoDirectory { .. } | RootedError::Dangling { .. } => {
+                ErrorKind::InvalidInput
+            }
         };
         Self::new(kind, error)
     }
 }
 
-pub(crate) fn failed<'a>(operation: &'static str, path: &'a Path) -> impl FnOnce(Errno) -> RootedError + 'a {
-    move |errno| RootedError::Io { operation, path: path.to_owned(), source: errno.into() }
+pub(crate) fn failed<'a>(
+    operation: &'static str,
+    path: &'a Path,
+) -> impl FnOnce(Errno) -> RootedError + 'a {
+    move |errno| RootedError::Io {
+        operation,
+        path: path.to_owned(),
+        source: errno.into(),
+    }
 }
 
 /// The root of a file system, as a descriptor.
@@ -82,10 +91,20 @@ impl<'a> Rooted<'a> {
     /// The bare system error, for callers that tell it in their own words.
     pub fn open(&self, path: &Path, flags: OFlags) -> rustix::io::Result<OwnedFd> {
         let relative = path.strip_prefix("/").unwrap_or(path);
-        let relative = if relative.as_os_str().is_empty() { Path::new(".") } else { relative };
+        let relative = if relative.as_os_str().is_empty() {
+            Path::new(".")
+        } else {
+            relative
+        };
         // A concurrent rename makes the kernel ask to try again; nobody else should be renaming, so a few times is plenty.
         for _ in 0..16 {
-            match rustix::fs::openat2(self.root, relative, flags | OFlags::CLOEXEC, Mode::empty(), ResolveFlags::IN_ROOT) {
+            match rustix::fs::openat2(
+                self.root,
+                relative,
+                flags | OFlags::CLOEXEC,
+                Mode::empty(),
+                ResolveFlags::IN_ROOT,
+            ) {
                 Err(Errno::AGAIN) => (),
                 other => return other,
             }
@@ -101,8 +120,12 @@ impl<'a> Rooted<'a> {
         match self.open(path, OFlags::RDONLY | OFlags::DIRECTORY) {
             Ok(fd) => Ok(Some(fd)),
             Err(Errno::NOENT) => Ok(None),
-            Err(Errno::NOTDIR) => Err(RootedError::NoDirectory { path: path.to_owned() }),
-            Err(Errno::LOOP) => Err(RootedError::Dangling { path: path.to_owned() }),
+            Err(Errno::NOTDIR) => Err(RootedError::NoDirectory {
+                path: path.to_owned(),
+            }),
+            Err(Errno::LOOP) => Err(RootedError::Dangling {
+                path: path.to_owned(),
+            }),
             Err(errno) => Err(failed("open", path)(errno)),
         }
     }
@@ -113,7 +136,9 @@ impl<'a> Rooted<'a> {
     /// If the system refuses.
     pub fn stat(&self, path: &Path) -> Result<Option<Stat>, RootedError> {
         match self.open(path, OFlags::PATH) {
-            Ok(fd) => rustix::fs::fstat(fd).map(Some).map_err(failed("look at", path)),
+            Ok(fd) => rustix::fs::fstat(fd)
+                .map(Some)
+                .map_err(failed("look at", path)),
             Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => Ok(None),
             Err(errno) => Err(failed("look at", path)(errno)),
         }
@@ -130,8 +155,13 @@ impl<'a> Rooted<'a> {
         }
         let mut made = Vec::new();
         let mut reached = PathBuf::from("/");
-        let mut current = self.open(&reached, OFlags::RDONLY | OFlags::DIRECTORY).map_err(failed("open", &reached))?;
-        for part in path.components().filter(|part| !matches!(part, std::path::Component::RootDir)) {
+        let mut current = self
+            .open(&reached, OFlags::RDONLY | OFlags::DIRECTORY)
+            .map_err(failed("open", &reached))?;
+        for part in path
+            .components()
+            .filter(|part| !matches!(part, std::path::Component::RootDir))
+        {
             reached.push(part);
             current = match self.directory(&reached)? {
                 Some(found) => found,
@@ -161,18 +191,34 @@ impl<'a> Rooted<'a> {
 }
 
 /// Makes one directory in `parent`. Something there already means that it is a symlink to nothing, since the caller looked.
-fn make_directory(parent: OwnedFd, name: &OsStr, path: &Path) -> Result<(OwnedFd, Made), RootedError> {
+fn make_directory(
+    parent: OwnedFd,
+    name: &OsStr,
+    path: &Path,
+) -> Result<(OwnedFd, Made), RootedError> {
     let parent_before = rustix::fs::fstat(&parent).map_err(failed("look at", path))?;
     match rustix::fs::mkdirat(&parent, name, Mode::from(0o755)) {
         Ok(()) => (),
-        Err(Errno::EXIST) => return Err(RootedError::Dangling { path: path.to_owned() }),
+        Err(Errno::EXIST) => {
+            return Err(RootedError::Dangling {
+                path: path.to_owned(),
+            });
+        }
         Err(errno) => return Err(failed("make the directory", path)(errno)),
     }
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let child = rustix::fs::openat(&parent, name, flags, Mode::empty()).map_err(failed("open", path))?;
+    let child =
+        rustix::fs::openat(&parent, name, flags, Mode::empty()).map_err(failed("open", path))?;
     // The caller's umask has no say in what the image holds.
     rustix::fs::fchmod(&child, Mode::from(0o755)).map_err(failed("set the mode of", path))?;
-    Ok((child, Made { path: path.to_owned(), parent, parent_before }))
+    Ok((
+        child,
+        Made {
+            path: path.to_owned(),
+            parent,
+            parent_before,
+        },
+    ))
 }
 
 /// Tells what `name` in `directory` is, without following it; `None` if there is nothing.
@@ -224,13 +270,27 @@ mod tests {
         let rooted = Rooted::new(fd.as_fd());
 
         rooted.make_directories(Path::new("/inside/a/b")).unwrap();
-        assert!(root.join("real/a/b").is_dir(), "a symlink inside the root is followed inside the root");
-        rooted.make_directories(Path::new("/real/up/prey/x")).unwrap();
+        assert!(
+            root.join("real/a/b").is_dir(),
+            "a symlink inside the root is followed inside the root"
+        );
+        rooted
+            .make_directories(Path::new("/real/up/prey/x"))
+            .unwrap();
         assert!(root.join("prey/x").is_dir(), "'..' stops at the root");
-        assert!(fs::read_dir(outside.path().join("prey")).unwrap().next().is_none(), "the host is untouched");
+        assert!(
+            fs::read_dir(outside.path().join("prey"))
+                .unwrap()
+                .next()
+                .is_none(),
+            "the host is untouched"
+        );
         for dangling in ["/absolute/x", "/dangling/x", "/loop/x"] {
             let error = rooted.make_directories(Path::new(dangling)).unwrap_err();
-            assert!(matches!(error, RootedError::Dangling { .. }), "{dangling}: {error}");
+            assert!(
+                matches!(error, RootedError::Dangling { .. }),
+                "{dangling}: {error}"
+            );
         }
         assert!(rooted.stat(Path::new("/inside/a")).unwrap().is_some());
         assert!(rooted.stat(Path::new("/dangling")).unwrap().is_none());
@@ -241,7 +301,9 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         fs::write(root.path().join("file"), "").unwrap();
         let fd = fs::File::open(root.path()).unwrap();
-        let error = Rooted::new(fd.as_fd()).make_directories(Path::new("/file/x")).unwrap_err();
+        let error = Rooted::new(fd.as_fd())
+            .make_directories(Path::new("/file/x"))
+            .unwrap_err();
         assert!(matches!(error, RootedError::NoDirectory { .. }), "{error}");
     }
 }

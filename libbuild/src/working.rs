@@ -10,7 +10,6 @@ use std::sync::Arc;
 
 use libcontainer::rootfs::{Overlay, PreparedRoot, Root};
 use libcontainer::spec::UserFiles;
-use libimage::digest::Digest;
 use libimage::lock::{FileLock, LockMode};
 use libimage::progress::Progress;
 use libimage::store::{Image, Lease, Store};
@@ -36,7 +35,10 @@ pub struct Surroundings {
 
 impl std::fmt::Debug for Surroundings {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Surroundings").field("working", &self.working).field("state", &self.state).finish_non_exhaustive()
+        f.debug_struct("Surroundings")
+            .field("working", &self.working)
+            .field("state", &self.state)
+            .finish_non_exhaustive()
     }
 }
 
@@ -81,22 +83,27 @@ pub enum WorkingError {
         name: String,
     },
     /// The base image has been removed from the store.
-    #[error("the base of {name:?}, {base} ({manifest}), is not in the store")]
+    #[error("the base of {name:?}, {base}, is not in the store")]
     BaseGone {
         /// The container's name.
         name: String,
-        /// The base's name.
+        /// The base's name, or the digest of its manifest.
         base: String,
-        /// The digest of its manifest.
-        manifest: Digest,
         /// What the store said.
         source: libimage::Error,
     },
 }
 
 impl WorkingError {
-    pub(crate) fn io<'a>(operation: &'static str, path: &'a Path) -> impl FnOnce(std::io::Error) -> Self + 'a {
-        move |source| Self::Io { operation, path: path.to_owned(), source }
+    pub(crate) fn io<'a>(
+        operation: &'static str,
+        path: &'a Path,
+    ) -> impl FnOnce(std::io::Error) -> Self + 'a {
+        move |source| Self::Io {
+            operation,
+            path: path.to_owned(),
+            source,
+        }
     }
 }
 
@@ -111,12 +118,18 @@ impl From<WorkingError> for Error {
             WorkingError::BaseGone { source, .. } => ErrorKind::Image(source.kind()),
         };
         let hint = match &error {
-            WorkingError::NotFound { .. } => Some("`build containers` lists them, `build from IMAGE` makes one"),
+            WorkingError::NotFound { .. } => {
+                Some("`build containers` lists them, `build from IMAGE` makes one")
+            }
             WorkingError::BaseGone { .. } => Some("pull the base again, or remove the container"),
             _ => None,
         };
         let converted = Self::new(kind, error);
-        if let Some(hint) = hint { converted.with_hint(hint) } else { converted }
+        if let Some(hint) = hint {
+            converted.with_hint(hint)
+        } else {
+            converted
+        }
     }
 }
 
@@ -139,7 +152,11 @@ pub(crate) fn container_error(error: libcontainer::Error) -> Error {
     };
     let hint = error.hint().map(str::to_owned);
     let converted = Error::new(kind, error);
-    if let Some(hint) = hint { converted.with_hint(hint) } else { converted }
+    if let Some(hint) = hint {
+        converted.with_hint(hint)
+    } else {
+        converted
+    }
 }
 
 /// A handle to a working container. Holds no lock: each operation takes it for its own length.
@@ -154,7 +171,12 @@ pub struct WorkingContainer {
 impl WorkingContainer {
     pub(crate) fn of_record(around: Arc<Surroundings>, record: &Record) -> Self {
         let directory = around.working.join(&record.id);
-        Self { around, id: record.id.clone(), name: record.name.clone(), directory }
+        Self {
+            around,
+            id: record.id.clone(),
+            name: record.name.clone(),
+            directory,
+        }
     }
 
     /// Returns its id: 64 hexadecimal digits.
@@ -172,7 +194,9 @@ impl WorkingContainer {
     /// # Errors
     /// If it was removed meanwhile, or its record cannot be read.
     pub fn record(&self) -> Result<Record> {
-        let gone = || WorkingError::NotFound { name: self.name.clone() };
+        let gone = || WorkingError::NotFound {
+            name: self.name.clone(),
+        };
         Ok(Record::read(&self.directory)?.ok_or_else(gone)?)
     }
 
@@ -183,7 +207,12 @@ impl WorkingContainer {
 
     /// Tells whether the root file system is mounted there, in the caller's mount namespace.
     pub fn is_mounted(&self) -> bool {
-        let found = rustix::fs::statx(CWD, self.mount_point(), AtFlags::SYMLINK_NOFOLLOW, StatxFlags::BASIC_STATS);
+        let found = rustix::fs::statx(
+            CWD,
+            self.mount_point(),
+            AtFlags::SYMLINK_NOFOLLOW,
+            StatxFlags::BASIC_STATS,
+        );
         found.is_ok_and(|found| found.stx_attributes.contains(StatxAttributes::MOUNT_ROOT))
     }
 
@@ -191,17 +220,29 @@ impl WorkingContainer {
     pub(crate) fn hold(&self) -> Result<Held<'_>> {
         self.check_there()?;
         let path = self.directory.join("lock");
-        let lock = FileLock::acquire(&path, LockMode::Exclusive).map_err(WorkingError::io("lock", &path))?;
-        Ok(Held { container: self, _lock: lock, record: self.record()? })
+        let lock = FileLock::acquire(&path, LockMode::Exclusive)
+            .map_err(WorkingError::io("lock", &path))?;
+        Ok(Held {
+            container: self,
+            _lock: lock,
+            record: self.record()?,
+        })
     }
 
     /// Takes the container's lock, or says that it is in use.
     pub(crate) fn try_hold(&self) -> Result<Held<'_>> {
         self.check_there()?;
         let path = self.directory.join("lock");
-        let lock = FileLock::try_acquire(&path, LockMode::Exclusive).map_err(WorkingError::io("lock", &path))?;
-        let lock = lock.ok_or_else(|| WorkingError::InUse { name: self.name.clone() })?;
-        Ok(Held { container: self, _lock: lock, record: self.record()? })
+        let lock = FileLock::try_acquire(&path, LockMode::Exclusive)
+            .map_err(WorkingError::io("lock", &path))?;
+        let lock = lock.ok_or_else(|| WorkingError::InUse {
+            name: self.name.clone(),
+        })?;
+        Ok(Held {
+            container: self,
+            _lock: lock,
+            record: self.record()?,
+        })
     }
 
     /// The lock file would be made anew if the directory were only being removed.
@@ -251,14 +292,24 @@ impl Held<'_> {
 
     /// Finds the base in the store; `None` for an empty one.
     pub(crate) fn base_image(&self) -> Result<Option<Image>> {
-        let Some(base) = &self.record.base else { return Ok(None) };
+        let Some(base) = &self.record.base else {
+            return Ok(None);
+        };
         let gone = |error: libimage::store::StoreError| WorkingError::BaseGone {
             name: self.record.name.clone(),
-            base: base.name.clone(),
-            manifest: base.manifest.clone(),
+            base: base
+                .name
+                .clone()
+                .unwrap_or_else(|| base.manifest.to_string()),
             source: error.into(),
         };
-        Ok(Some(self.container.around.store.find(base.manifest.as_str()).map_err(gone)?))
+        Ok(Some(
+            self.container
+                .around
+                .store
+                .find(base.manifest.as_str())
+                .map_err(gone)?,
+        ))
     }
 
     /// The directories below the upper one, topmost first, unpacked if they were not.
@@ -309,8 +360,15 @@ const USER_FILE_BYTES: usize = 4 << 20;
 
 /// Reads the container's own user data base.
 pub(crate) fn user_files(root: &PreparedRoot) -> Result<UserFiles> {
-    let read = |path| root.read_file(path, USER_FILE_BYTES).map(Option::unwrap_or_default).map_err(container_error);
-    Ok(UserFiles { passwd: read("/etc/passwd")?, group: read("/etc/group")? })
+    let read = |path| {
+        root.read_file(path, USER_FILE_BYTES)
+            .map(Option::unwrap_or_default)
+            .map_err(container_error)
+    };
+    Ok(UserFiles {
+        passwd: read("/etc/passwd")?,
+        group: read("/etc/group")?,
+    })
 }
 
 /// The unpacked layers of an image, topmost first.
@@ -319,7 +377,11 @@ pub(crate) fn image_lowers(
     image: &Image,
     progress: &dyn Progress,
 ) -> Result<(Vec<PathBuf>, Option<Lease>, bool)> {
-    if !image.diff_ids().iter().all(|diff_id| store.has_layer(diff_id)) {
+    if !image
+        .diff_ids()
+        .iter()
+        .all(|diff_id| store.has_layer(diff_id))
+    {
         store.unpack(image, progress).map_err(image_error)?;
     }
     let view = libimage::view::root(store, image).map_err(image_error)?;
@@ -327,10 +389,19 @@ pub(crate) fn image_lowers(
 }
 
 /// Makes the directories of a new container and writes its record last, so that a killed command leaves no container.
-pub(crate) fn create(around: &Arc<Surroundings>, record: &Record, topmost: Option<&Path>) -> Result<WorkingContainer> {
+pub(crate) fn create(
+    around: &Arc<Surroundings>,
+    record: &Record,
+    topmost: Option<&Path>,
+) -> Result<WorkingContainer> {
     let container = WorkingContainer::of_record(around.clone(), record);
     let directory = &container.directory;
-    for part in [directory.clone(), directory.join("upper"), directory.join("work"), directory.join("merged")] {
+    for part in [
+        directory.clone(),
+        directory.join("upper"),
+        directory.join("work"),
+        directory.join("merged"),
+    ] {
         fs::create_dir(&part).map_err(WorkingError::io("create", &part))?;
     }
     // The upper directory is the root directory of the merged tree: it must look like the base's.
@@ -344,26 +415,40 @@ fn imitate(model: Option<&Path>, directory: &Path) -> std::io::Result<()> {
     let (uid, gid, mode, seconds) = match model {
         Some(model) => {
             let about = fs::metadata(model)?;
-            (about.uid(), about.gid(), about.mode() & 0o7777, about.mtime())
+            (
+                about.uid(),
+                about.gid(),
+                about.mode() & 0o7777,
+                about.mtime(),
+            )
         }
         None => (0, 0, 0o755, 0),
     };
     std::os::unix::fs::chown(directory, Some(uid), Some(gid))?;
-    fs::set_permissions(directory, std::os::unix::fs::PermissionsExt::from_mode(mode))?;
+    fs::set_permissions(
+        directory,
+        std::os::unix::fs::PermissionsExt::from_mode(mode),
+    )?;
     rustix::fs::utimensat(CWD, directory, &timestamps(seconds), AtFlags::empty())?;
     Ok(())
 }
 
 /// Access and modification time set to whole seconds.
 pub(crate) fn timestamps(seconds: i64) -> Timestamps {
-    let moment = Timespec { tv_sec: seconds, tv_nsec: 0 };
-    Timestamps { last_access: moment, last_modification: moment }
+    let moment = Timespec {
+        tv_sec: seconds,
+        tv_nsec: 0,
+    };
+    Timestamps {
+        last_access: moment,
+        last_modification: moment,
+    }
 }
 
 /// Makes the record's part about a base.
-pub(crate) fn base_record(name: &str, image: &Image) -> BaseRecord {
+pub(crate) fn base_record(image: &Image) -> BaseRecord {
     BaseRecord {
-        name: name.to_owned(),
+        name: image.name().map(str::to_owned),
         manifest: image.manifest_digest().clone(),
         image_id: image.id().clone(),
         layers: image.diff_ids().to_vec(),

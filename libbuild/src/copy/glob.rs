@@ -43,7 +43,11 @@ fn single(pattern: &[u8], byte: u8) -> Option<usize> {
         b'\\' => (pattern[1] == byte).then_some(2),
         b'[' => {
             let (negated, ranges, length) = class(pattern)?;
-            (ranges.iter().any(|(low, high)| (*low..=*high).contains(&byte)) != negated).then_some(length)
+            (ranges
+                .iter()
+                .any(|(low, high)| (*low..=*high).contains(&byte))
+                != negated)
+                .then_some(length)
         }
         other => (other == byte).then_some(1),
     }
@@ -141,7 +145,11 @@ mod tests {
             ("?", "", Some(false)),
         ];
         for (pattern, name, expected) in table {
-            assert_eq!(matches(pattern.as_bytes(), name.as_bytes()), *expected, "{pattern} {name}");
+            assert_eq!(
+                matches(pattern.as_bytes(), name.as_bytes()),
+                *expected,
+                "{pattern} {name}"
+            );
         }
     }
 

@@ -24,7 +24,9 @@ use rustix::fs::{FileType, Mode, OFlags};
 use crate::error::{Error, ErrorKind, Result, io_kind};
 use crate::op::{CopyOp, Op};
 use crate::rooted::{Rooted, RootedError, file_type};
-use crate::working::{Held, WorkingContainer, WorkingError, container_error, image_error, image_lowers, user_files};
+use crate::working::{
+    Held, WorkingContainer, WorkingError, container_error, image_error, image_lowers, user_files,
+};
 use source::Item;
 use write::{Looks, Writer};
 
@@ -87,8 +89,13 @@ impl CopyFiles {
 
     fn op(&self) -> Op {
         let shown = |source: &String| {
-            let name = Path::new(source).file_name().filter(|_| self.from.is_none() && source.starts_with('/'));
-            name.map_or_else(|| source.clone(), |name| name.to_string_lossy().into_owned())
+            let name = Path::new(source)
+                .file_name()
+                .filter(|_| self.from.is_none() && source.starts_with('/'));
+            name.map_or_else(
+                || source.clone(),
+                |name| name.to_string_lossy().into_owned(),
+            )
         };
         Op::Copy(CopyOp {
             sources: self.sources.iter().map(shown).collect(),
@@ -171,8 +178,15 @@ pub enum CopyError {
 }
 
 impl CopyError {
-    fn source<'a>(operation: &'static str, path: &'a Path) -> impl FnOnce(std::io::Error) -> Self + 'a {
-        move |source| Self::Source { operation, path: path.to_owned(), source }
+    fn source<'a>(
+        operation: &'static str,
+        path: &'a Path,
+    ) -> impl FnOnce(std::io::Error) -> Self + 'a {
+        move |source| Self::Source {
+            operation,
+            path: path.to_owned(),
+            source,
+        }
     }
 }
 
@@ -182,7 +196,9 @@ impl From<CopyError> for Error {
             CopyError::Rooted(inner) => return inner.into(),
             CopyError::NoSource { .. } => ErrorKind::NotFound,
             CopyError::Owner { .. } => ErrorKind::UnknownUser,
-            CopyError::Source { ref source, .. } | CopyError::Content { ref source, .. } => io_kind(source),
+            CopyError::Source { ref source, .. } | CopyError::Content { ref source, .. } => {
+                io_kind(source)
+            }
             _ => ErrorKind::InvalidInput,
         };
         Self::new(kind, error)
@@ -193,7 +209,11 @@ impl From<CopyError> for Error {
 enum Origin {
     Host(File),
     /// A root file system, and what keeps its layers.
-    Root(PreparedRoot, #[expect(dead_code, reason = "a guard: held while the layers are read")] Option<libimage::store::Lease>),
+    Root(
+        PreparedRoot,
+        #[expect(dead_code, reason = "a guard: held while the layers are read")]
+        Option<libimage::store::Lease>,
+    ),
 }
 
 impl WorkingContainer {
@@ -209,8 +229,13 @@ impl WorkingContainer {
         let mut held = self.hold()?;
         let root = held.open_root()?;
         let looks = looks(&copy, &root.mount, held.record.epoch.seconds)?;
-        let own = std::fs::metadata(held.upper()).map_err(WorkingError::io("look at", &held.upper()))?;
-        let mut writer = Writer::new(Rooted::new(root.mount.as_fd()), looks, (own.dev(), own.ino()));
+        let own =
+            std::fs::metadata(held.upper()).map_err(WorkingError::io("look at", &held.upper()))?;
+        let mut writer = Writer::new(
+            Rooted::new(root.mount.as_fd()),
+            looks,
+            (own.dev(), own.ino()),
+        );
         let (source, context) = match &origin {
             Origin::Host(slash) => (Rooted::new(slash.as_fd()), copy.context.as_path()),
             Origin::Root(mount, _) => (Rooted::new(mount.as_fd()), Path::new("/")),
@@ -225,14 +250,22 @@ impl WorkingContainer {
         for pattern in &copy.sources {
             items.extend(source::expand(&source, context, pattern)?);
         }
-        write_items(&mut writer, &source, &items, &destination(&held, &copy.destination), &copy.destination)?;
+        write_items(
+            &mut writer,
+            &source,
+            &items,
+            &destination(&held, &copy.destination),
+            &copy.destination,
+        )?;
         Ok(writer.stats)
     }
 
     fn origin(&self, from: Option<&str>) -> Result<Origin> {
         let Some(name) = from else {
             let slash = Path::new("/");
-            return Ok(Origin::Host(File::open(slash).map_err(CopyError::source("open", slash))?));
+            return Ok(Origin::Host(
+                File::open(slash).map_err(CopyError::source("open", slash))?,
+            ));
         };
         if let Some(record) = crate::record::Record::list(&self.around.working)?
             .into_iter()
@@ -243,19 +276,29 @@ impl WorkingContainer {
             return Ok(Origin::Root(root.mount, root.lease));
         }
         let image = self.around.store.find(name).map_err(image_error)?;
-        let (mut lowers, lease, userxattr) = image_lowers(&self.around.store, &image, self.around.progress.as_ref())?;
+        let (mut lowers, lease, userxattr) =
+            image_lowers(&self.around.store, &image, self.around.progress.as_ref())?;
         // Overlay wants two directories if there is no upper one.
         let root = match lowers.len() {
             1 => Root::Path(lowers.remove(0)),
-            _ => Root::Overlay(Overlay { lowers, userxattr, ..Overlay::default() }),
+            _ => Root::Overlay(Overlay {
+                lowers,
+                userxattr,
+                ..Overlay::default()
+            }),
         };
-        Ok(Origin::Root(PreparedRoot::open(&root).map_err(container_error)?, lease))
+        Ok(Origin::Root(
+            PreparedRoot::open(&root).map_err(container_error)?,
+            lease,
+        ))
     }
 }
 
 /// The destination as an absolute path, with its trailing slash if it has one; relative ones are below the working directory.
 fn destination(held: &Held<'_>, given: &str) -> PathBuf {
-    Path::new("/").join(held.record.settings.text("WorkingDir")).join(given)
+    Path::new("/")
+        .join(held.record.settings.text("WorkingDir"))
+        .join(given)
 }
 
 fn write_items(
@@ -265,10 +308,16 @@ fn write_items(
     destination: &Path,
     given: &str,
 ) -> Result<(), CopyError> {
-    let wants_directory = items.len() > 1 || given.ends_with('/') || given.ends_with("/.") || given == "." || given == "..";
+    let wants_directory = items.len() > 1
+        || given.ends_with('/')
+        || given.ends_with("/.")
+        || given == "."
+        || given == "..";
     for item in items {
         let open = |flags: OFlags| {
-            source.open(&item.path, flags).map_err(|errno| CopyError::source("open", &item.path)(errno.into()))
+            source
+                .open(&item.path, flags)
+                .map_err(|errno| CopyError::source("open", &item.path)(errno.into()))
         };
         match file_type(&item.stat) {
             FileType::Directory => {
@@ -281,7 +330,11 @@ fn write_items(
                 let path = writer.place(destination, wants_directory, &item.name)?;
                 writer.file(opened, &item.stat, &item.path, &path)?;
             }
-            _ => return Err(CopyError::Kind { path: item.path.clone() }),
+            _ => {
+                return Err(CopyError::Kind {
+                    path: item.path.clone(),
+                });
+            }
         }
     }
     Ok(())
@@ -292,10 +345,23 @@ fn looks(copy: &CopyFiles, root: &PreparedRoot, seconds: i64) -> Result<Looks> {
     let (mut uid, mut gid) = (0, 0);
     if let Some(owner) = &copy.chown {
         let files = user_files(root)?;
-        let user = resolve(owner, &files.passwd, &files.group).map_err(|source| CopyError::Owner { owner: owner.clone(), source })?;
+        let user =
+            resolve(owner, &files.passwd, &files.group).map_err(|source| CopyError::Owner {
+                owner: owner.clone(),
+                source,
+            })?;
         uid = user.uid;
-        gid = if owner.bytes().all(|b| b.is_ascii_digit()) { user.uid } else { user.gid };
+        gid = if owner.bytes().all(|b| b.is_ascii_digit()) {
+            user.uid
+        } else {
+            user.gid
+        };
     }
     let mode = copy.chmod.map(|mode| Mode::from(mode).bits());
-    Ok(Looks { uid, gid, mode, seconds })
+    Ok(Looks {
+        uid,
+        gid,
+        mode,
+        seconds,
+    })
 }

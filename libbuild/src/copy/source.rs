@@ -21,16 +21,30 @@ pub(crate) struct Item {
 }
 
 /// Finds what one source means: the path itself if there is such a file, else the matches of the pattern, by name.
-pub(crate) fn expand(root: &Rooted<'_>, context: &Path, source: &str) -> Result<Vec<Item>, CopyError> {
+pub(crate) fn expand(
+    root: &Rooted<'_>,
+    context: &Path,
+    source: &str,
+) -> Result<Vec<Item>, CopyError> {
     if source.is_empty() || source.contains('\0') {
-        return Err(CopyError::NoSource { source_path: source.to_owned() });
+        return Err(CopyError::NoSource {
+            source_path: source.to_owned(),
+        });
     }
     let literal = context.join(source);
     if let Some(stat) = root.stat(&literal)? {
         let name = literal.file_name().unwrap_or(OsStr::new("")).to_owned();
-        return Ok(vec![Item { path: literal, name, stat }]);
+        return Ok(vec![Item {
+            path: literal,
+            name,
+            stat,
+        }]);
     }
-    let mut found = vec![if source.starts_with('/') { PathBuf::from("/") } else { context.to_owned() }];
+    let mut found = vec![if source.starts_with('/') {
+        PathBuf::from("/")
+    } else {
+        context.to_owned()
+    }];
     let components = source.split('/').filter(|part| !part.is_empty());
     for part in components {
         let mut next = Vec::new();
@@ -46,19 +60,38 @@ pub(crate) fn expand(root: &Rooted<'_>, context: &Path, source: &str) -> Result<
     let mut items = Vec::new();
     for path in found {
         if let Some(stat) = root.stat(&path)? {
-            items.push(Item { name: path.file_name().unwrap_or(OsStr::new("")).to_owned(), path, stat });
+            items.push(Item {
+                name: path.file_name().unwrap_or(OsStr::new("")).to_owned(),
+                path,
+                stat,
+            });
         }
     }
-    if items.is_empty() { Err(CopyError::NoSource { source_path: source.to_owned() }) } else { Ok(items) }
+    if items.is_empty() {
+        Err(CopyError::NoSource {
+            source_path: source.to_owned(),
+        })
+    } else {
+        Ok(items)
+    }
 }
 
 /// The entries of a directory that match; none if it is no directory.
-fn matching(root: &Rooted<'_>, directory: &Path, part: &str, source: &str) -> Result<Vec<PathBuf>, CopyError> {
-    let Ok(Some(opened)) = root.directory(directory) else { return Ok(Vec::new()) };
+fn matching(
+    root: &Rooted<'_>,
+    directory: &Path,
+    part: &str,
+    source: &str,
+) -> Result<Vec<PathBuf>, CopyError> {
+    let Ok(Some(opened)) = root.directory(directory) else {
+        return Ok(Vec::new());
+    };
     let mut found = Vec::new();
     for name in names(opened).map_err(|errno| CopyError::source("list", directory)(errno.into()))? {
         let matched = glob::matches(part.as_bytes(), name.as_bytes());
-        if matched.ok_or_else(|| CopyError::Pattern { pattern: source.to_owned() })? {
+        if matched.ok_or_else(|| CopyError::Pattern {
+            pattern: source.to_owned(),
+        })? {
             found.push(directory.join(name));
         }
     }
@@ -85,19 +118,34 @@ mod tests {
             ("a.txt", &["/a.txt"]),
             ("[a].txt", &["/[a].txt"]),
             ("?.txt", &["/a.txt", "/b.txt"]),
-            ("*", &["/.hidden", "/[a].txt", "/a.txt", "/b.txt", "/c", "/d"]),
+            (
+                "*",
+                &["/.hidden", "/[a].txt", "/a.txt", "/b.txt", "/c", "/d"],
+            ),
             ("*/*", &["/d/x.txt"]),
             ("d/", &["/d/"]),
             (".", &["/."]),
         ];
         for (source, expected) in table {
             let items = expand(&rooted, Path::new("/"), source).unwrap();
-            let paths: Vec<_> = items.iter().map(|item| item.path.to_str().unwrap()).collect();
+            let paths: Vec<_> = items
+                .iter()
+                .map(|item| item.path.to_str().unwrap())
+                .collect();
             assert_eq!(&paths, expected, "{source}");
         }
         for missing in ["nothing", "*.rs", "a.txt/x", "", "../../nothing"] {
-            assert!(matches!(expand(&rooted, Path::new("/"), missing), Err(CopyError::NoSource { .. })), "{missing}");
+            assert!(
+                matches!(
+                    expand(&rooted, Path::new("/"), missing),
+                    Err(CopyError::NoSource { .. })
+                ),
+                "{missing}"
+            );
         }
-        assert!(matches!(expand(&rooted, Path::new("/"), "[a"), Err(CopyError::Pattern { .. })));
+        assert!(matches!(
+            expand(&rooted, Path::new("/"), "[a"),
+            Err(CopyError::Pattern { .. })
+        ));
     }
 }

@@ -48,7 +48,13 @@ struct Target {
 
 impl<'a> Writer<'a> {
     pub(crate) fn new(root: Rooted<'a>, looks: Looks, own: (u64, u64)) -> Self {
-        Self { root, looks, own, links: HashMap::new(), stats: CopyStats::default() }
+        Self {
+            root,
+            looks,
+            own,
+            links: HashMap::new(),
+            stats: CopyStats::default(),
+        }
     }
 
     /// Opens the destination directory, making what is missing: parents owned by root, the directory itself by the owner
@@ -56,26 +62,44 @@ impl<'a> Writer<'a> {
     pub(crate) fn destination(&mut self, path: &Path) -> Result<(), CopyError> {
         let (directory, made) = self.root.make_directories(path)?;
         if !made.is_empty() {
-            let owner = (Some(Uid::from_raw(self.looks.uid)), Some(Gid::from_raw(self.looks.gid)));
-            rustix::fs::fchown(&directory, owner.0, owner.1).map_err(failed("set the owner of", path))?;
+            let owner = (
+                Some(Uid::from_raw(self.looks.uid)),
+                Some(Gid::from_raw(self.looks.gid)),
+            );
+            rustix::fs::fchown(&directory, owner.0, owner.1)
+                .map_err(failed("set the owner of", path))?;
         }
         for entry in &made {
             self.stats.directories += 1;
             self.stamp(&entry.parent, &entry.path)?;
         }
-        if made.is_empty() { Ok(()) } else { self.stamp(&directory, path) }
+        if made.is_empty() {
+            Ok(())
+        } else {
+            self.stamp(&directory, path)
+        }
     }
 
     /// Decides which path a file gets, making the directories it needs.
-    pub(crate) fn place(&mut self, destination: &Path, wants_directory: bool, name: &OsStr) -> Result<PathBuf, CopyError> {
+    pub(crate) fn place(
+        &mut self,
+        destination: &Path,
+        wants_directory: bool,
+        name: &OsStr,
+    ) -> Result<PathBuf, CopyError> {
         let is_directory = || -> Result<bool, CopyError> {
-            Ok(self.root.stat(destination)?.is_some_and(|stat| file_type(&stat) == FileType::Directory))
+            Ok(self
+                .root
+                .stat(destination)?
+                .is_some_and(|stat| file_type(&stat) == FileType::Directory))
         };
         if wants_directory || is_directory()? {
             self.destination(destination)?;
             return Ok(destination.join(name));
         }
-        let (_directory, made) = self.root.make_directories(destination.parent().unwrap_or(Path::new("/")))?;
+        let (_directory, made) = self
+            .root
+            .make_directories(destination.parent().unwrap_or(Path::new("/")))?;
         for entry in &made {
             self.stats.directories += 1;
             self.stamp(&entry.parent, &entry.path)?;
@@ -84,27 +108,54 @@ impl<'a> Writer<'a> {
     }
 
     /// Copies what a directory holds into an existing one.
-    pub(crate) fn tree(&mut self, source: OwnedFd, shown: &Path, target: &Path) -> Result<(), CopyError> {
-        let about = rustix::fs::fstat(&source).map_err(|e| CopyError::source("look at", shown)(e.into()))?;
+    pub(crate) fn tree(
+        &mut self,
+        source: OwnedFd,
+        shown: &Path,
+        target: &Path,
+    ) -> Result<(), CopyError> {
+        let about = rustix::fs::fstat(&source)
+            .map_err(|e| CopyError::source("look at", shown)(e.into()))?;
         if (about.st_dev, about.st_ino) == self.own {
-            return Err(CopyError::HoldsContainer { path: shown.to_owned() });
+            return Err(CopyError::HoldsContainer {
+                path: shown.to_owned(),
+            });
         }
-        let fd = self.root.directory(target)?.ok_or_else(|| failed("open", target)(Errno::NOENT))?;
-        let mut target = Target { fd, path: target.to_owned(), changed: false };
+        let fd = self
+            .root
+            .directory(target)?
+            .ok_or_else(|| failed("open", target)(Errno::NOENT))?;
+        let mut target = Target {
+            fd,
+            path: target.to_owned(),
+            changed: false,
+        };
         for name in names(&source).map_err(|e| CopyError::source("list", shown)(e.into()))? {
             self.entry(&source, &name, &shown.join(&name), &mut target)?;
         }
-        if target.changed { self.stamp(&target.fd, &target.path) } else { Ok(()) }
+        if target.changed {
+            self.stamp(&target.fd, &target.path)
+        } else {
+            Ok(())
+        }
     }
 
     /// Copies one entry of a directory, whatever it is.
-    fn entry(&mut self, source: &OwnedFd, name: &OsStr, shown: &Path, target: &mut Target) -> Result<(), CopyError> {
-        let fault = |operation| move |errno: Errno| CopyError::source(operation, shown)(errno.into());
+    fn entry(
+        &mut self,
+        source: &OwnedFd,
+        name: &OsStr,
+        shown: &Path,
+        target: &mut Target,
+    ) -> Result<(), CopyError> {
+        let fault =
+            |operation| move |errno: Errno| CopyError::source(operation, shown)(errno.into());
         let Some(stat) = look(source, name).map_err(fault("look at"))? else {
             return Err(fault("look at")(Errno::NOENT));
         };
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
-        let open = |flags| rustix::fs::openat(source, name, flags, Mode::empty()).map_err(fault("open"));
+        let open =
+            |flags| rustix::fs::openat(source, name, flags, Mode::empty()).map_err(fault("open"));
         match file_type(&stat) {
             FileType::Directory => {
                 let child = open(flags | OFlags::DIRECTORY)?;
@@ -115,10 +166,12 @@ impl<'a> Writer<'a> {
                 self.file_at(file, &stat, shown, target, name)
             }
             FileType::Symlink => {
-                let link = rustix::fs::readlinkat(source, name, Vec::new()).map_err(fault("read"))?;
+                let link =
+                    rustix::fs::readlinkat(source, name, Vec::new()).map_err(fault("read"))?;
                 self.clear(target, name)?;
                 let path = target.path.join(name);
-                rustix::fs::symlinkat(link, &target.fd, name).map_err(failed("make the symlink", &path))?;
+                rustix::fs::symlinkat(link, &target.fd, name)
+                    .map_err(failed("make the symlink", &path))?;
                 self.finish_node(target, name, &path, None)
             }
             // A socket means nothing without the process that listens; archives leave it out too.
@@ -157,11 +210,21 @@ impl<'a> Writer<'a> {
     }
 
     /// Copies one file to a path whose directory exists.
-    pub(crate) fn file(&mut self, source: OwnedFd, stat: &Stat, shown: &Path, path: &Path) -> Result<(), CopyError> {
+    pub(crate) fn file(
+        &mut self,
+        source: OwnedFd,
+        stat: &Stat,
+        shown: &Path,
+        path: &Path,
+    ) -> Result<(), CopyError> {
         let missing = || failed("open the directory of", path)(Errno::NOENT);
         let (fd, name) = self.root.parent(path)?.ok_or_else(missing)?;
         let above = path.parent().unwrap_or(Path::new("/")).to_owned();
-        let mut target = Target { fd, path: above, changed: false };
+        let mut target = Target {
+            fd,
+            path: above,
+            changed: false,
+        };
         self.file_at(source, stat, shown, &mut target, name.as_os_str())?;
         self.stamp(&target.fd, &target.path)
     }
@@ -183,8 +246,10 @@ impl<'a> Writer<'a> {
             }
             self.links.insert(identity, path.clone());
         }
-        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let made = rustix::fs::openat(&target.fd, name, flags, Mode::from(0o600)).map_err(failed("create", &path))?;
+        let flags =
+            OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let made = rustix::fs::openat(&target.fd, name, flags, Mode::from(0o600))
+            .map_err(failed("create", &path))?;
         let attributes = read_xattrs(&source, shown)?;
         let (mut from, mut to) = (File::from(source), File::from(made));
         let copied = std::io::copy(&mut from, &mut to).map_err(|source| CopyError::Content {
@@ -203,15 +268,27 @@ impl<'a> Writer<'a> {
         target.changed = true;
         match look(&target.fd, name).map_err(failed("look at", &path))? {
             None => Ok(()),
-            Some(stat) if file_type(&stat) == FileType::Directory => Err(CopyError::DirectoryInTheWay { path }),
-            Some(_) => Ok(rustix::fs::unlinkat(&target.fd, name, AtFlags::empty()).map_err(failed("replace", &path))?),
+            Some(stat) if file_type(&stat) == FileType::Directory => {
+                Err(CopyError::DirectoryInTheWay { path })
+            }
+            Some(_) => Ok(rustix::fs::unlinkat(&target.fd, name, AtFlags::empty())
+                .map_err(failed("replace", &path))?),
         }
     }
 
     /// Gives a file or directory its owner, mode, attributes and time, in the order in which none undoes another: a change
     /// of owner clears set-uid bits and capabilities.
-    fn finish(&self, made: impl AsFd, stat: &Stat, attributes: &[Attribute], path: &Path) -> Result<(), CopyError> {
-        let owner = (Some(Uid::from_raw(self.looks.uid)), Some(Gid::from_raw(self.looks.gid)));
+    fn finish(
+        &self,
+        made: impl AsFd,
+        stat: &Stat,
+        attributes: &[Attribute],
+        path: &Path,
+    ) -> Result<(), CopyError> {
+        let owner = (
+            Some(Uid::from_raw(self.looks.uid)),
+            Some(Gid::from_raw(self.looks.gid)),
+        );
         rustix::fs::fchown(&made, owner.0, owner.1).map_err(failed("set the owner of", path))?;
         rustix::fs::fchmod(&made, self.mode(stat)).map_err(failed("set the mode of", path))?;
         for (name, value) in attributes {
@@ -222,18 +299,35 @@ impl<'a> Writer<'a> {
     }
 
     /// The same for what cannot be opened: symlinks (which have no mode) and special files.
-    fn finish_node(&mut self, target: &Target, name: &OsStr, path: &Path, stat: Option<&Stat>) -> Result<(), CopyError> {
+    fn finish_node(
+        &mut self,
+        target: &Target,
+        name: &OsStr,
+        path: &Path,
+        stat: Option<&Stat>,
+    ) -> Result<(), CopyError> {
         self.stats.files += 1;
-        let owner = (Some(Uid::from_raw(self.looks.uid)), Some(Gid::from_raw(self.looks.gid)));
-        rustix::fs::chownat(&target.fd, name, owner.0, owner.1, AtFlags::SYMLINK_NOFOLLOW)
-            .map_err(failed("set the owner of", path))?;
+        let owner = (
+            Some(Uid::from_raw(self.looks.uid)),
+            Some(Gid::from_raw(self.looks.gid)),
+        );
+        rustix::fs::chownat(
+            &target.fd,
+            name,
+            owner.0,
+            owner.1,
+            AtFlags::SYMLINK_NOFOLLOW,
+        )
+        .map_err(failed("set the owner of", path))?;
         if let Some(stat) = stat {
             rustix::fs::chmodat(&target.fd, name, self.mode(stat), AtFlags::empty())
                 .map_err(failed("set the mode of", path))?;
         }
         let times = timestamps(self.looks.seconds);
-        Ok(rustix::fs::utimensat(&target.fd, name, &times, AtFlags::SYMLINK_NOFOLLOW)
-            .map_err(failed("set the time of", path))?)
+        Ok(
+            rustix::fs::utimensat(&target.fd, name, &times, AtFlags::SYMLINK_NOFOLLOW)
+                .map_err(failed("set the time of", path))?,
+        )
     }
 
     fn mode(&self, stat: &Stat) -> Mode {
@@ -241,23 +335,33 @@ impl<'a> Writer<'a> {
     }
 
     fn stamp(&self, made: impl AsFd, path: &Path) -> Result<(), CopyError> {
-        Ok(rustix::fs::futimens(made, &timestamps(self.looks.seconds)).map_err(failed("set the time of", path))?)
+        Ok(rustix::fs::futimens(made, &timestamps(self.looks.seconds))
+            .map_err(failed("set the time of", path))?)
     }
 }
 
 /// Gives a file that was copied already another name.
-fn link(root: &Rooted<'_>, first: &Path, target: &Target, name: &OsStr, path: &Path) -> Result<(), CopyError> {
+fn link(
+    root: &Rooted<'_>,
+    first: &Path,
+    target: &Target,
+    name: &OsStr,
+    path: &Path,
+) -> Result<(), CopyError> {
     let missing = || failed("find", first)(Errno::NOENT);
     let (directory, first_name) = root.parent(first)?.ok_or_else(missing)?;
-    Ok(rustix::fs::linkat(directory, first_name, &target.fd, name, AtFlags::empty())
-        .map_err(failed("make the hard link", path))?)
+    Ok(
+        rustix::fs::linkat(directory, first_name, &target.fd, name, AtFlags::empty())
+            .map_err(failed("make the hard link", path))?,
+    )
 }
 
 type Attribute = (std::ffi::CString, Vec<u8>);
 
 /// Reads the extended attributes that belong to the file rather than to the machine it is on.
 fn read_xattrs(file: impl AsFd, shown: &Path) -> Result<Vec<Attribute>, CopyError> {
-    let fault = |errno: Errno| CopyError::source("read the extended attributes of", shown)(errno.into());
+    let fault =
+        |errno: Errno| CopyError::source("read the extended attributes of", shown)(errno.into());
     let mut list = vec![0; XATTR_BYTES];
     let length = match rustix::fs::flistxattr(&file, &mut list[..]) {
         Ok(0) | Err(Errno::NOTSUP) => return Ok(Vec::new()),
@@ -266,7 +370,9 @@ fn read_xattrs(file: impl AsFd, shown: &Path) -> Result<Vec<Attribute>, CopyErro
     };
     let mut found = Vec::new();
     for name in list[..length].split_inclusive(|byte| *byte == 0) {
-        let Ok(name) = std::ffi::CStr::from_bytes_with_nul(name) else { continue };
+        let Ok(name) = std::ffi::CStr::from_bytes_with_nul(name) else {
+            continue;
+        };
         if travels(name.to_bytes()) {
             let mut value = vec![0; XATTR_BYTES];
             let size = rustix::fs::fgetxattr(&file, name, &mut value[..]).map_err(fault)?;

@@ -10,7 +10,9 @@ const RESOLV_BYTES: u64 = 1 << 20;
 
 /// Returns `/etc/hosts` for a step: this machine under its usual names and the container's fixed one.
 pub(crate) fn hosts(hostname: &str) -> String {
-    format!("127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n127.0.1.1\t{hostname}\n")
+    format!(
+        "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n127.0.1.1\t{hostname}\n"
+    )
 }
 
 /// Writes the files into `directory` and returns (path in the container, file) of each.
@@ -26,7 +28,10 @@ pub(crate) fn generate(
         Some(host) => read_resolv(host)?,
         None => Vec::new(),
     };
-    let files = [("/etc/hosts", "hosts", hosts(hostname).into_bytes()), ("/etc/resolv.conf", "resolv.conf", resolv)];
+    let files = [
+        ("/etc/hosts", "hosts", hosts(hostname).into_bytes()),
+        ("/etc/resolv.conf", "resolv.conf", resolv),
+    ];
     let mut made = Vec::new();
     for (target, name, content) in files {
         let path = directory.join(name);
@@ -39,8 +44,12 @@ pub(crate) fn generate(
 /// The host's servers. A server on loopback is within reach, since only steps with the host's network get this file.
 fn read_resolv(path: &Path) -> Result<Vec<u8>, WorkingError> {
     match fs::metadata(path) {
-        Ok(about) if about.is_file() && about.len() <= RESOLV_BYTES => fs::read(path).map_err(WorkingError::io("read", path)),
-        Ok(_) => Err(WorkingError::io("read", path)(std::io::ErrorKind::InvalidInput.into())),
+        Ok(about) if about.is_file() && about.len() <= RESOLV_BYTES => {
+            fs::read(path).map_err(WorkingError::io("read", path))
+        }
+        Ok(_) => Err(WorkingError::io("read", path)(
+            std::io::ErrorKind::InvalidInput.into(),
+        )),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Vec::new()),
         Err(error) => Err(WorkingError::io("read", path)(error)),
     }
@@ -58,8 +67,15 @@ mod tests {
         let etc = directory.path().join("etc");
         for _ in 0..2 {
             let made = generate(&etc, "name", Some(&host)).unwrap();
-            assert_eq!(fs::read_to_string(&made[1].1).unwrap(), "nameserver 127.0.0.53\n");
-            assert!(fs::read_to_string(&made[0].1).unwrap().ends_with("127.0.1.1\tname\n"));
+            assert_eq!(
+                fs::read_to_string(&made[1].1).unwrap(),
+                "nameserver 127.0.0.53\n"
+            );
+            assert!(
+                fs::read_to_string(&made[0].1)
+                    .unwrap()
+                    .ends_with("127.0.1.1\tname\n")
+            );
             fs::write(&made[0].1, "scribbled").unwrap();
         }
         let without = generate(&etc, "name", Some(&directory.path().join("missing"))).unwrap();

@@ -14,9 +14,9 @@ use std::thread::JoinHandle;
 
 use libcontainer::bundle::Bundle;
 use libcontainer::exit::ExitStatus;
+use libcontainer::exit::Signal;
 use libcontainer::id::ContainerId;
 use libcontainer::runtime::{CreateOptions, Process, Runtime, Stdio};
-use libcontainer::exit::Signal;
 use libcontainer::spec::{HostFacts, Network, RunOptions, Volume, from_image};
 use oci_spec::image::ImageConfiguration;
 use oci_spec::runtime::{Mount, MountBuilder, Spec};
@@ -80,7 +80,10 @@ pub struct RunOutput {
 impl Run {
     /// Runs a program with its arguments.
     pub fn argv<S: Into<String>>(args: impl IntoIterator<Item = S>) -> Self {
-        Self { args: args.into_iter().map(Into::into).collect(), ..Self::default() }
+        Self {
+            args: args.into_iter().map(Into::into).collect(),
+            ..Self::default()
+        }
     }
 
     /// Runs a line by `/bin/sh -c`, as a Containerfile's RUN does.
@@ -90,7 +93,8 @@ impl Run {
 
     /// Sets one variable for this step only.
     pub fn env(mut self, name: impl AsRef<str>, value: impl AsRef<str>) -> Self {
-        self.env.push(format!("{}={}", name.as_ref(), value.as_ref()));
+        self.env
+            .push(format!("{}={}", name.as_ref(), value.as_ref()));
         self
     }
 
@@ -147,7 +151,13 @@ impl Run {
     }
 
     fn op(&self) -> Op {
-        let mount = |volume: &Volume| format!("{}{}", volume.target, if volume.read_only { ":ro" } else { "" });
+        let mount = |volume: &Volume| {
+            format!(
+                "{}{}",
+                volume.target,
+                if volume.read_only { ":ro" } else { "" }
+            )
+        };
         let network = match self.network_or_default() {
             Network::None => "none",
             _ => "host",
@@ -241,13 +251,18 @@ impl WorkingContainer {
         let mut held = self.hold()?;
         let root = held.open_root()?;
         // A second descriptor of the same mount: the first one goes to the process.
-        let root_fd = root.mount.as_fd().try_clone_to_owned().map_err(|source| RunError::Host { source })?;
+        let root_fd = root
+            .mount
+            .as_fd()
+            .try_clone_to_owned()
+            .map_err(|source| RunError::Host { source })?;
         let rooted = Rooted::new(root_fd.as_fd());
         let options = options(&run, &held)?;
         let directory = options.workdir.clone().unwrap_or_default();
         let files = user_files(&root.mount)?;
-        let config: ImageConfiguration = serde_json::from_value(held.record.settings.config.clone())
-            .map_err(|source| RunError::Configuration { source })?;
+        let config: ImageConfiguration =
+            serde_json::from_value(held.record.settings.config.clone())
+                .map_err(|source| RunError::Configuration { source })?;
         let spec = from_image(&config, &options, &files).map_err(RunError::from)?;
         let op = run.op();
         // The step is noted before it is done: after a kill in the middle, history tells what may have happened.
@@ -275,7 +290,8 @@ impl WorkingContainer {
             Streams::Null => (Stdio::Null, None),
             Streams::Runtime(stdio) => (stdio, None),
             Streams::Capture => {
-                let (stdio, capture) = Capture::start().map_err(|source| RunError::Capture { source })?;
+                let (stdio, capture) =
+                    Capture::start().map_err(|source| RunError::Capture { source })?;
                 (stdio, Some(capture))
             }
         };
@@ -284,7 +300,10 @@ impl WorkingContainer {
         // Should this process be killed, its step must not go on writing into the container.
         create.parent_death_signal = Some(Signal::KILL);
         let id = ContainerId::parse(id).map_err(container_error)?;
-        let runtime = Runtime::builder().state_dir(&self.around.state).build().map_err(container_error)?;
+        let runtime = Runtime::builder()
+            .state_dir(&self.around.state)
+            .build()
+            .map_err(container_error)?;
         let plan = runtime.plan(&id, bundle, create).map_err(container_error)?;
         let mut process = runtime.run(plan).map_err(container_error)?;
         let status = wait(&mut process).map_err(container_error)?;
@@ -296,7 +315,9 @@ impl WorkingContainer {
             warnings: process.warnings().to_vec(),
         };
         if let Some(capture) = capture {
-            capture.collect(&mut output).map_err(|source| RunError::Capture { source })?;
+            capture
+                .collect(&mut output)
+                .map_err(|source| RunError::Capture { source })?;
         }
         Ok(output)
     }
@@ -308,8 +329,15 @@ fn bundle_id(id: &str) -> String {
 }
 
 fn options(run: &Run, held: &Held<'_>) -> Result<RunOptions> {
-    if let Some(variable) = run.env.iter().find(|v| v.find('=').is_none_or(|at| at == 0)) {
-        return Err(RunError::Variable { variable: variable.clone() }.into());
+    if let Some(variable) = run
+        .env
+        .iter()
+        .find(|v| v.find('=').is_none_or(|at| at == 0))
+    {
+        return Err(RunError::Variable {
+            variable: variable.clone(),
+        }
+        .into());
     }
     let hostname = run.hostname.clone().unwrap_or_else(|| HOSTNAME.to_owned());
     let network = run.network_or_default();
@@ -332,7 +360,10 @@ fn options(run: &Run, held: &Held<'_>) -> Result<RunOptions> {
         network,
         cap_add: run.cap_add.clone(),
         cap_drop: run.cap_drop.clone(),
-        extra_mounts: generated.into_iter().map(|(target, source)| bind(target, source)).collect(),
+        extra_mounts: generated
+            .into_iter()
+            .map(|(target, source)| bind(target, source))
+            .collect(),
         host: HostFacts::detect().map_err(|source| RunError::Host { source })?,
         ..RunOptions::default()
     })
@@ -343,7 +374,11 @@ fn bind(target: &str, source: PathBuf) -> Mount {
         .destination(target)
         .typ("bind")
         .source(source)
-        .options(["bind", "rw", "nosuid", "nodev", "noexec"].map(str::to_owned).to_vec())
+        .options(
+            ["bind", "rw", "nosuid", "nodev", "noexec"]
+                .map(str::to_owned)
+                .to_vec(),
+        )
         .build()
         .expect("a destination is all that a mount needs")
 }
@@ -353,8 +388,14 @@ fn targets(spec: &Spec) -> Vec<Target> {
     let mounts = spec.mounts().iter().flatten();
     let mut targets: Vec<_> = mounts
         .map(|mount| {
-            let is_file = mount.source().as_ref().is_some_and(|source| source.is_absolute() && !source.is_dir());
-            Target { path: mount.destination().clone(), directory: !(is_file && is_bind(mount)) }
+            let is_file = mount
+                .source()
+                .as_ref()
+                .is_some_and(|source| source.is_absolute() && !source.is_dir());
+            Target {
+                path: mount.destination().clone(),
+                directory: !(is_file && is_bind(mount)),
+            }
         })
         .collect();
     targets.sort_by(|a, b| a.path.cmp(&b.path));
@@ -362,7 +403,11 @@ fn targets(spec: &Spec) -> Vec<Target> {
 }
 
 fn is_bind(mount: &Mount) -> bool {
-    let option = mount.options().iter().flatten().any(|option| option == "bind" || option == "rbind");
+    let option = mount
+        .options()
+        .iter()
+        .flatten()
+        .any(|option| option == "bind" || option == "rbind");
     option || mount.typ().as_deref() == Some("bind")
 }
 
@@ -375,16 +420,24 @@ impl Capture {
     fn start() -> std::io::Result<(Stdio, Self)> {
         let (stdout_reader, stdout) = std::io::pipe()?;
         let (stderr_reader, stderr) = std::io::pipe()?;
-        let readers = [stdout_reader, stderr_reader].map(|pipe| std::thread::spawn(move || read_capped(pipe)));
-        let stdio =
-            Stdio::Streams { stdin: None, stdout: Some(OwnedFd::from(stdout)), stderr: Some(OwnedFd::from(stderr)) };
+        let readers = [stdout_reader, stderr_reader]
+            .map(|pipe| std::thread::spawn(move || read_capped(pipe)));
+        let stdio = Stdio::Streams {
+            stdin: None,
+            stdout: Some(OwnedFd::from(stdout)),
+            stderr: Some(OwnedFd::from(stderr)),
+        };
         Ok((stdio, Self { readers }))
     }
 
     fn collect(self, output: &mut RunOutput) -> std::io::Result<()> {
         let mut streams = Vec::new();
         for reader in self.readers {
-            streams.push(reader.join().map_err(|_| std::io::Error::other("a reading thread panicked"))??);
+            streams.push(
+                reader
+                    .join()
+                    .map_err(|_| std::io::Error::other("a reading thread panicked"))??,
+            );
         }
         output.truncated = streams.iter().any(|(_, cut)| *cut);
         let mut streams = streams.into_iter().map(|(bytes, _)| bytes);
@@ -397,7 +450,9 @@ impl Capture {
 /// Reads to the end, keeps the beginning, and tells whether there was more.
 fn read_capped(mut pipe: PipeReader) -> std::io::Result<(Vec<u8>, bool)> {
     let mut kept = Vec::new();
-    pipe.by_ref().take(CAPTURE_BYTES as u64).read_to_end(&mut kept)?;
+    pipe.by_ref()
+        .take(CAPTURE_BYTES as u64)
+        .read_to_end(&mut kept)?;
     let more = std::io::copy(&mut pipe, &mut std::io::sink())?;
     Ok((kept, more > 0))
 }

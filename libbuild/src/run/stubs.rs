@@ -49,7 +49,11 @@ impl Stubs {
                 continue;
             }
             let path = missing_end(root, &target.path)?;
-            let directory = if target.directory { path.as_path() } else { path.parent().unwrap_or(Path::new("/")) };
+            let directory = if target.directory {
+                path.as_path()
+            } else {
+                path.parent().unwrap_or(Path::new("/"))
+            };
             let (_opened, made) = root.make_directories(directory)?;
             for entry in made {
                 stubs.note(entry, true)?;
@@ -60,7 +64,8 @@ impl Stubs {
             }
         }
         for stub in &mut stubs.made {
-            let parent = rustix::fs::fstat(&stub.entry.parent).map_err(failed("look at", &stub.entry.path))?;
+            let parent = rustix::fs::fstat(&stub.entry.parent)
+                .map_err(failed("look at", &stub.entry.path))?;
             stub.parent_after = modified(&parent);
         }
         Ok(stubs)
@@ -70,7 +75,12 @@ impl Stubs {
         let name = entry.path.file_name().unwrap_or_default();
         let stat = look(&entry.parent, name).map_err(failed("look at", &entry.path))?;
         let identity = stat.map_or((0, 0), |stat| (stat.st_dev, stat.st_ino));
-        self.made.push(Stub { entry, identity, directory, parent_after: (0, 0) });
+        self.made.push(Stub {
+            entry,
+            identity,
+            directory,
+            parent_after: (0, 0),
+        });
         Ok(())
     }
 
@@ -85,16 +95,30 @@ impl Stubs {
 
 impl Stub {
     fn remove(&self) -> Result<(), RootedError> {
-        let Made { path, parent, parent_before } = &self.entry;
+        let Made {
+            path,
+            parent,
+            parent_before,
+        } = &self.entry;
         let name = path.file_name().unwrap_or_default();
         let now = rustix::fs::fstat(parent).map_err(failed("look at", path))?;
-        let Some(stat) = look(parent, name).map_err(failed("look at", path))? else { return Ok(()) };
-        let expected = if self.directory { FileType::Directory } else { FileType::RegularFile };
+        let Some(stat) = look(parent, name).map_err(failed("look at", path))? else {
+            return Ok(());
+        };
+        let expected = if self.directory {
+            FileType::Directory
+        } else {
+            FileType::RegularFile
+        };
         let same = (stat.st_dev, stat.st_ino) == self.identity && file_type(&stat) == expected;
         if !same || (!self.directory && stat.st_size != 0) {
             return Ok(());
         }
-        let flags = if self.directory { AtFlags::REMOVEDIR } else { AtFlags::empty() };
+        let flags = if self.directory {
+            AtFlags::REMOVEDIR
+        } else {
+            AtFlags::empty()
+        };
         match rustix::fs::unlinkat(parent, name, flags) {
             Ok(()) => (),
             // The step put something into it: now it belongs to the image.
@@ -102,10 +126,21 @@ impl Stub {
             Err(errno) => return Err(failed("remove the mount point", path)(errno)),
         }
         // What the step itself changed keeps its new time; otherwise the directory looks as if nothing had happened.
-        let time = if modified(&now) == self.parent_after { modified(parent_before) } else { modified(&now) };
-        let moment = Timespec { tv_sec: time.0, tv_nsec: time.1 as _ };
-        let times = Timestamps { last_access: moment, last_modification: moment };
-        rustix::fs::futimens(parent, &times).map_err(failed("set the time of the directory of", path))
+        let time = if modified(&now) == self.parent_after {
+            modified(parent_before)
+        } else {
+            modified(&now)
+        };
+        let moment = Timespec {
+            tv_sec: time.0,
+            tv_nsec: time.1 as _,
+        };
+        let times = Timestamps {
+            last_access: moment,
+            last_modification: moment,
+        };
+        rustix::fs::futimens(parent, &times)
+            .map_err(failed("set the time of the directory of", path))
     }
 }
 
@@ -117,10 +152,13 @@ fn modified(stat: &Stat) -> (i64, i64) {
 fn missing_end(root: &Rooted<'_>, path: &Path) -> Result<PathBuf, RootedError> {
     let mut path = path.to_owned();
     for _ in 0..LINKS {
-        let Some((parent, name)) = root.parent(&path)? else { return Ok(path) };
+        let Some((parent, name)) = root.parent(&path)? else {
+            return Ok(path);
+        };
         match rustix::fs::readlinkat(&parent, &name, Vec::new()) {
             Ok(link) => {
-                let link: &std::ffi::OsStr = std::os::unix::ffi::OsStrExt::from_bytes(link.to_bytes());
+                let link: &std::ffi::OsStr =
+                    std::os::unix::ffi::OsStrExt::from_bytes(link.to_bytes());
                 path = path.parent().unwrap_or(Path::new("/")).join(link);
             }
             Err(_) => return Ok(path),
@@ -135,7 +173,11 @@ fn make_file(root: &Rooted<'_>, path: &Path) -> Result<Made, RootedError> {
     let parent_before = rustix::fs::fstat(&parent).map_err(failed("look at", path))?;
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     rustix::fs::openat(&parent, &name, flags, Mode::from(0o644)).map_err(failed("create", path))?;
-    Ok(Made { path: path.to_owned(), parent, parent_before })
+    Ok(Made {
+        path: path.to_owned(),
+        parent,
+        parent_before,
+    })
 }
 
 #[cfg(test)]
@@ -146,7 +188,10 @@ mod tests {
     use std::time::{Duration, SystemTime};
 
     fn target(path: &str, directory: bool) -> Target {
-        Target { path: path.into(), directory }
+        Target {
+            path: path.into(),
+            directory,
+        }
     }
 
     #[test]
@@ -157,7 +202,10 @@ mod tests {
         std::os::unix::fs::symlink("../run/resolve/stub.conf", etc.join("resolv.conf")).unwrap();
         let old = SystemTime::UNIX_EPOCH + Duration::from_secs(7);
         for directory in [&etc, root.path()] {
-            fs::File::open(directory).unwrap().set_modified(old).unwrap();
+            fs::File::open(directory)
+                .unwrap()
+                .set_modified(old)
+                .unwrap();
         }
         let fd = fs::File::open(root.path()).unwrap();
         let targets = [
@@ -173,11 +221,19 @@ mod tests {
             assert!(root.path().join(made).exists(), "{made}");
         }
         stubs.remove().unwrap();
-        let left: Vec<_> = fs::read_dir(root.path()).unwrap().map(|e| e.unwrap().file_name()).collect();
+        let left: Vec<_> = fs::read_dir(root.path())
+            .unwrap()
+            .map(|e| e.unwrap().file_name())
+            .collect();
         assert_eq!(left, ["etc"]);
         assert_eq!(fs::read_dir(&etc).unwrap().count(), 1, "the symlink");
         for directory in [&etc, root.path()] {
-            assert_eq!(fs::metadata(directory).unwrap().modified().unwrap(), old, "{}", directory.display());
+            assert_eq!(
+                fs::metadata(directory).unwrap().modified().unwrap(),
+                old,
+                "{}",
+                directory.display()
+            );
         }
     }
 
@@ -185,7 +241,12 @@ mod tests {
     fn what_the_step_filled_or_replaced_stays() {
         let root = tempfile::tempdir().unwrap();
         let fd = fs::File::open(root.path()).unwrap();
-        let targets = [target("/a", true), target("/b", false), target("/c/d", true), target("/e", true)];
+        let targets = [
+            target("/a", true),
+            target("/b", false),
+            target("/c/d", true),
+            target("/e", true),
+        ];
         let stubs = Stubs::make(&Rooted::new(fd.as_fd()), &targets).unwrap();
         fs::write(root.path().join("a/kept"), "").unwrap();
         fs::write(root.path().join("b"), "content").unwrap();
