@@ -13,7 +13,9 @@ use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
+use cap_std::fs::Dir;
 use libimage::digest::Digest;
+use libimage::lock::{FileLock, LockMode};
 use serde::{Deserialize, Serialize};
 
 use crate::edit::Settings;
@@ -193,6 +195,20 @@ impl Record {
         records.sort_by(|a, b| (a.created, &a.name).cmp(&(b.created, &b.name)));
         Ok(records)
     }
+}
+
+/// Locks a file of a directory, whoever makes it first; `None` if another holds it and there is no waiting.
+///
+/// # Errors
+/// If the directory cannot be opened, or the file neither made nor locked.
+pub(crate) fn lock(directory: &Path, name: &str, wait: bool) -> Result<Option<FileLock>, RecordError> {
+    let opened = Dir::open_ambient_dir(directory, cap_std::ambient_authority()).map_err(io("open", directory))?;
+    let locked = if wait {
+        FileLock::acquire(&opened, name, LockMode::Exclusive).map(Some)
+    } else {
+        FileLock::try_acquire(&opened, name, LockMode::Exclusive)
+    };
+    locked.map_err(io("lock", &directory.join(name)))
 }
 
 /// Returns the name a new container gets: `<image>-working-container`, with `-1`, `-2` … behind it while that is taken.

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use libimage::digest::Digest;
-use libimage::lock::{FileLock, LockMode};
+use libimage::lock::FileLock;
 use libimage::platform::Platform;
 use libimage::progress::{Progress, Silent};
 use libimage::store::{Image, Store};
@@ -15,7 +15,7 @@ use libimage::store::{Image, Store};
 use crate::edit::Settings;
 use crate::error::Result;
 use crate::op::{Change, FromOp, Op};
-use crate::record::{Record, VERSION, check_name, default_name};
+use crate::record::{Record, VERSION, check_name, default_name, lock};
 use crate::repro::{Clues, Epoch};
 use crate::working::{
     Surroundings, WorkingContainer, WorkingError, base_record, create, image_error, image_lowers,
@@ -241,11 +241,7 @@ impl Session {
                 continue;
             }
             // Whoever holds the lock is removing it right now.
-            let lock = path.join("lock");
-            if FileLock::try_acquire(&lock, LockMode::Exclusive)
-                .map_err(WorkingError::io("lock", &lock))?
-                .is_some()
-            {
+            if lock(&path, "lock", false)?.is_some() {
                 fs::remove_dir_all(&path).map_err(WorkingError::io("remove", &path))?;
             }
         }
@@ -254,9 +250,8 @@ impl Session {
 
     /// Names are given and directories made under one lock.
     fn lock(&self) -> Result<FileLock> {
-        let path = self.around.working.join("names.lock");
-        Ok(FileLock::acquire(&path, LockMode::Exclusive)
-            .map_err(WorkingError::io("lock", &path))?)
+        let in_use = || WorkingError::InUse { name: "names.lock".to_owned() };
+        Ok(lock(&self.around.working, "names.lock", true)?.ok_or_else(in_use)?)
     }
 
     fn free_name(&self, base: &Base) -> Result<String> {

@@ -10,13 +10,13 @@ use std::sync::Arc;
 
 use libcontainer::rootfs::{Overlay, PreparedRoot, Root};
 use libcontainer::spec::UserFiles;
-use libimage::lock::{FileLock, LockMode};
+use libimage::lock::FileLock;
 use libimage::progress::Progress;
 use libimage::store::{Image, Lease, Store};
 use rustix::fs::{AtFlags, CWD, StatxAttributes, StatxFlags, Timespec, Timestamps};
 
 use crate::error::{Error, ErrorKind, Result, io_kind};
-use crate::record::{BaseRecord, Record};
+use crate::record::{BaseRecord, Record, lock};
 
 /// What every operation needs beside the container.
 #[derive(Clone)]
@@ -218,36 +218,20 @@ impl WorkingContainer {
 
     /// Waits for the container's lock and reads its record.
     pub(crate) fn hold(&self) -> Result<Held<'_>> {
-        self.check_there()?;
-        let path = self.directory.join("lock");
-        let lock = FileLock::acquire(&path, LockMode::Exclusive)
-            .map_err(WorkingError::io("lock", &path))?;
-        Ok(Held {
-            container: self,
-            _lock: lock,
-            record: self.record()?,
-        })
+        self.hold_or(true)
     }
 
     /// Takes the container's lock, or says that it is in use.
     pub(crate) fn try_hold(&self) -> Result<Held<'_>> {
-        self.check_there()?;
-        let path = self.directory.join("lock");
-        let lock = FileLock::try_acquire(&path, LockMode::Exclusive)
-            .map_err(WorkingError::io("lock", &path))?;
-        let lock = lock.ok_or_else(|| WorkingError::InUse {
-            name: self.name.clone(),
-        })?;
-        Ok(Held {
-            container: self,
-            _lock: lock,
-            record: self.record()?,
-        })
+        self.hold_or(false)
     }
 
-    /// The lock file would be made anew if the directory were only being removed.
-    fn check_there(&self) -> Result<()> {
-        self.record().map(drop)
+    fn hold_or(&self, wait: bool) -> Result<Held<'_>> {
+        // Without a look first, the error of a container that is gone would be about its lock.
+        self.record()?;
+        let in_use = || WorkingError::InUse { name: self.name.clone() };
+        let lock = lock(&self.directory, "lock", wait)?.ok_or_else(in_use)?;
+        Ok(Held { container: self, _lock: lock, record: self.record()? })
     }
 }
 

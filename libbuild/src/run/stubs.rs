@@ -4,11 +4,14 @@
 //! none. In a build these would become part of the layer. So they are made here, before the step, with their identity
 //! remembered; afterwards those still there and still empty are removed, and their parents get back the time they had.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
+use std::ffi::OsStr;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, Stat, Timespec, Timestamps};
+
+use rustix::io::Errno;
 
 use crate::rooted::{Made, Rooted, RootedError, failed, file_type, look};
 
@@ -27,121 +30,116 @@ pub(crate) struct Target {
 /// The mount points that were made.
 #[derive(Debug, Default)]
 pub(crate) struct Stubs {
+    /// Outermost first.
     made: Vec<Stub>,
+    /// Their directories, by device and inode.
+    parents: BTreeMap<(u64, u64), Parent>,
 }
 
 #[derive(Debug)]
 struct Stub {
-    entry: Made,
+    path: PathBuf,
+    parent: (u64, u64),
     identity: (u64, u64),
     directory: bool,
-    /// The parent's modification time once all stubs were there.
-    parent_after: (i64, i64),
+}
+
+/// A directory that got stubs: its modification time before the first and after the last of them.
+#[derive(Debug)]
+struct Parent {
+    fd: OwnedFd,
+    path: PathBuf,
+    before: (i64, i64),
+    after: (i64, i64),
 }
 
 impl Stubs {
     /// Makes the mount points that are missing.
     pub(crate) fn make(root: &Rooted<'_>, targets: &[Target]) -> Result<Self, RootedError> {
         let mut stubs = Self::default();
-        let mut seen = BTreeSet::new();
         for target in targets {
-            if !seen.insert(target.path.clone()) || root.stat(&target.path)?.is_some() {
+            if root.stat(&target.path)?.is_some() {
                 continue;
             }
             let path = missing_end(root, &target.path)?;
-            let directory = if target.directory {
-                path.as_path()
-            } else {
-                path.parent().unwrap_or(Path::new("/"))
-            };
+            let directory = if target.directory { path.as_path() } else { above(&path) };
             let (_opened, made) = root.make_directories(directory)?;
             for entry in made {
                 stubs.note(entry, true)?;
             }
             if !target.directory {
-                let entry = make_file(root, &path)?;
-                stubs.note(entry, false)?;
+                stubs.note(make_file(root, &path)?, false)?;
             }
         }
-        for stub in &mut stubs.made {
-            let parent = rustix::fs::fstat(&stub.entry.parent)
-                .map_err(failed("look at", &stub.entry.path))?;
-            stub.parent_after = modified(&parent);
+        for parent in stubs.parents.values_mut() {
+            parent.after = modified(&stat(&parent.fd, &parent.path)?);
         }
         Ok(stubs)
     }
 
     fn note(&mut self, entry: Made, directory: bool) -> Result<(), RootedError> {
-        let name = entry.path.file_name().unwrap_or_default();
-        let stat = look(&entry.parent, name).map_err(failed("look at", &entry.path))?;
-        let identity = stat.map_or((0, 0), |stat| (stat.st_dev, stat.st_ino));
-        self.made.push(Stub {
-            entry,
-            identity,
-            directory,
-            parent_after: (0, 0),
-        });
+        let Made { path, parent, parent_before } = entry;
+        let found = look(&parent, name(&path)).map_err(failed("look at", &path))?;
+        let identity = found.map_or((0, 0), |stat| (stat.st_dev, stat.st_ino));
+        let key = (parent_before.st_dev, parent_before.st_ino);
+        let before = modified(&parent_before);
+        let new = || Parent { fd: parent, path: above(&path).to_owned(), before, after: before };
+        self.parents.entry(key).or_insert_with(new);
+        self.made.push(Stub { path, parent: key, identity, directory });
         Ok(())
     }
 
-    /// Removes those that are still there and still empty, innermost first.
+    /// Removes those that are still there and still empty, and gives their directories back the time they had; one that the
+    /// step itself changed keeps its new time.
     pub(crate) fn remove(self) -> Result<(), RootedError> {
+        let mut times = BTreeMap::new();
+        for (key, parent) in &self.parents {
+            let now = modified(&stat(&parent.fd, &parent.path)?);
+            times.insert(*key, if now == parent.after { parent.before } else { now });
+        }
         for stub in self.made.iter().rev() {
-            stub.remove()?;
+            if let Some(parent) = self.parents.get(&stub.parent) {
+                stub.remove(&parent.fd)?;
+            }
+        }
+        for (key, parent) in &self.parents {
+            let (tv_sec, tv_nsec) = times[key];
+            let moment = Timespec { tv_sec, tv_nsec: tv_nsec as _ };
+            let times = Timestamps { last_access: moment, last_modification: moment };
+            rustix::fs::futimens(&parent.fd, &times).map_err(failed("set the time of", &parent.path))?;
         }
         Ok(())
     }
 }
 
 impl Stub {
-    fn remove(&self) -> Result<(), RootedError> {
-        let Made {
-            path,
-            parent,
-            parent_before,
-        } = &self.entry;
-        let name = path.file_name().unwrap_or_default();
-        let now = rustix::fs::fstat(parent).map_err(failed("look at", path))?;
-        let Some(stat) = look(parent, name).map_err(failed("look at", path))? else {
-            return Ok(());
-        };
-        let expected = if self.directory {
-            FileType::Directory
-        } else {
-            FileType::RegularFile
-        };
+    fn remove(&self, parent: &OwnedFd) -> Result<(), RootedError> {
+        let name = name(&self.path);
+        let Some(stat) = look(parent, name).map_err(failed("look at", &self.path))? else { return Ok(()) };
+        let expected = if self.directory { FileType::Directory } else { FileType::RegularFile };
         let same = (stat.st_dev, stat.st_ino) == self.identity && file_type(&stat) == expected;
         if !same || (!self.directory && stat.st_size != 0) {
             return Ok(());
         }
-        let flags = if self.directory {
-            AtFlags::REMOVEDIR
-        } else {
-            AtFlags::empty()
-        };
+        let flags = if self.directory { AtFlags::REMOVEDIR } else { AtFlags::empty() };
         match rustix::fs::unlinkat(parent, name, flags) {
-            Ok(()) => (),
             // The step put something into it: now it belongs to the image.
-            Err(rustix::io::Errno::NOTEMPTY | rustix::io::Errno::NOENT) => return Ok(()),
-            Err(errno) => return Err(failed("remove the mount point", path)(errno)),
+            Ok(()) | Err(Errno::NOTEMPTY | Errno::NOENT) => Ok(()),
+            Err(errno) => Err(failed("remove the mount point", &self.path)(errno)),
         }
-        // What the step itself changed keeps its new time; otherwise the directory looks as if nothing had happened.
-        let time = if modified(&now) == self.parent_after {
-            modified(parent_before)
-        } else {
-            modified(&now)
-        };
-        let moment = Timespec {
-            tv_sec: time.0,
-            tv_nsec: time.1 as _,
-        };
-        let times = Timestamps {
-            last_access: moment,
-            last_modification: moment,
-        };
-        rustix::fs::futimens(parent, &times)
-            .map_err(failed("set the time of the directory of", path))
     }
+}
+
+fn above(path: &Path) -> &Path {
+    path.parent().unwrap_or(Path::new("/"))
+}
+
+fn name(path: &Path) -> &OsStr {
+    path.file_name().unwrap_or_default()
+}
+
+fn stat(directory: &OwnedFd, path: &Path) -> Result<Stat, RootedError> {
+    rustix::fs::fstat(directory).map_err(failed("look at", path))
 }
 
 fn modified(stat: &Stat) -> (i64, i64) {
