@@ -201,8 +201,13 @@ impl Record {
 ///
 /// # Errors
 /// If the directory cannot be opened, or the file neither made nor locked.
-pub(crate) fn lock(directory: &Path, name: &str, wait: bool) -> Result<Option<FileLock>, RecordError> {
-    let opened = Dir::open_ambient_dir(directory, cap_std::ambient_authority()).map_err(io("open", directory))?;
+pub(crate) fn lock(
+    directory: &Path,
+    name: &str,
+    wait: bool,
+) -> Result<Option<FileLock>, RecordError> {
+    let opened = Dir::open_ambient_dir(directory, cap_std::ambient_authority())
+        .map_err(io("open", directory))?;
     let locked = if wait {
         FileLock::acquire(&opened, name, LockMode::Exclusive).map(Some)
     } else {

@@ -250,7 +250,9 @@ impl Session {
 
     /// Names are given and directories made under one lock.
     fn lock(&self) -> Result<FileLock> {
-        let in_use = || WorkingError::InUse { name: "names.lock".to_owned() };
+        let in_use = || WorkingError::InUse {
+            name: "names.lock".to_owned(),
+        };
         Ok(lock(&self.around.working, "names.lock", true)?.ok_or_else(in_use)?)
     }
 

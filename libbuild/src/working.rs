@@ -229,9 +229,15 @@ impl WorkingContainer {
     fn hold_or(&self, wait: bool) -> Result<Held<'_>> {
         // Without a look first, the error of a container that is gone would be about its lock.
         self.record()?;
-        let in_use = || WorkingError::InUse { name: self.name.clone() };
+        let in_use = || WorkingError::InUse {
+            name: self.name.clone(),
+        };
         let lock = lock(&self.directory, "lock", wait)?.ok_or_else(in_use)?;
-        Ok(Held { container: self, _lock: lock, record: self.record()? })
+        Ok(Held {
+            container: self,
+            _lock: lock,
+            record: self.record()?,
+        })
     }
 }
 

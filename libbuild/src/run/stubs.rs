@@ -62,7 +62,11 @@ impl Stubs {
                 continue;
             }
             let path = missing_end(root, &target.path)?;
-            let directory = if target.directory { path.as_path() } else { above(&path) };
+            let directory = if target.directory {
+                path.as_path()
+            } else {
+                above(&path)
+            };
             let (_opened, made) = root.make_directories(directory)?;
             for entry in made {
                 stubs.note(entry, true)?;
@@ -78,14 +82,28 @@ impl Stubs {
     }
 
     fn note(&mut self, entry: Made, directory: bool) -> Result<(), RootedError> {
-        let Made { path, parent, parent_before } = entry;
+        let Made {
+            path,
+            parent,
+            parent_before,
+        } = entry;
         let found = look(&parent, name(&path)).map_err(failed("look at", &path))?;
         let identity = found.map_or((0, 0), |stat| (stat.st_dev, stat.st_ino));
         let key = (parent_before.st_dev, parent_before.st_ino);
         let before = modified(&parent_before);
-        let new = || Parent { fd: parent, path: above(&path).to_owned(), before, after: before };
+        let new = || Parent {
+            fd: parent,
+            path: above(&path).to_owned(),
+            before,
+            after: before,
+        };
         self.parents.entry(key).or_insert_with(new);
-        self.made.push(Stub { path, parent: key, identity, directory });
+        self.made.push(Stub {
+            path,
+            parent: key,
+            identity,
+            directory,
+        });
         Ok(())
     }
 
@@ -95,7 +113,14 @@ impl Stubs {
         let mut times = BTreeMap::new();
         for (key, parent) in &self.parents {
             let now = modified(&stat(&parent.fd, &parent.path)?);
-            times.insert(*key, if now == parent.after { parent.before } else { now });
+            times.insert(
+                *key,
+                if now == parent.after {
+                    parent.before
+                } else {
+                    now
+                },
+            );
         }
         for stub in self.made.iter().rev() {
             if let Some(parent) = self.parents.get(&stub.parent) {
@@ -104,9 +129,16 @@ impl Stubs {
         }
         for (key, parent) in &self.parents {
             let (tv_sec, tv_nsec) = times[key];
-            let moment = Timespec { tv_sec, tv_nsec: tv_nsec as _ };
-            let times = Timestamps { last_access: moment, last_modification: moment };
-            rustix::fs::futimens(&parent.fd, &times).map_err(failed("set the time of", &parent.path))?;
+            let moment = Timespec {
+                tv_sec,
+                tv_nsec: tv_nsec as _,
+            };
+            let times = Timestamps {
+                last_access: moment,
+                last_modification: moment,
+            };
+            rustix::fs::futimens(&parent.fd, &times)
+                .map_err(failed("set the time of", &parent.path))?;
         }
         Ok(())
     }
@@ -115,13 +147,23 @@ impl Stubs {
 impl Stub {
     fn remove(&self, parent: &OwnedFd) -> Result<(), RootedError> {
         let name = name(&self.path);
-        let Some(stat) = look(parent, name).map_err(failed("look at", &self.path))? else { return Ok(()) };
-        let expected = if self.directory { FileType::Directory } else { FileType::RegularFile };
+        let Some(stat) = look(parent, name).map_err(failed("look at", &self.path))? else {
+            return Ok(());
+        };
+        let expected = if self.directory {
+            FileType::Directory
+        } else {
+            FileType::RegularFile
+        };
         let same = (stat.st_dev, stat.st_ino) == self.identity && file_type(&stat) == expected;
         if !same || (!self.directory && stat.st_size != 0) {
             return Ok(());
         }
-        let flags = if self.directory { AtFlags::REMOVEDIR } else { AtFlags::empty() };
+        let flags = if self.directory {
+            AtFlags::REMOVEDIR
+        } else {
+            AtFlags::empty()
+        };
         match rustix::fs::unlinkat(parent, name, flags) {
             // The step put something into it: now it belongs to the image.
             Ok(()) | Err(Errno::NOTEMPTY | Errno::NOENT) => Ok(()),
