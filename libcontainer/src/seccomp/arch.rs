@@ -1,11 +1,39 @@
 //! Architectures: their audit numbers and their tables of system calls.
 
+use oci_spec::runtime::Arch;
+use syscalls::{aarch64, arm, x86, x86_64};
+
+/// The bit that marks an x32 call; the audit number is that of x86-64.
+pub(super) const X32_BIT: u32 = 0x4000_0000;
+
+/// The calls x32 numbers differently from x86-64, from 512 on.
+const X32_FIRST: u32 = 512;
+const X32_NAMES: [&str; 36] = [
+    "rt_sigaction", "rt_sigreturn", "ioctl", "readv", "writev", "recvfrom", "sendmsg", "recvmsg", "execve", "ptrace",
+    "rt_sigpending", "rt_sigtimedwait", "rt_sigqueueinfo", "sigaltstack", "timer_create", "mq_notify", "kexec_load", "waitid",
+    "set_robust_list", "get_robust_list", "vmsplice", "move_pages", "preadv", "pwritev", "rt_tgsigqueueinfo", "recvmmsg",
+    "sendmmsg", "process_vm_readv", "process_vm_writev", "setsockopt", "getsockopt", "io_setup", "io_submit", "execveat",
+    "preadv2", "pwritev2",
+];
+
+/// The calls i386 also offers through `socketcall(2)`, by the number in its first argument.
+const SOCKETCALL: [&str; 20] = [
+    "socket", "bind", "connect", "listen", "accept", "getsockname", "getpeername", "socketpair", "send", "recv", "sendto",
+    "recvfrom", "shutdown", "setsockopt", "getsockopt", "sendmsg", "recvmsg", "accept4", "recvmmsg", "sendmmsg",
+];
+
+/// The same for `ipc(2)`.
+const IPC: [(&str, u32); 12] = [
+    ("semop", 1), ("semget", 2), ("semctl", 3), ("semtimedop", 4), ("msgsnd", 11), ("msgrcv", 12), ("msgget", 13), ("msgctl", 14),
+    ("shmat", 21), ("shmdt", 22), ("shmget", 23), ("shmctl", 24),
+];
+
 /// The architecture the filter is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum FilterArch {
     /// x86-64, with i386 and x32 beside it when the profile lists them.
     X86_64,
-    /// 64-bit ARM.
+    /// 64-bit ARM, with 32-bit ARM beside it when the profile lists it.
     Aarch64,
 }
 
@@ -19,5 +47,111 @@ impl FilterArch {
         } else {
             None
         }
+    }
+
+    /// The architectures whose programs such a machine runs, as the specification names them; the machine's own first.
+    pub fn with_sub_architectures(self) -> Vec<Arch> {
+        match self {
+            Self::X86_64 => vec![Arch::ScmpArchX86_64, Arch::ScmpArchX86, Arch::ScmpArchX32],
+            Self::Aarch64 => vec![Arch::ScmpArchAarch64, Arch::ScmpArchArm],
+        }
+    }
+
+    /// The tables a filter with these architectures needs. The machine's own is always among them; architectures whose programs
+    /// the machine cannot run need none.
+    pub(super) fn abis(self, listed: &[Arch]) -> Vec<Abi> {
+        let has = |arch: Arch| listed.contains(&arch);
+        let (own, sub) = match self {
+            Self::X86_64 => (Abi::X86_64 { x32: has(Arch::ScmpArchX32) }, has(Arch::ScmpArchX86).then_some(Abi::X86)),
+            Self::Aarch64 => (Abi::Aarch64, has(Arch::ScmpArchArm).then_some(Abi::Arm)),
+        };
+        std::iter::once(own).chain(sub).collect()
+    }
+}
+
+/// One audit architecture: the kernel tells a filter apart by these.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Abi {
+    /// x32 has the same audit number, and shares the table: a number means the same call in both, or no call at all in one.
+    X86_64 {
+        x32: bool,
+    },
+    X86,
+    Aarch64,
+    Arm,
+}
+
+impl Abi {
+    /// `AUDIT_ARCH_*` of the kernel.
+    pub(super) const fn audit(self) -> u32 {
+        match self {
+            Self::X86_64 { .. } => 0xC000_003E,
+            Self::X86 => 0x4000_0003,
+            Self::Aarch64 => 0xC000_00B7,
+            Self::Arm => 0x4000_0028,
+        }
+    }
+
+    /// Whether arguments have 32 bits: the kernel then leaves the upper half of each at zero.
+    pub(super) const fn is_32_bit(self) -> bool {
+        matches!(self, Self::X86 | Self::Arm)
+    }
+
+    /// The numbers of a call: none if this architecture does not have it, two if x32 has one of its own.
+    pub(super) fn numbers(self, name: &str) -> Vec<u32> {
+        let own = match self {
+            Self::X86_64 { .. } => name.parse::<x86_64::Sysno>().ok().map(|number| number as u32),
+            Self::X86 => name.parse::<x86::Sysno>().ok().map(|number| number as u32),
+            Self::Aarch64 => name.parse::<aarch64::Sysno>().ok().map(|number| number as u32),
+            Self::Arm => name.parse::<arm::Sysno>().ok().map(|number| number as u32),
+        };
+        let x32 = match self {
+            Self::X86_64 { x32: true } => {
+                X32_NAMES.iter().position(|known| *known == name).map(|index| X32_FIRST + index as u32)
+            }
+            _ => None,
+        };
+        own.into_iter().chain(x32).collect()
+    }
+
+    /// The call that also carries `name`, and the value of its first argument that says so (i386 only).
+    pub(super) fn multiplexer(self, name: &str) -> Option<(u32, u32)> {
+        if self != Self::X86 {
+            return None;
+        }
+        let socket = SOCKETCALL.iter().position(|known| *known == name);
+        socket.map(|index| (x86::Sysno::socketcall as u32, index as u32 + 1)).or_else(|| {
+            IPC.iter().find(|(known, _)| *known == name).map(|(_, call)| (x86::Sysno::ipc as u32, *call))
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_the_kernels() {
+        let x64 = Abi::X86_64 { x32: false };
+        for (abi, name, numbers) in [
+            (x64, "read", vec![0]),
+            (x64, "execve", vec![59]),
+            (x64, "socketcall", vec![]),
+            (Abi::X86_64 { x32: true }, "execve", vec![59, 520]),
+            (Abi::X86_64 { x32: true }, "pwritev2", vec![328, 547]),
+            (Abi::X86, "socketcall", vec![102]),
+            (Abi::X86, "execve", vec![11]),
+            (Abi::Aarch64, "execve", vec![221]),
+            (Abi::Aarch64, "open", vec![]),
+            (Abi::Arm, "execve", vec![11]),
+            (x64, "no_such_call", vec![]),
+        ] {
+            assert_eq!(abi.numbers(name), numbers, "{abi:?} {name}");
+        }
+        assert_eq!(Abi::X86.multiplexer("socket"), Some((102, 1)));
+        assert_eq!(Abi::X86.multiplexer("sendmmsg"), Some((102, 20)));
+        assert_eq!(Abi::X86.multiplexer("shmctl"), Some((117, 24)));
+        assert_eq!(Abi::X86.multiplexer("read"), None);
+        assert_eq!(x64.multiplexer("socket"), None);
     }
 }

@@ -2,10 +2,14 @@
 
 mod arch;
 mod compile;
+mod emit;
+mod names;
 mod profile;
+#[cfg(test)]
+mod tests;
 
 pub use arch::FilterArch;
-pub use compile::compile;
+pub use compile::{SeccompError, compile};
 pub use profile::{ProfileFacts, default_profile};
 
 /// One BPF instruction, laid out as the kernel's `struct sock_filter`.
