@@ -335,6 +335,7 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
         #[test]
         fn every_mapping_made_is_valid(id: u32, ranges in proptest::collection::vec((any::<u32>(), 1_u32..), 0..12)) {
             let ranges: Vec<_> = ranges.into_iter()

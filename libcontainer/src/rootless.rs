@@ -16,7 +16,6 @@ use rustix::{
 };
 use std::{
     ffi::CString,
-    fmt::Write as _,
     io,
     os::unix::{ffi::OsStrExt, fs::MetadataExt},
     path::{Path, PathBuf},
@@ -290,13 +289,11 @@ fn release(helper: &Path, held: Held, map: &'static str) -> Result<(), RootlessE
     if !written.trim().is_empty() {
         return Ok(());
     }
-    let mut message = outcome.message;
-    if message.is_empty() {
-        match outcome.code {
-            Some(code) => drop(write!(message, "exit code {code}")),
-            None => message.push_str("it wrote no mapping"),
-        }
-    }
+    let message = match (outcome.message, outcome.code) {
+        (said, _) if !said.is_empty() => said,
+        (_, Some(code)) => format!("exit code {code}"),
+        (_, None) => "it wrote no mapping".to_owned(),
+    };
     Err(RootlessError::Helper {
         path: helper.to_owned(),
         message,

@@ -17,7 +17,7 @@ use oci_spec::runtime::{
     LinuxSeccomp, LinuxSeccompAction as Action, LinuxSeccompArg, LinuxSeccompFilterFlag, LinuxSeccompOperator as Operator,
     LinuxSyscall,
 };
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use thiserror::Error;
 
 /// `BPF_MAXINSNS`.
@@ -244,7 +244,7 @@ impl Table {
     }
 
     fn emit(&self, emitter: &mut Emitter, default: u32) -> Label {
-        let root = search(&self.ranges(), emitter, default);
+        let root = Search { emitter, default, chains: HashMap::new() }.among(&self.ranges());
         let entry = match self.abi {
             // The bit is cleared, and the same table serves: see `Abi::X86_64`.
             Abi::X86_64 { x32: true } => emitter.clear_bit(X32_BIT, root),
@@ -265,27 +265,42 @@ impl Table {
 const X32_OWN: u32 = 512;
 
 /// A binary search over ranges: each comparison halves them.
-fn search(ranges: &[(u32, Verdict)], emitter: &mut Emitter, default: u32) -> Label {
-    match ranges {
-        [] => emitter.ret(default),
-        [(_, Verdict::Always(action))] => emitter.ret(*action),
-        [(_, Verdict::First(alternatives))] => {
-            let mut otherwise = emitter.ret(default);
-            for (conditions, action) in alternatives.iter().rev() {
-                let mut holds = emitter.ret(*action);
-                for condition in conditions.iter().rev() {
-                    holds = emitter.condition(condition, holds, otherwise);
-                }
-                otherwise = holds;
+struct Search<'a> {
+    emitter: &'a mut Emitter,
+    default: u32,
+    /// Lists of conditions already emitted: the calls of one rule share theirs.
+    chains: HashMap<Vec<(Vec<Condition>, u32)>, Label>,
+}
+
+impl Search<'_> {
+    fn among(&mut self, ranges: &[(u32, Verdict)]) -> Label {
+        match ranges {
+            [] => self.emitter.ret(self.default),
+            [(_, Verdict::Always(action))] => self.emitter.ret(*action),
+            [(_, Verdict::First(alternatives))] => self.first(alternatives),
+            more => {
+                let (below, above) = more.split_at(more.len() / 2);
+                let upper = self.among(above);
+                let lower = self.among(below);
+                self.emitter.number_from(above[0].0, upper, lower)
             }
-            otherwise
         }
-        more => {
-            let (below, above) = more.split_at(more.len() / 2);
-            let upper = search(above, emitter, default);
-            let lower = search(below, emitter, default);
-            emitter.number_from(above[0].0, upper, lower)
+    }
+
+    fn first(&mut self, alternatives: &[(Vec<Condition>, u32)]) -> Label {
+        if let Some(known) = self.chains.get(alternatives) {
+            return *known;
         }
+        let mut otherwise = self.emitter.ret(self.default);
+        for (conditions, action) in alternatives.iter().rev() {
+            let mut holds = self.emitter.ret(*action);
+            for condition in conditions.iter().rev() {
+                holds = self.emitter.condition(condition, holds, otherwise);
+            }
+            otherwise = holds;
+        }
+        self.chains.insert(alternatives.to_vec(), otherwise);
+        otherwise
     }
 }
 

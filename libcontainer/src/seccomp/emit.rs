@@ -30,7 +30,7 @@ const REACH: usize = 250;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Label(usize);
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Comparison {
     Equal,
     Different,
@@ -41,7 +41,7 @@ pub(super) enum Comparison {
 }
 
 /// `(argument & mask) comparison value`, with 64 bits and without sign.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Condition {
     pub(super) argument: Operand,
     pub(super) comparison: Comparison,

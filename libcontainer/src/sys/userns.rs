@@ -12,10 +12,10 @@ use rustix::{
     process::{Pid, WaitOptions},
     thread::UnshareFlags,
 };
-use std::{ffi::CString, fs::File, io::Read, mem::ManuallyDrop, ptr};
+use std::{ffi::CString, ptr};
 
 /// The most a helper may say before the rest is dropped: an error message, not a stream.
-const MESSAGE_BYTES: u64 = 4096;
+const MESSAGE_BYTES: usize = 4096;
 
 /// `unshare(CLONE_NEWUSER | CLONE_NEWNS)`.
 ///
@@ -36,6 +36,8 @@ pub struct Held {
     /// One byte executes the program, end of file ends the child.
     gate: OwnedFd,
     messages: OwnedFd,
+    /// Whether the child has been waited for; then its number may be another's.
+    reaped: bool,
 }
 
 /// How a held program ended.
@@ -80,11 +82,7 @@ pub fn hold(argv: &[CString]) -> rustix::io::Result<Held> {
         }
         child => {
             let pid = Pid::from_raw(child).expect("fork returns a positive number to the parent");
-            Ok(Held {
-                pid,
-                gate,
-                messages,
-            })
+            Ok(Held { pid, gate, messages, reaped: false })
         }
     }
 }
@@ -118,43 +116,33 @@ impl Held {
     ///
     /// # Errors
     /// EPIPE when the child is gone already; what `read(2)` and `waitpid(2)` return.
-    pub fn release(self) -> rustix::io::Result<Outcome> {
-        let this = ManuallyDrop::new(self);
-        // SAFETY: `this` is never dropped, so each descriptor is moved out exactly once.
-        let (gate, messages) = unsafe {
-            (
-                ptr::read(&raw const this.gate),
-                ptr::read(&raw const this.messages),
-            )
-        };
-        let written = rustix::io::write(gate.as_fd(), &[1]);
-        drop(gate);
-        let mut bytes = Vec::new();
-        let read = File::from(messages)
-            .take(MESSAGE_BYTES)
-            .read_to_end(&mut bytes);
-        let code = reap(this.pid)?;
-        written?;
-        read.map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))?;
-        Ok(Outcome {
-            code,
-            message: String::from_utf8_lossy(&bytes).trim().to_owned(),
-        })
+    pub fn release(mut self) -> rustix::io::Result<Outcome> {
+        rustix::io::write(self.gate.as_fd(), &[1])?;
+        let mut bytes = [0; MESSAGE_BYTES];
+        let mut length = 0;
+        // Until the child has closed its end, or has said more than anybody reads.
+        while length < bytes.len() {
+            match rustix::io::read(self.messages.as_fd(), &mut bytes[length..]) {
+                Ok(0) => break,
+                Ok(more) => length += more,
+                Err(Errno::INTR) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        self.reaped = true;
+        let code = reap(self.pid)?;
+        Ok(Outcome { code, message: String::from_utf8_lossy(&bytes[..length]).trim().to_owned() })
     }
 }
 
 impl Drop for Held {
     fn drop(&mut self) {
-        // The gate cannot be closed before the fields are dropped, and waiting for the child must come after that: so end it here.
-        if let Err(error) = rustix::process::kill_process(self.pid, rustix::process::Signal::KILL) {
-            debug_assert_eq!(
-                error,
-                Errno::SRCH,
-                "our own unreaped child can always be signalled"
-            );
+        if self.reaped {
+            return;
         }
-        // Without a reaper the child stays a zombie until we end, which is the caller's arrangement.
-        drop(reap(self.pid));
+        // Closing the gate would not do: another child forked later may hold a copy of it.
+        let ended = rustix::process::kill_process(self.pid, rustix::process::Signal::KILL).and_then(|()| reap(self.pid));
+        debug_assert!(ended.is_ok(), "our own child, not yet waited for, can be signalled and waited for");
     }
 }
 
