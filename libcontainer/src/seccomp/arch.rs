@@ -9,23 +9,82 @@ pub(super) const X32_BIT: u32 = 0x4000_0000;
 /// The calls x32 numbers differently from x86-64, from 512 on.
 const X32_FIRST: u32 = 512;
 const X32_NAMES: [&str; 36] = [
-    "rt_sigaction", "rt_sigreturn", "ioctl", "readv", "writev", "recvfrom", "sendmsg", "recvmsg", "execve", "ptrace",
-    "rt_sigpending", "rt_sigtimedwait", "rt_sigqueueinfo", "sigaltstack", "timer_create", "mq_notify", "kexec_load", "waitid",
-    "set_robust_list", "get_robust_list", "vmsplice", "move_pages", "preadv", "pwritev", "rt_tgsigqueueinfo", "recvmmsg",
-    "sendmmsg", "process_vm_readv", "process_vm_writev", "setsockopt", "getsockopt", "io_setup", "io_submit", "execveat",
-    "preadv2", "pwritev2",
+    "rt_sigaction",
+    "rt_sigreturn",
+    "ioctl",
+    "readv",
+    "writev",
+    "recvfrom",
+    "sendmsg",
+    "recvmsg",
+    "execve",
+    "ptrace",
+    "rt_sigpending",
+    "rt_sigtimedwait",
+    "rt_sigqueueinfo",
+    "sigaltstack",
+    "timer_create",
+    "mq_notify",
+    "kexec_load",
+    "waitid",
+    "set_robust_list",
+    "get_robust_list",
+    "vmsplice",
+    "move_pages",
+    "preadv",
+    "pwritev",
+    "rt_tgsigqueueinfo",
+    "recvmmsg",
+    "sendmmsg",
+    "process_vm_readv",
+    "process_vm_writev",
+    "setsockopt",
+    "getsockopt",
+    "io_setup",
+    "io_submit",
+    "execveat",
+    "preadv2",
+    "pwritev2",
 ];
 
 /// The calls i386 also offers through `socketcall(2)`, by the number in its first argument.
 const SOCKETCALL: [&str; 20] = [
-    "socket", "bind", "connect", "listen", "accept", "getsockname", "getpeername", "socketpair", "send", "recv", "sendto",
-    "recvfrom", "shutdown", "setsockopt", "getsockopt", "sendmsg", "recvmsg", "accept4", "recvmmsg", "sendmmsg",
+    "socket",
+    "bind",
+    "connect",
+    "listen",
+    "accept",
+    "getsockname",
+    "getpeername",
+    "socketpair",
+    "send",
+    "recv",
+    "sendto",
+    "recvfrom",
+    "shutdown",
+    "setsockopt",
+    "getsockopt",
+    "sendmsg",
+    "recvmsg",
+    "accept4",
+    "recvmmsg",
+    "sendmmsg",
 ];
 
 /// The same for `ipc(2)`.
 const IPC: [(&str, u32); 12] = [
-    ("semop", 1), ("semget", 2), ("semctl", 3), ("semtimedop", 4), ("msgsnd", 11), ("msgrcv", 12), ("msgget", 13), ("msgctl", 14),
-    ("shmat", 21), ("shmdt", 22), ("shmget", 23), ("shmctl", 24),
+    ("semop", 1),
+    ("semget", 2),
+    ("semctl", 3),
+    ("semtimedop", 4),
+    ("msgsnd", 11),
+    ("msgrcv", 12),
+    ("msgget", 13),
+    ("msgctl", 14),
+    ("shmat", 21),
+    ("shmdt", 22),
+    ("shmget", 23),
+    ("shmctl", 24),
 ];
 
 /// The architecture the filter is for.
@@ -62,7 +121,12 @@ impl FilterArch {
     pub(super) fn abis(self, listed: &[Arch]) -> Vec<Abi> {
         let has = |arch: Arch| listed.contains(&arch);
         let (own, sub) = match self {
-            Self::X86_64 => (Abi::X86_64 { x32: has(Arch::ScmpArchX32) }, has(Arch::ScmpArchX86).then_some(Abi::X86)),
+            Self::X86_64 => (
+                Abi::X86_64 {
+                    x32: has(Arch::ScmpArchX32),
+                },
+                has(Arch::ScmpArchX86).then_some(Abi::X86),
+            ),
             Self::Aarch64 => (Abi::Aarch64, has(Arch::ScmpArchArm).then_some(Abi::Arm)),
         };
         std::iter::once(own).chain(sub).collect()
@@ -100,15 +164,22 @@ impl Abi {
     /// The numbers of a call: none if this architecture does not have it, two if x32 has one of its own.
     pub(super) fn numbers(self, name: &str) -> Vec<u32> {
         let own = match self {
-            Self::X86_64 { .. } => name.parse::<x86_64::Sysno>().ok().map(|number| number as u32),
+            Self::X86_64 { .. } => name
+                .parse::<x86_64::Sysno>()
+                .ok()
+                .map(|number| number as u32),
             Self::X86 => name.parse::<x86::Sysno>().ok().map(|number| number as u32),
-            Self::Aarch64 => name.parse::<aarch64::Sysno>().ok().map(|number| number as u32),
+            Self::Aarch64 => name
+                .parse::<aarch64::Sysno>()
+                .ok()
+                .map(|number| number as u32),
             Self::Arm => name.parse::<arm::Sysno>().ok().map(|number| number as u32),
         };
         let x32 = match self {
-            Self::X86_64 { x32: true } => {
-                X32_NAMES.iter().position(|known| *known == name).map(|index| X32_FIRST + index as u32)
-            }
+            Self::X86_64 { x32: true } => X32_NAMES
+                .iter()
+                .position(|known| *known == name)
+                .map(|index| X32_FIRST + index as u32),
             _ => None,
         };
         own.into_iter().chain(x32).collect()
@@ -120,9 +191,13 @@ impl Abi {
             return None;
         }
         let socket = SOCKETCALL.iter().position(|known| *known == name);
-        socket.map(|index| (x86::Sysno::socketcall as u32, index as u32 + 1)).or_else(|| {
-            IPC.iter().find(|(known, _)| *known == name).map(|(_, call)| (x86::Sysno::ipc as u32, *call))
-        })
+        socket
+            .map(|index| (x86::Sysno::socketcall as u32, index as u32 + 1))
+            .or_else(|| {
+                IPC.iter()
+                    .find(|(known, _)| *known == name)
+                    .map(|(_, call)| (x86::Sysno::ipc as u32, *call))
+            })
     }
 }
 

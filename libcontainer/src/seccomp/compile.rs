@@ -14,8 +14,8 @@ use super::{
     emit::{Comparison, Condition, Emitter, Label, Operand},
 };
 use oci_spec::runtime::{
-    LinuxSeccomp, LinuxSeccompAction as Action, LinuxSeccompArg, LinuxSeccompFilterFlag, LinuxSeccompOperator as Operator,
-    LinuxSyscall,
+    LinuxSeccomp, LinuxSeccompAction as Action, LinuxSeccompArg, LinuxSeccompFilterFlag,
+    LinuxSeccompOperator as Operator, LinuxSyscall,
 };
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use thiserror::Error;
@@ -63,7 +63,9 @@ pub enum SeccompError {
 
 impl From<SeccompError> for crate::error::Error {
     fn from(error: SeccompError) -> Self {
-        let kind = crate::error::ErrorKind::InvalidSpec { field: "linux.seccomp".to_owned() };
+        let kind = crate::error::ErrorKind::InvalidSpec {
+            field: "linux.seccomp".to_owned(),
+        };
         Self::new(kind, "compile the system call filter").with_source(error)
     }
 }
@@ -106,10 +108,21 @@ pub fn compile(profile: &LinuxSeccomp, arch: FilterArch) -> Result<Program, Secc
     if instructions.len() > MAX_INSTRUCTIONS {
         return Err(SeccompError::TooLong(instructions.len()));
     }
-    let needs_listener = syscalls.iter().any(|rule| rule.action() == Action::ScmpActNotify);
+    let needs_listener = syscalls
+        .iter()
+        .any(|rule| rule.action() == Action::ScmpActNotify);
     let names: BTreeSet<&String> = syscalls.iter().flat_map(LinuxSyscall::names).collect();
-    let unknown = names.into_iter().filter(|name| !mentioned.contains(name.as_str())).cloned().collect();
-    Ok(Program { instructions, flags: flags(profile, needs_listener), needs_listener, unknown })
+    let unknown = names
+        .into_iter()
+        .filter(|name| !mentioned.contains(name.as_str()))
+        .cloned()
+        .collect();
+    Ok(Program {
+        instructions,
+        flags: flags(profile, needs_listener),
+        needs_listener,
+        unknown,
+    })
 }
 
 /// TSYNC is left out: the filter is loaded by a process with one thread.
@@ -120,8 +133,11 @@ fn flags(profile: &LinuxSeccomp, needs_listener: bool) -> u32 {
             LinuxSeccompFilterFlag::SeccompFilterFlagLog => FLAG_LOG,
             LinuxSeccompFilterFlag::SeccompFilterFlagSpecAllow => FLAG_SPEC_ALLOW,
             // The kernel refuses it without a listener.
-            LinuxSeccompFilterFlag::SeccompFilterFlagWaitKillableRecv if needs_listener => FLAG_WAIT_KILLABLE_RECV,
-            LinuxSeccompFilterFlag::SeccompFilterFlagWaitKillableRecv | LinuxSeccompFilterFlag::SeccompFilterFlagTsync => 0,
+            LinuxSeccompFilterFlag::SeccompFilterFlagWaitKillableRecv if needs_listener => {
+                FLAG_WAIT_KILLABLE_RECV
+            }
+            LinuxSeccompFilterFlag::SeccompFilterFlagWaitKillableRecv
+            | LinuxSeccompFilterFlag::SeccompFilterFlagTsync => 0,
         }
     })
 }
@@ -165,13 +181,27 @@ impl Table {
         default: u32,
         mentioned: &mut BTreeSet<&'a str>,
     ) -> Result<Self, SeccompError> {
-        let refuses = matches!(default & 0xffff_0000, RET_ERRNO | RET_KILL_THREAD | RET_KILL_PROCESS | RET_TRAP);
-        let newer = if refuses { RET_ERRNO | libc::ENOSYS as u32 } else { default };
-        let mut table = Self { abi, verdicts: BTreeMap::new(), default, newer, last: None };
+        let refuses = matches!(
+            default & 0xffff_0000,
+            RET_ERRNO | RET_KILL_THREAD | RET_KILL_PROCESS | RET_TRAP
+        );
+        let newer = if refuses {
+            RET_ERRNO | libc::ENOSYS as u32
+        } else {
+            default
+        };
+        let mut table = Self {
+            abi,
+            verdicts: BTreeMap::new(),
+            default,
+            newer,
+            last: None,
+        };
         for rule in rules {
             let action = answer(rule.action(), rule.errno_ret())?;
             for name in rule.names() {
-                let alternatives = alternatives(name, rule.args().as_deref().unwrap_or_default(), abi)?;
+                let alternatives =
+                    alternatives(name, rule.args().as_deref().unwrap_or_default(), abi)?;
                 if action == RET_USER_NOTIF && name == "write" {
                     return Err(SeccompError::Notify("write"));
                 }
@@ -184,11 +214,17 @@ impl Table {
                     table.add(number, &alternatives, action);
                 }
                 // Arguments behind a multiplexer are in memory, where no filter sees them.
-                if let (Some((number, call)), [only]) = (abi.multiplexer(name), alternatives.as_slice())
+                if let (Some((number, call)), [only]) =
+                    (abi.multiplexer(name), alternatives.as_slice())
                     && only.is_empty()
                 {
                     mentioned.insert(name);
-                    let selects = Condition { argument: 0, comparison: Comparison::Equal, value: call.into(), mask: u64::MAX };
+                    let selects = Condition {
+                        argument: 0,
+                        comparison: Comparison::Equal,
+                        value: call.into(),
+                        mask: u64::MAX,
+                    };
                     table.add(number, &[vec![selects]], action);
                 }
             }
@@ -208,7 +244,8 @@ impl Table {
                 }
                 (Some(Verdict::First(known)), false) => known.push((conditions.clone(), action)),
                 (None, false) => {
-                    self.verdicts.insert(number, Verdict::First(vec![(conditions.clone(), action)]));
+                    self.verdicts
+                        .insert(number, Verdict::First(vec![(conditions.clone(), action)]));
                 }
             }
         }
@@ -234,7 +271,9 @@ impl Table {
 
     /// The numbers from `start` up to `end`, which no rule names.
     fn gap(&self, start: u32, end: u32, push: &mut impl FnMut(u32, Verdict)) {
-        let newer = self.last.map_or(u32::MAX, |last| start.max(last.saturating_add(1)));
+        let newer = self
+            .last
+            .map_or(u32::MAX, |last| start.max(last.saturating_add(1)));
         if start < newer.min(end) {
             push(start, Verdict::Always(self.default));
         }
@@ -244,7 +283,12 @@ impl Table {
     }
 
     fn emit(&self, emitter: &mut Emitter, default: u32) -> Label {
-        let root = Search { emitter, default, chains: HashMap::new() }.among(&self.ranges());
+        let root = Search {
+            emitter,
+            default,
+            chains: HashMap::new(),
+        }
+        .among(&self.ranges());
         let entry = match self.abi {
             // The bit is cleared, and the same table serves: see `Abi::X86_64`.
             Abi::X86_64 { x32: true } => emitter.clear_bit(X32_BIT, root),
@@ -305,9 +349,16 @@ impl Search<'_> {
 }
 
 /// The conditions of a rule; each inner list is an alternative whose members must all hold.
-fn alternatives(name: &str, args: &[LinuxSeccompArg], abi: Abi) -> Result<Vec<Vec<Condition>>, SeccompError> {
+fn alternatives(
+    name: &str,
+    args: &[LinuxSeccompArg],
+    abi: Abi,
+) -> Result<Vec<Vec<Condition>>, SeccompError> {
     if let Some(bad) = args.iter().find(|arg| arg.index() >= ARGUMENTS) {
-        return Err(SeccompError::Argument { name: name.to_owned(), index: bad.index() });
+        return Err(SeccompError::Argument {
+            name: name.to_owned(),
+            index: bad.index(),
+        });
     }
     let conditions: Vec<Condition> = args.iter().map(|arg| condition(arg, abi)).collect();
     let distinct: BTreeSet<usize> = args.iter().map(LinuxSeccompArg::index).collect();
@@ -318,7 +369,11 @@ fn alternatives(name: &str, args: &[LinuxSeccompArg], abi: Abi) -> Result<Vec<Ve
 }
 
 fn condition(arg: &LinuxSeccompArg, abi: Abi) -> Condition {
-    let width = if abi.is_32_bit() { u64::from(u32::MAX) } else { u64::MAX };
+    let width = if abi.is_32_bit() {
+        u64::from(u32::MAX)
+    } else {
+        u64::MAX
+    };
     let (comparison, value, mask) = match arg.op() {
         Operator::ScmpCmpEq => (Comparison::Equal, arg.value(), width),
         Operator::ScmpCmpNe => (Comparison::Different, arg.value(), width),
@@ -327,7 +382,16 @@ fn condition(arg: &LinuxSeccompArg, abi: Abi) -> Condition {
         Operator::ScmpCmpGe => (Comparison::GreaterOrEqual, arg.value(), width),
         Operator::ScmpCmpGt => (Comparison::Greater, arg.value(), width),
         // The specification's `value` is the mask here, and `valueTwo` what must remain.
-        Operator::ScmpCmpMaskedEq => (Comparison::Equal, arg.value_two().unwrap_or(0), arg.value() & width),
+        Operator::ScmpCmpMaskedEq => (
+            Comparison::Equal,
+            arg.value_two().unwrap_or(0),
+            arg.value() & width,
+        ),
     };
-    Condition { argument: arg.index() as Operand, comparison, value: value & width, mask }
+    Condition {
+        argument: arg.index() as Operand,
+        comparison,
+        value: value & width,
+        mask,
+    }
 }

@@ -123,7 +123,12 @@ impl Emitter {
     }
 
     /// Tests an argument. Destroys what is loaded.
-    pub(super) fn condition(&mut self, condition: &Condition, then: Label, otherwise: Label) -> Label {
+    pub(super) fn condition(
+        &mut self,
+        condition: &Condition,
+        then: Label,
+        otherwise: Label,
+    ) -> Label {
         match condition.comparison {
             Comparison::Equal => self.equal(condition, then, otherwise),
             Comparison::Different => self.equal(condition, otherwise, then),
@@ -142,7 +147,13 @@ impl Emitter {
         self.half(condition, true, JMP_JEQ_K, low, otherwise)
     }
 
-    fn order(&mut self, condition: &Condition, operation: u16, then: Label, otherwise: Label) -> Label {
+    fn order(
+        &mut self,
+        condition: &Condition,
+        operation: u16,
+        then: Label,
+        otherwise: Label,
+    ) -> Label {
         let low = self.half(condition, false, operation, then, otherwise);
         if condition.mask >> 32 == 0 && condition.value >> 32 == 0 {
             return low;
@@ -153,15 +164,26 @@ impl Emitter {
     }
 
     /// Loads one half of an argument, masks it where that changes it, and compares it.
-    fn half(&mut self, condition: &Condition, upper: bool, operation: u16, then: Label, otherwise: Label) -> Label {
+    fn half(
+        &mut self,
+        condition: &Condition,
+        upper: bool,
+        operation: u16,
+        then: Label,
+        otherwise: Label,
+    ) -> Label {
         let shift = if upper { 32 } else { 0 };
-        let (value, mask) = ((condition.value >> shift) as u32, (condition.mask >> shift) as u32);
+        let (value, mask) = (
+            (condition.value >> shift) as u32,
+            (condition.mask >> shift) as u32,
+        );
         let mut label = self.branch(operation, value, then, otherwise);
         if mask != u32::MAX {
             label = self.push(ALU_AND_K, 0, 0, mask);
         }
         // Both supported architectures are little-endian: the lower half comes first.
-        let offset = OFFSET_ARGUMENTS + u32::from(condition.argument) * 8 + if upper { 4 } else { 0 };
+        let offset =
+            OFFSET_ARGUMENTS + u32::from(condition.argument) * 8 + if upper { 4 } else { 0 };
         self.load(offset, label)
     }
 
@@ -174,7 +196,8 @@ impl Emitter {
         let then = self.near(then);
         let otherwise = self.near(otherwise);
         let (jt, jf) = (self.distance(then), self.distance(otherwise));
-        let reach = |distance: usize| u8::try_from(distance).expect("`near` keeps targets within reach");
+        let reach =
+            |distance: usize| u8::try_from(distance).expect("`near` keeps targets within reach");
         self.push(operation, reach(jt), reach(jf), value)
     }
 
@@ -184,7 +207,11 @@ impl Emitter {
             return target;
         }
         let at = self.reversed[target.0];
-        if at.code == RET_K { self.ret(at.k) } else { self.jump(target) }
+        if at.code == RET_K {
+            self.ret(at.k)
+        } else {
+            self.jump(target)
+        }
     }
 
     /// Makes `target` the very next instruction.
@@ -196,7 +223,12 @@ impl Emitter {
 
     fn jump(&mut self, target: Label) -> Label {
         let distance = self.distance(target);
-        self.push(JMP_JA, 0, 0, u32::try_from(distance).expect("a program is far shorter"))
+        self.push(
+            JMP_JA,
+            0,
+            0,
+            u32::try_from(distance).expect("a program is far shorter"),
+        )
     }
 
     /// Instructions between the next one written and `target`.

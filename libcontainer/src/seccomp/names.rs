@@ -72,15 +72,27 @@ pub(super) const ARM_ONLY: &[&str] =
 /// Allowed to a container that holds one of the capabilities, EPERM otherwise.
 pub(super) const BY_CAPABILITY: &[(&[Capability], &str)] = &[
     (&[Capability::DacReadSearch], "open_by_handle_at"),
-    (&[Capability::SysAdmin], "fanotify_init lookup_dcookie quotactl quotactl_fd setdomainname sethostname"),
+    (
+        &[Capability::SysAdmin],
+        "fanotify_init lookup_dcookie quotactl quotactl_fd setdomainname sethostname",
+    ),
     (&[Capability::SysAdmin, Capability::Bpf], "bpf"),
-    (&[Capability::SysAdmin, Capability::Perfmon], "perf_event_open"),
+    (
+        &[Capability::SysAdmin, Capability::Perfmon],
+        "perf_event_open",
+    ),
     (&[Capability::SysChroot], "chroot"),
-    (&[Capability::SysModule], "delete_module finit_module init_module query_module"),
+    (
+        &[Capability::SysModule],
+        "delete_module finit_module init_module query_module",
+    ),
     (&[Capability::SysPacct], "acct"),
     (&[Capability::SysPtrace], "kcmp process_madvise"),
     (&[Capability::SysRawio], "ioperm iopl"),
-    (&[Capability::SysTime], "clock_settime clock_settime64 settimeofday stime"),
+    (
+        &[Capability::SysTime],
+        "clock_settime clock_settime64 settimeofday stime",
+    ),
     (&[Capability::SysTtyConfig], "vhangup"),
 ];
 
@@ -88,5 +100,9 @@ use oci_spec::runtime::Capability;
 
 /// The words of a list.
 pub(super) fn words(lists: &[&'static str]) -> Vec<String> {
-    lists.iter().flat_map(|line| line.split_ascii_whitespace()).map(str::to_owned).collect()
+    lists
+        .iter()
+        .flat_map(|line| line.split_ascii_whitespace())
+        .map(str::to_owned)
+        .collect()
 }

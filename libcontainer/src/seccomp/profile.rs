@@ -3,8 +3,8 @@
 use super::{FilterArch, names};
 use crate::capability::CapabilitySet;
 use oci_spec::runtime::{
-    Capability, LinuxSeccomp, LinuxSeccompAction as Action, LinuxSeccompArg, LinuxSeccompArgBuilder,
-    LinuxSeccompOperator as Operator, LinuxSyscall,
+    Capability, LinuxSeccomp, LinuxSeccompAction as Action, LinuxSeccompArg,
+    LinuxSeccompArgBuilder, LinuxSeccompOperator as Operator, LinuxSyscall,
 };
 
 /// The values of `personality(2)` that programs really ask for: Linux, Linux32, each with UNAME26, and "only tell me".
@@ -26,18 +26,30 @@ pub struct ProfileFacts {
 ///
 /// The default is ENOSYS, not EPERM: the C library tries newer calls first and falls back on ENOSYS alone.
 pub fn default_profile(facts: &ProfileFacts) -> LinuxSeccomp {
-    let mut rules = vec![allow(names::words(names::ALLOWED)), refuse(names::words(names::REFUSED))];
+    let mut rules = vec![
+        allow(names::words(names::ALLOWED)),
+        refuse(names::words(names::REFUSED)),
+    ];
     rules.push(allow(names::words(match facts.arch {
         FilterArch::X86_64 => names::X86_ONLY,
         FilterArch::Aarch64 => names::ARM_ONLY,
     })));
     for (capabilities, list) in names::BY_CAPABILITY {
-        let held = capabilities.iter().any(|one| facts.capabilities.contains(*one));
+        let held = capabilities
+            .iter()
+            .any(|one| facts.capabilities.contains(*one));
         let list = names::words(&[list]);
         rules.push(if held { allow(list) } else { refuse(list) });
     }
-    rules.extend(PERSONALITIES.iter().map(|value| when(allow(one("personality")), &[arg(0, Operator::ScmpCmpEq, *value)])));
-    rules.extend(socket_rules(facts.capabilities.contains(Capability::AuditWrite)));
+    rules.extend(PERSONALITIES.iter().map(|value| {
+        when(
+            allow(one("personality")),
+            &[arg(0, Operator::ScmpCmpEq, *value)],
+        )
+    }));
+    rules.extend(socket_rules(
+        facts.capabilities.contains(Capability::AuditWrite),
+    ));
 
     let mut profile = LinuxSeccomp::default();
     profile
@@ -56,9 +68,21 @@ fn socket_rules(audit: bool) -> Vec<LinuxSyscall> {
     let mut refused = rule(one("socket"), Action::ScmpActErrno);
     refused.set_errno_ret(Some(libc::EINVAL as u32));
     vec![
-        when(refused, &[arg(0, Operator::ScmpCmpEq, AF_NETLINK), arg(2, Operator::ScmpCmpEq, NETLINK_AUDIT)]),
-        when(allow(one("socket")), &[arg(2, Operator::ScmpCmpNe, NETLINK_AUDIT)]),
-        when(allow(one("socket")), &[arg(0, Operator::ScmpCmpNe, AF_NETLINK)]),
+        when(
+            refused,
+            &[
+                arg(0, Operator::ScmpCmpEq, AF_NETLINK),
+                arg(2, Operator::ScmpCmpEq, NETLINK_AUDIT),
+            ],
+        ),
+        when(
+            allow(one("socket")),
+            &[arg(2, Operator::ScmpCmpNe, NETLINK_AUDIT)],
+        ),
+        when(
+            allow(one("socket")),
+            &[arg(0, Operator::ScmpCmpNe, AF_NETLINK)],
+        ),
     ]
 }
 
@@ -88,5 +112,10 @@ fn when(mut rule: LinuxSyscall, args: &[LinuxSeccompArg]) -> LinuxSyscall {
 }
 
 fn arg(index: usize, operator: Operator, value: u64) -> LinuxSeccompArg {
-    LinuxSeccompArgBuilder::default().index(index).op(operator).value(value).build().expect("the needed fields are set")
+    LinuxSeccompArgBuilder::default()
+        .index(index)
+        .op(operator)
+        .value(value)
+        .build()
+        .expect("the needed fields are set")
 }

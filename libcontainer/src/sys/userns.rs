@@ -82,7 +82,12 @@ pub fn hold(argv: &[CString]) -> rustix::io::Result<Held> {
         }
         child => {
             let pid = Pid::from_raw(child).expect("fork returns a positive number to the parent");
-            Ok(Held { pid, gate, messages, reaped: false })
+            Ok(Held {
+                pid,
+                gate,
+                messages,
+                reaped: false,
+            })
         }
     }
 }
@@ -131,7 +136,10 @@ impl Held {
         }
         self.reaped = true;
         let code = reap(self.pid)?;
-        Ok(Outcome { code, message: String::from_utf8_lossy(&bytes[..length]).trim().to_owned() })
+        Ok(Outcome {
+            code,
+            message: String::from_utf8_lossy(&bytes[..length]).trim().to_owned(),
+        })
     }
 }
 
@@ -141,8 +149,12 @@ impl Drop for Held {
             return;
         }
         // Closing the gate would not do: another child forked later may hold a copy of it.
-        let ended = rustix::process::kill_process(self.pid, rustix::process::Signal::KILL).and_then(|()| reap(self.pid));
-        debug_assert!(ended.is_ok(), "our own child, not yet waited for, can be signalled and waited for");
+        let ended = rustix::process::kill_process(self.pid, rustix::process::Signal::KILL)
+            .and_then(|()| reap(self.pid));
+        debug_assert!(
+            ended.is_ok(),
+            "our own child, not yet waited for, can be signalled and waited for"
+        );
     }
 }
 
