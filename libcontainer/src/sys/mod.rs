@@ -1,3 +1,4 @@
 //! sys
 
+pub mod signal;
 pub mod userns;
