@@ -1,6 +1,9 @@
 //! Which files may hold registry credentials and policy, in the order the field's tools look.
 
+use crate::failure::Failure;
+use libimage::config::{AuthFile, Policy};
 use std::ffi::OsString;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 /// The files credentials are looked up in: the first that knows the registry wins. They need not exist.
@@ -65,6 +68,52 @@ pub fn policy_here() -> Option<PathBuf> {
     user.into_iter()
         .chain([PathBuf::from("/etc/containers/policy.json")])
         .find(|path| path.exists())
+}
+
+/// Reads the credential files of this process, in order of precedence; those that do not exist are left out.
+///
+/// # Errors
+/// If one exists and cannot be read or understood, or the one named by `flag` does not exist.
+pub fn read_here(flag: Option<&Path>) -> Result<Vec<AuthFile>, Failure> {
+    let mut found = Vec::new();
+    for path in credentials_here(flag) {
+        let text = match std::fs::read_to_string(&path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == ErrorKind::NotFound && flag.is_none() => continue,
+            Err(error) => {
+                return Err(Failure::new(format!(
+                    "cannot read the credentials in {}: {error}",
+                    path.display()
+                )));
+            }
+        };
+        let parsed = AuthFile::parse(&text).map_err(|error| {
+            Failure::new(format!(
+                "cannot use the credentials in {}: {error}",
+                path.display()
+            ))
+        })?;
+        found.push(parsed);
+    }
+    Ok(found)
+}
+
+/// Reads the policy of this process; without a file, every image is accepted.
+///
+/// # Errors
+/// If the file cannot be read or understood: a policy that is ignored protects nobody.
+pub fn read_policy_here() -> Result<Policy, Failure> {
+    let Some(path) = policy_here() else {
+        return Ok(Policy::accept_anything());
+    };
+    let text = std::fs::read_to_string(&path).map_err(|error| {
+        Failure::new(format!(
+            "cannot read the policy {}: {error}",
+            path.display()
+        ))
+    })?;
+    Policy::parse(&text)
+        .map_err(|error| Failure::new(format!("cannot use the policy {}: {error}", path.display())))
 }
 
 #[cfg(test)]

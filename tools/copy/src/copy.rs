@@ -1,0 +1,118 @@
+//! `copy SRC DST`: an image from one place to another.
+
+use crate::access::TwoEnds;
+use crate::format::Format;
+use crate::local::Local;
+use crate::transfer;
+use libimage::copy::{CopyOptions, CopyReport};
+use libimage::name::ImageRef;
+use libimage::platform::Platform;
+use serde_json::json;
+use std::path::{Path, PathBuf};
+use trimaran_cli::{Failure, human, output};
+
+/// Copies an image: `docker://NAME`, `oci:PATH[:TAG]` or `store:NAME` to any of these
+#[derive(Debug, Clone, clap::Args)]
+pub struct Args {
+    /// Where the image is
+    #[arg(value_name = "SRC")]
+    from: ImageRef,
+
+    /// Where it goes
+    #[arg(value_name = "DST")]
+    to: ImageRef,
+
+    /// Copy the images of all platforms, which is the default except into the store
+    #[arg(long, short, conflicts_with = "platform")]
+    all: bool,
+
+    /// Copy only these platforms, such as linux/amd64,linux/arm64/v8; the digest of an index changes with them
+    #[arg(long, value_name = "LIST", value_delimiter = ',')]
+    platform: Vec<Platform>,
+
+    #[command(flatten)]
+    access: TwoEnds,
+
+    #[command(flatten)]
+    local: Local,
+
+    /// How many blobs are copied at once
+    #[arg(long, value_name = "N", default_value_t = CopyOptions::default().jobs, value_parser = crate::format::jobs)]
+    jobs: usize,
+
+    /// Write the digest of the copy to this file too
+    #[arg(long, value_name = "PATH")]
+    digestfile: Option<PathBuf>,
+
+    /// How the result is printed
+    #[arg(long, value_name = "FORMAT", value_enum, default_value_t)]
+    format: Format,
+}
+
+/// Runs the verb.
+pub fn run(args: &Args) -> Result<(), Failure> {
+    let options = CopyOptions {
+        platforms: args.platforms(),
+        jobs: args.jobs,
+        store: args.local.open(&[&args.from, &args.to])?,
+    };
+    let context = args.access.context()?;
+    let report = transfer::perform(libimage::copy::copy(&context, &args.from, &args.to, &options))?;
+    drop(context);
+    if let Some(path) = &args.digestfile {
+        write_digest(path, &report)?;
+    }
+    if !args.access.quiet() {
+        output::note(summary(&report));
+    }
+    match args.format {
+        Format::Text => output::line(&report.digest),
+        Format::Json => output::json(&as_json(&report)),
+    }
+}
+
+impl Args {
+    /// A store is for running what is in it, so without a word about it only this machine's platform goes there.
+    fn platforms(&self) -> Vec<Platform> {
+        let into_store = matches!(self.to, ImageRef::Store(_));
+        if into_store && !self.all && self.platform.is_empty() {
+            return vec![Platform::host()];
+        }
+        self.platform.clone()
+    }
+}
+
+fn write_digest(path: &Path, report: &CopyReport) -> Result<(), Failure> {
+    std::fs::write(path, format!("{}\n", report.digest)).map_err(|error| {
+        Failure::new(format!("the image is copied, but its digest cannot be written to {}: {error}", path.display()))
+    })
+}
+
+fn summary(report: &CopyReport) -> String {
+    if report.unchanged {
+        return "the destination has it already".to_owned();
+    }
+    let mut text = format!("copied {} blobs ({})", report.copied, human::bytes(report.bytes));
+    if report.skipped > 0 {
+        text.push_str(&format!(", {} were there", report.skipped));
+    }
+    if report.mounted > 0 {
+        text.push_str(&format!(", {} mounted from another repository", report.mounted));
+    }
+    if report.digest != report.source_digest {
+        text.push_str(&format!("\nthe digest is another, because of the platforms chosen: {} -> {}", report.source_digest, report.digest));
+    }
+    text
+}
+
+fn as_json(report: &CopyReport) -> serde_json::Value {
+    json!({
+        "digest": report.digest,
+        "sourceDigest": report.source_digest,
+        "unchanged": report.unchanged,
+        "manifests": report.manifests,
+        "blobs": {"copied": report.copied, "skipped": report.skipped, "mounted": report.mounted},
+        "bytes": report.bytes,
+        "requests": report.requests,
+    })
+}
