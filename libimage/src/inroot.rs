@@ -12,7 +12,7 @@ use std::{
 
 use cap_std::fs::Dir;
 use rustix::{
-    fs::{FileType, Mode, OFlags, ResolveFlags},
+    fs::{AtFlags, FileType, Mode, OFlags, ResolveFlags},
     io::Errno,
 };
 
@@ -43,6 +43,15 @@ impl RootDir {
             OFlags::PATH | OFlags::DIRECTORY,
             ResolveFlags::IN_ROOT,
         )
+    }
+
+    /// Opens a path without following its last component, in a directory reached by symlinks inside the root.
+    ///
+    /// # Errors
+    /// What openat2(2) says; `ELOOP` if the last component is a symlink.
+    #[doc(alias = "openat2")]
+    pub fn leaf(&self, path: &[u8], flags: OFlags) -> Result<OwnedFd, Errno> {
+        self.open(path, flags | OFlags::NOFOLLOW, ResolveFlags::IN_ROOT)
     }
 
     /// Opens a path without following any symlink, not even on the way.
@@ -118,6 +127,76 @@ impl AsFd for RootDir {
     }
 }
 
+/// Directories held open at once by [`remove_tree`].
+const OPEN_DIRECTORIES: usize = 64;
+
+/// A directory that [`remove_tree`] is emptying.
+struct Doomed {
+    directory: OwnedFd,
+    name: Vec<u8>,
+    below: Vec<Vec<u8>>,
+}
+
+/// Removes the directory `name` of `parent` with everything in it, following no symlink, whatever its depth.
+///
+/// # Errors
+/// If anything in it cannot be removed; what could be is gone.
+pub fn remove_tree(parent: impl AsFd, name: &[u8]) -> io::Result<()> {
+    let mut stack = vec![doom(&parent, name)?];
+    let mut moved = 0_u64;
+    while let Some(last) = stack.last_mut() {
+        let Some(below) = last.below.pop() else {
+            let done = stack.pop().expect("it was just looked at");
+            let above = stack.last().map_or(parent.as_fd(), |frame| frame.directory.as_fd());
+            rustix::fs::unlinkat(above, OsStr::from_bytes(&done.name), AtFlags::REMOVEDIR)?;
+            continue;
+        };
+        if stack.len() < OPEN_DIRECTORIES {
+            let next = doom(&stack.last().expect("not empty").directory, &below)?;
+            stack.push(next);
+        } else {
+            // Too deep for our descriptors: hang it up at the top, where its depth starts anew.
+            moved += 1;
+            let new_name = crate::durable::unique_name(&format!(".deep-{moved}-"));
+            let here = stack.last().expect("not empty").directory.as_fd();
+            rustix::fs::renameat(here, OsStr::from_bytes(&below), &stack[0].directory, &*new_name)?;
+            stack[0].below.push(new_name.into_bytes());
+        }
+    }
+    Ok(())
+}
+
+/// Opens a directory and removes all but directories from it.
+fn doom(parent: impl AsFd, name: &[u8]) -> io::Result<Doomed> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let directory = rustix::fs::openat(parent, OsStr::from_bytes(name), flags, Mode::empty())?;
+    let mut below = Vec::new();
+    for entry in names(&directory)? {
+        match rustix::fs::unlinkat(&directory, OsStr::from_bytes(&entry), AtFlags::empty()) {
+            Ok(()) | Err(Errno::NOENT) => {}
+            Err(Errno::ISDIR) => below.push(entry),
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(Doomed { directory, name: name.to_vec(), below })
+}
+
+/// Returns the names in an open directory, in no order.
+///
+/// # Errors
+/// If it cannot be read.
+pub fn names(directory: impl AsFd) -> io::Result<Vec<Vec<u8>>> {
+    let mut names = Vec::new();
+    for entry in rustix::fs::Dir::read_from(directory)? {
+        let entry = entry?;
+        let name = entry.file_name().to_bytes();
+        if name != b"." && name != b".." {
+            names.push(name.to_vec());
+        }
+    }
+    Ok(names)
+}
+
 #[cfg(test)]
 mod tests {
     use std::os::unix::fs::symlink;
@@ -154,5 +233,24 @@ mod tests {
         assert_eq!(root.read(b"exe", 100).unwrap(), None);
         assert!(root.read(b"etc", 100).is_err(), "directories are no files");
         assert!(root.read(b"abs", 3).is_err(), "the limit holds");
+    }
+
+    #[test]
+    fn trees_deeper_than_path_max_and_our_descriptors_are_removed() {
+        let path = tempfile::tempdir().unwrap();
+        let base = Dir::open_ambient_dir(path.path(), cap_std::ambient_authority()).unwrap();
+        std::fs::write(path.path().join("outside"), "").unwrap();
+        let mut at = base.as_fd().try_clone_to_owned().unwrap();
+        for _ in 0..3000 {
+            rustix::fs::mkdirat(&at, "d", Mode::RWXU).unwrap();
+            symlink_at(&at);
+            at = rustix::fs::openat(&at, "d", OFlags::PATH, Mode::empty()).unwrap();
+        }
+        remove_tree(&base, b"d").unwrap();
+        assert_eq!(names(&rustix::fs::openat(&base, ".", OFlags::RDONLY, Mode::empty()).unwrap()).unwrap().len(), 2);
+    }
+
+    fn symlink_at(at: &OwnedFd) {
+        rustix::fs::symlinkat("../../outside", at, "link").unwrap();
     }
 }

@@ -38,3 +38,9 @@ pub const XATTR_BYTES: usize = 64 << 10;
 
 /// log2 of the largest zstd window accepted: 128 MiB, the format's own recommendation and `zstd --long`'s default.
 pub const ZSTD_WINDOW_LOG: u32 = 27;
+
+/// Bytes of the names of a layer's directories, kept until its end: a million directories at 256 bytes.
+pub const DIRECTORY_NAMES_BYTES: usize = 256 << 20;
+
+/// Symlinks followed while missing parent directories are made: fewer than the kernel's 40, as each may need directories.
+pub const PARENT_SYMLINKS: usize = 16;

@@ -1,8 +1,14 @@
 //! Layers as trees: apply (tar to directory) and diff (directory to tar), which are inverses.
 
 mod apply;
+mod archive;
 mod diff;
 mod error;
+mod metadata;
+mod path;
+mod pax;
+mod tree;
+mod xattr;
 
 pub use apply::{ApplyOptions, Devices, LayerStats, Owners, apply};
 pub use diff::{DiffOptions, DiffStats, diff};
