@@ -147,7 +147,9 @@ pub fn remove_tree(parent: impl AsFd, name: &[u8]) -> io::Result<()> {
     while let Some(last) = stack.last_mut() {
         let Some(below) = last.below.pop() else {
             let done = stack.pop().expect("it was just looked at");
-            let above = stack.last().map_or(parent.as_fd(), |frame| frame.directory.as_fd());
+            let above = stack
+                .last()
+                .map_or(parent.as_fd(), |frame| frame.directory.as_fd());
             rustix::fs::unlinkat(above, OsStr::from_bytes(&done.name), AtFlags::REMOVEDIR)?;
             continue;
         };
@@ -159,7 +161,12 @@ pub fn remove_tree(parent: impl AsFd, name: &[u8]) -> io::Result<()> {
             moved += 1;
             let new_name = crate::durable::unique_name(&format!(".deep-{moved}-"));
             let here = stack.last().expect("not empty").directory.as_fd();
-            rustix::fs::renameat(here, OsStr::from_bytes(&below), &stack[0].directory, &*new_name)?;
+            rustix::fs::renameat(
+                here,
+                OsStr::from_bytes(&below),
+                &stack[0].directory,
+                &*new_name,
+            )?;
             stack[0].below.push(new_name.into_bytes());
         }
     }
@@ -178,7 +185,11 @@ fn doom(parent: impl AsFd, name: &[u8]) -> io::Result<Doomed> {
             Err(error) => return Err(error.into()),
         }
     }
-    Ok(Doomed { directory, name: name.to_vec(), below })
+    Ok(Doomed {
+        directory,
+        name: name.to_vec(),
+        below,
+    })
 }
 
 /// Returns the names in an open directory, in no order.
@@ -247,7 +258,12 @@ mod tests {
             at = rustix::fs::openat(&at, "d", OFlags::PATH, Mode::empty()).unwrap();
         }
         remove_tree(&base, b"d").unwrap();
-        assert_eq!(names(&rustix::fs::openat(&base, ".", OFlags::RDONLY, Mode::empty()).unwrap()).unwrap().len(), 2);
+        assert_eq!(
+            names(&rustix::fs::openat(&base, ".", OFlags::RDONLY, Mode::empty()).unwrap())
+                .unwrap()
+                .len(),
+            2
+        );
     }
 
     fn symlink_at(at: &OwnedFd) {

@@ -129,9 +129,16 @@ const PRIVATE: &[u8] = b".wh..wh.";
 /// # Privileges
 /// With [`Owners::Keep`], those to give files to any owner of the user namespace.
 pub fn apply(tar: impl Read, into: &Dir, options: &ApplyOptions) -> Result<LayerStats, LayerError> {
-    let root = RootDir::new(into).map_err(|source| LayerError::Entry { operation: "open", path: shown(b""), source })?;
+    let root = RootDir::new(into).map_err(|source| LayerError::Entry {
+        operation: "open",
+        path: shown(b""),
+        source,
+    })?;
     let mut applier = Applier {
-        archive: Archive::new(BufReader::with_capacity(STREAM_BUFFER, tar), options.max_bytes),
+        archive: Archive::new(
+            BufReader::with_capacity(STREAM_BUFFER, tar),
+            options.max_bytes,
+        ),
         tree: Tree::new(root, options),
         options,
         stats: LayerStats::default(),
@@ -141,7 +148,10 @@ pub fn apply(tar: impl Read, into: &Dir, options: &ApplyOptions) -> Result<Layer
     while let Some(member) = applier.archive.next()? {
         applier.stats.entries += 1;
         if applier.stats.entries > options.max_entries {
-            return Err(LayerError::Limit { what: "entries", limit: options.max_entries });
+            return Err(LayerError::Limit {
+                what: "entries",
+                limit: options.max_entries,
+            });
         }
         applier.member(member)?;
     }
@@ -163,20 +173,34 @@ impl<R: Read> Applier<'_, R> {
             return Ok(());
         }
         let path = path::clean(&member.path)?;
-        let Some((directory, name)) = path::split(&path) else { return self.root(member) };
+        let Some((directory, name)) = path::split(&path) else {
+            return self.root(member);
+        };
         if name == OPAQUE {
             return self.opaque(directory);
         }
-        if path.split(|byte| *byte == b'/').any(|component| component.starts_with(PRIVATE)) {
+        if path
+            .split(|byte| *byte == b'/')
+            .any(|component| component.starts_with(PRIVATE))
+        {
             return Ok(());
         }
-        if directory.split(|byte| *byte == b'/').any(|component| component.starts_with(WHITEOUT)) {
-            return Err(LayerError::Malformed { path: shown(&path), what: "something inside of a whiteout" });
+        if directory
+            .split(|byte| *byte == b'/')
+            .any(|component| component.starts_with(WHITEOUT))
+        {
+            return Err(LayerError::Malformed {
+                path: shown(&path),
+                what: "something inside of a whiteout",
+            });
         }
         let parent = self.tree.parent(directory)?;
         if let Some(hidden) = name.strip_prefix(WHITEOUT) {
             if matches!(hidden, b"" | b"." | b"..") {
-                return Err(LayerError::Malformed { path: shown(&path), what: "a whiteout of no name" });
+                return Err(LayerError::Malformed {
+                    path: shown(&path),
+                    what: "a whiteout of no name",
+                });
             }
             self.stats.whiteouts += 1;
             return self.tree.white_out(&parent, hidden, &path);
@@ -187,7 +211,10 @@ impl<R: Read> Applier<'_, R> {
     /// A member for the layer's root may say who owns it and what its mode is; it is a directory and stays one (CVE-2021-29136).
     fn root(&mut self, member: Member) -> Result<(), LayerError> {
         if member.kind != Kind::Directory {
-            return Err(LayerError::Malformed { path: shown(b"/"), what: "the layer's root is no directory" });
+            return Err(LayerError::Malformed {
+                path: shown(b"/"),
+                what: "the layer's root is no directory",
+            });
         }
         let metadata = Metadata::of(member, &mut self.stats);
         self.tree.set_root(metadata)
@@ -219,21 +246,45 @@ impl<R: Read> Applier<'_, R> {
                 self.tree.make_hard_link(parent, path, &target)
             }
             Kind::Symlink => self.symlink(member, path, parent),
-            Kind::Character(0, 0) => Err(LayerError::Unsupported { path: shown(path), what: "the character device 0:0, overlay's whiteout" }),
-            Kind::Character(major, minor) => self.device(member, path, parent, FileType::CharacterDevice, (major, minor)),
-            Kind::Block(major, minor) => self.device(member, path, parent, FileType::BlockDevice, (major, minor)),
+            Kind::Character(0, 0) => Err(LayerError::Unsupported {
+                path: shown(path),
+                what: "the character device 0:0, overlay's whiteout",
+            }),
+            Kind::Character(major, minor) => self.device(
+                member,
+                path,
+                parent,
+                FileType::CharacterDevice,
+                (major, minor),
+            ),
+            Kind::Block(major, minor) => {
+                self.device(member, path, parent, FileType::BlockDevice, (major, minor))
+            }
             Kind::Fifo => self.node(member, path, parent, FileType::Fifo, 0),
             Kind::Global => Ok(()),
         }
     }
 
-    fn file(&mut self, member: Member, path: &[u8], parent: &OwnedFd, parts: Option<&[(u64, u64)]>) -> Result<(), LayerError> {
-        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let made = self.tree.make_leaf(parent, path, "make the file", |parent, name| {
-            rustix::fs::openat(parent, name, flags, Mode::RUSR | Mode::WUSR)
-        })?;
+    fn file(
+        &mut self,
+        member: Member,
+        path: &[u8],
+        parent: &OwnedFd,
+        parts: Option<&[(u64, u64)]>,
+    ) -> Result<(), LayerError> {
+        let flags =
+            OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let made = self
+            .tree
+            .make_leaf(parent, path, "make the file", |parent, name| {
+                rustix::fs::openat(parent, name, flags, Mode::RUSR | Mode::WUSR)
+            })?;
         let mut file = File::from(made);
-        let failed = |source| LayerError::Entry { operation: "write", path: shown(path), source };
+        let failed = |source| LayerError::Entry {
+            operation: "write",
+            path: shown(path),
+            source,
+        };
         match parts {
             None => self.copy(&mut file, member.size, path)?,
             Some(parts) => {
@@ -246,7 +297,10 @@ impl<R: Read> Applier<'_, R> {
         }
         self.stats.content_bytes += member.size;
         if self.stats.content_bytes > self.options.max_bytes {
-            return Err(LayerError::Limit { what: "bytes", limit: self.options.max_bytes });
+            return Err(LayerError::Limit {
+                what: "bytes",
+                limit: self.options.max_bytes,
+            });
         }
         let metadata = Metadata::of(member, &mut self.stats);
         metadata.set(file.as_fd(), false, path, self.options, &mut self.stats)
@@ -254,10 +308,16 @@ impl<R: Read> Applier<'_, R> {
 
     fn copy(&mut self, file: &mut File, mut length: u64, path: &[u8]) -> Result<(), LayerError> {
         while length > 0 {
-            let want = usize::try_from(length).unwrap_or(usize::MAX).min(self.buffer.len());
+            let want = usize::try_from(length)
+                .unwrap_or(usize::MAX)
+                .min(self.buffer.len());
             let count = self.archive.read(&mut self.buffer[..want])?;
             file.write_all(&self.buffer[..count])
-                .map_err(|source| LayerError::Entry { operation: "write", path: shown(path), source })?;
+                .map_err(|source| LayerError::Entry {
+                    operation: "write",
+                    path: shown(path),
+                    source,
+                })?;
             length -= count as u64;
         }
         Ok(())
@@ -266,43 +326,84 @@ impl<R: Read> Applier<'_, R> {
     fn symlink(&mut self, member: Member, path: &[u8], parent: &OwnedFd) -> Result<(), LayerError> {
         use std::os::unix::ffi::OsStrExt;
         if member.link.is_empty() || member.link.contains(&0) {
-            return Err(LayerError::Malformed { path: shown(path), what: "a symlink without a target" });
+            return Err(LayerError::Malformed {
+                path: shown(path),
+                what: "a symlink without a target",
+            });
         }
         // A symlink that replaces a directory does so in `make_leaf`, which forgets the remembered one.
-        self.tree.make_leaf(parent, path, "make the symlink", |parent, name| {
-            rustix::fs::symlinkat(std::ffi::OsStr::from_bytes(&member.link), parent, name)
-        })?;
+        self.tree
+            .make_leaf(parent, path, "make the symlink", |parent, name| {
+                rustix::fs::symlinkat(std::ffi::OsStr::from_bytes(&member.link), parent, name)
+            })?;
         let (_, name) = path::split(path).expect("the root was handled");
         let metadata = Metadata::of(member, &mut self.stats);
-        metadata.set_link(parent, std::ffi::OsStr::from_bytes(name), path, self.options)
+        metadata.set_link(
+            parent,
+            std::ffi::OsStr::from_bytes(name),
+            path,
+            self.options,
+        )
     }
 
-    fn device(&mut self, member: Member, path: &[u8], parent: &OwnedFd, kind: FileType, number: (u32, u32)) -> Result<(), LayerError> {
+    fn device(
+        &mut self,
+        member: Member,
+        path: &[u8],
+        parent: &OwnedFd,
+        kind: FileType,
+        number: (u32, u32),
+    ) -> Result<(), LayerError> {
         match self.options.devices {
-            Devices::Create => self.node(member, path, parent, kind, rustix::fs::makedev(number.0, number.1)),
+            Devices::Create => self.node(
+                member,
+                path,
+                parent,
+                kind,
+                rustix::fs::makedev(number.0, number.1),
+            ),
             Devices::Skip => {
                 self.stats.skipped_devices += 1;
                 Ok(())
             }
-            Devices::Refuse => Err(LayerError::Unsupported { path: shown(path), what: "a device node" }),
+            Devices::Refuse => Err(LayerError::Unsupported {
+                path: shown(path),
+                what: "a device node",
+            }),
         }
     }
 
-    fn node(&mut self, member: Member, path: &[u8], parent: &OwnedFd, kind: FileType, device: u64) -> Result<(), LayerError> {
+    fn node(
+        &mut self,
+        member: Member,
+        path: &[u8],
+        parent: &OwnedFd,
+        kind: FileType,
+        device: u64,
+    ) -> Result<(), LayerError> {
         use std::os::unix::ffi::OsStrExt;
-        self.tree.make_leaf(parent, path, "make the special file", |parent, name| {
-            rustix::fs::mknodat(parent, name, kind, Mode::RUSR | Mode::WUSR, device)
-        })?;
+        self.tree
+            .make_leaf(parent, path, "make the special file", |parent, name| {
+                rustix::fs::mknodat(parent, name, kind, Mode::RUSR | Mode::WUSR, device)
+            })?;
         let (_, name) = path::split(path).expect("the root was handled");
         let metadata = Metadata::of(member, &mut self.stats);
-        metadata.set_node(parent, std::ffi::OsStr::from_bytes(name), path, self.options)
+        metadata.set_node(
+            parent,
+            std::ffi::OsStr::from_bytes(name),
+            path,
+            self.options,
+        )
     }
 
     fn finish(mut self) -> Result<LayerStats, LayerError> {
         self.tree.finish(&mut self.stats)?;
         self.stats.archive_bytes = self.archive.position();
         if self.stats.skipped_devices > 0 {
-            let message = format!("{} device nodes left out: user namespaces cannot make them", self.stats.skipped_devices);
+            let message = format!(
+                "{} device nodes left out: user namespaces cannot make them",
+                self.stats.skipped_devices
+            );
             self.stats.warnings.push(message);
         }
         if self.stats.skipped_xattrs > 0 {

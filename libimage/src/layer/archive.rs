@@ -73,7 +73,14 @@ struct Extensions {
 
 impl<R: Read> Archive<R> {
     pub(super) fn new(reader: R, max_bytes: u64) -> Self {
-        Self { reader, remaining: 0, padding: 0, path: Vec::new(), max_bytes, position: 0 }
+        Self {
+            reader,
+            remaining: 0,
+            padding: 0,
+            path: Vec::new(),
+            max_bytes,
+            position: 0,
+        }
     }
 
     /// Returns the number of bytes read so far.
@@ -101,11 +108,21 @@ impl<R: Read> Archive<R> {
                 }
                 EntryType::GNULongName => {
                     let body = self.extension(&header)?;
-                    self.once(extensions.long_path.replace(until_nul(&body).to_vec()).is_some())?;
+                    self.once(
+                        extensions
+                            .long_path
+                            .replace(until_nul(&body).to_vec())
+                            .is_some(),
+                    )?;
                 }
                 EntryType::GNULongLink => {
                     let body = self.extension(&header)?;
-                    self.once(extensions.long_link.replace(until_nul(&body).to_vec()).is_some())?;
+                    self.once(
+                        extensions
+                            .long_link
+                            .replace(until_nul(&body).to_vec())
+                            .is_some(),
+                    )?;
                 }
                 _ => return self.member(&header, extensions).map(Some),
             }
@@ -113,18 +130,26 @@ impl<R: Read> Archive<R> {
     }
 
     fn once(&self, again: bool) -> Result<(), LayerError> {
-        if again { Err(self.malformed("two extension headers of one kind before a member")) } else { Ok(()) }
+        if again {
+            Err(self.malformed("two extension headers of one kind before a member"))
+        } else {
+            Ok(())
+        }
     }
 
     /// Reads content of the current member; 0 at its end.
     pub(super) fn read(&mut self, buffer: &mut [u8]) -> Result<usize, LayerError> {
-        let want = usize::try_from(self.remaining).unwrap_or(usize::MAX).min(buffer.len());
+        let want = usize::try_from(self.remaining)
+            .unwrap_or(usize::MAX)
+            .min(buffer.len());
         if want == 0 {
             return Ok(0);
         }
         let count = self.read_some(&mut buffer[..want])?;
         if count == 0 {
-            return Err(LayerError::Truncated { path: shown(&self.path) });
+            return Err(LayerError::Truncated {
+                path: shown(&self.path),
+            });
         }
         self.remaining -= count as u64;
         Ok(count)
@@ -140,9 +165,15 @@ impl<R: Read> Archive<R> {
     fn member(&mut self, header: &Header, extensions: Extensions) -> Result<Member, LayerError> {
         let pax = extensions.pax.unwrap_or_default();
         let header_path = || header.path_bytes().into_owned();
-        self.path = pax.path.or(extensions.long_path).unwrap_or_else(header_path);
+        self.path = pax
+            .path
+            .or(extensions.long_path)
+            .unwrap_or_else(header_path);
         if pax.sparse {
-            return Err(LayerError::Unsupported { path: shown(&self.path), what: "a sparse file in PAX form" });
+            return Err(LayerError::Unsupported {
+                path: shown(&self.path),
+                what: "a sparse file in PAX form",
+            });
         }
         let header_size = || self.number(&header.as_old().size, "malformed size");
         let stored = match pax.size {
@@ -151,7 +182,10 @@ impl<R: Read> Archive<R> {
         };
         let mut member = Member {
             path: self.path.clone(),
-            link: pax.link.or(extensions.long_link).unwrap_or_else(|| header.link_name_bytes().unwrap_or_default().into_owned()),
+            link: pax
+                .link
+                .or(extensions.long_link)
+                .unwrap_or_else(|| header.link_name_bytes().unwrap_or_default().into_owned()),
             kind: self.kind(header)?,
             // Go and GNU tar ignore what is above the permission bits, too.
             mode: (self.signed_number(&header.as_old().mode, "malformed mode")? & 0o7777) as u32,
@@ -159,7 +193,10 @@ impl<R: Read> Archive<R> {
             gid: self.id(pax.gid, &header.as_old().gid)?,
             mtime: match pax.mtime {
                 Some(time) => time,
-                None => (self.signed_number(&header.as_old().mtime, "malformed mtime")?, 0),
+                None => (
+                    self.signed_number(&header.as_old().mtime, "malformed mtime")?,
+                    0,
+                ),
             },
             size: 0,
             xattrs: pax.xattrs,
@@ -178,7 +215,9 @@ impl<R: Read> Archive<R> {
     fn kind(&self, header: &Header) -> Result<Kind, LayerError> {
         Ok(match header.entry_type() {
             // Before ustar a directory was a file whose name ends in a slash.
-            EntryType::Regular if header.as_old().linkflag[0] == 0 && self.path.ends_with(b"/") => Kind::Directory,
+            EntryType::Regular if header.as_old().linkflag[0] == 0 && self.path.ends_with(b"/") => {
+                Kind::Directory
+            }
             EntryType::Regular | EntryType::Continuous => Kind::Regular,
             EntryType::Link => Kind::HardLink,
             EntryType::Symlink => Kind::Symlink,
@@ -194,7 +233,12 @@ impl<R: Read> Archive<R> {
             EntryType::Fifo => Kind::Fifo,
             EntryType::GNUSparse => Kind::Sparse(Vec::new()),
             EntryType::XGlobalHeader => Kind::Global,
-            _ => return Err(LayerError::Unsupported { path: shown(&self.path), what: "an unknown type of archive member" }),
+            _ => {
+                return Err(LayerError::Unsupported {
+                    path: shown(&self.path),
+                    what: "an unknown type of archive member",
+                });
+            }
         })
     }
 
@@ -213,7 +257,9 @@ impl<R: Read> Archive<R> {
 
     /// Reads the map of an old GNU sparse file, which continues in blocks of its own.
     fn sparse_map(&mut self, header: &Header) -> Result<(Vec<(u64, u64)>, u64), LayerError> {
-        let gnu = header.as_gnu().ok_or_else(|| self.malformed("sparse member without a GNU header"))?;
+        let gnu = header
+            .as_gnu()
+            .ok_or_else(|| self.malformed("sparse member without a GNU header"))?;
         let size = self.number(&gnu.realsize, "malformed size of a sparse file")?;
         let mut parts = Vec::new();
         for part in &gnu.sparse {
@@ -222,11 +268,16 @@ impl<R: Read> Archive<R> {
         let mut more = gnu.isextended[0] == 1;
         while more {
             if parts.len() as u64 * 24 > limits::TAR_EXTENSION_BYTES {
-                return Err(LayerError::Limit { what: "bytes in an extension header", limit: limits::TAR_EXTENSION_BYTES });
+                return Err(LayerError::Limit {
+                    what: "bytes in an extension header",
+                    limit: limits::TAR_EXTENSION_BYTES,
+                });
             }
             let mut extension = GnuExtSparseHeader::new();
             if !self.fill(extension.as_mut_bytes())? {
-                return Err(LayerError::Truncated { path: shown(&self.path) });
+                return Err(LayerError::Truncated {
+                    path: shown(&self.path),
+                });
             }
             for part in &extension.sparse {
                 self.sparse_part(&mut parts, part)?;
@@ -239,19 +290,28 @@ impl<R: Read> Archive<R> {
             if *offset < end {
                 return Err(self.malformed("overlapping parts of a sparse file"));
             }
-            end = offset.checked_add(*length).ok_or_else(|| self.malformed("part of a sparse file out of range"))?;
+            end = offset
+                .checked_add(*length)
+                .ok_or_else(|| self.malformed("part of a sparse file out of range"))?;
             stored = stored.saturating_add(*length);
         }
         if end > size || stored != self.remaining {
             return Err(self.malformed("the parts of a sparse file do not add up to its size"));
         }
         if size > self.max_bytes {
-            return Err(LayerError::Limit { what: "bytes", limit: self.max_bytes });
+            return Err(LayerError::Limit {
+                what: "bytes",
+                limit: self.max_bytes,
+            });
         }
         Ok((parts, size))
     }
 
-    fn sparse_part(&self, parts: &mut Vec<(u64, u64)>, part: &tar::GnuSparseHeader) -> Result<(), LayerError> {
+    fn sparse_part(
+        &self,
+        parts: &mut Vec<(u64, u64)>,
+        part: &tar::GnuSparseHeader,
+    ) -> Result<(), LayerError> {
         if part.offset[0] == 0 || part.numbytes[0] == 0 {
             return Ok(());
         }
@@ -280,7 +340,17 @@ impl<R: Read> Archive<R> {
         let bytes = header.as_bytes();
         let sum = |value: fn(u8) -> i64| {
             let field = 148..156;
-            bytes.iter().enumerate().map(|(at, byte)| if field.contains(&at) { 32 } else { value(*byte) }).sum::<i64>()
+            bytes
+                .iter()
+                .enumerate()
+                .map(|(at, byte)| {
+                    if field.contains(&at) {
+                        32
+                    } else {
+                        value(*byte)
+                    }
+                })
+                .sum::<i64>()
         };
         let expected = self.signed_number(&header.as_old().cksum, "malformed checksum")?;
         // Old archivers summed up signed characters.
@@ -292,9 +362,15 @@ impl<R: Read> Archive<R> {
 
     /// Reads the body of an extension header.
     fn extension(&mut self, header: &Header) -> Result<Vec<u8>, LayerError> {
-        let size = self.number(&header.as_old().size, "malformed size of an extension header")?;
+        let size = self.number(
+            &header.as_old().size,
+            "malformed size of an extension header",
+        )?;
         if size > limits::TAR_EXTENSION_BYTES {
-            return Err(LayerError::Limit { what: "bytes in an extension header", limit: limits::TAR_EXTENSION_BYTES });
+            return Err(LayerError::Limit {
+                what: "bytes in an extension header",
+                limit: limits::TAR_EXTENSION_BYTES,
+            });
         }
         self.expect(size)?;
         let mut body = vec![0; usize::try_from(size).expect("1 MiB at most")];
@@ -308,7 +384,10 @@ impl<R: Read> Archive<R> {
     /// Announces stored content and its padding.
     fn expect(&mut self, stored: u64) -> Result<(), LayerError> {
         if stored > self.max_bytes {
-            return Err(LayerError::Limit { what: "bytes", limit: self.max_bytes });
+            return Err(LayerError::Limit {
+                what: "bytes",
+                limit: self.max_bytes,
+            });
         }
         self.remaining = stored;
         self.padding = stored.next_multiple_of(BLOCK as u64) - stored;
@@ -353,7 +432,10 @@ impl<R: Read> Archive<R> {
                 Ok(count) => {
                     self.position += count as u64;
                     if self.position > self.max_bytes {
-                        return Err(LayerError::Limit { what: "bytes", limit: self.max_bytes });
+                        return Err(LayerError::Limit {
+                            what: "bytes",
+                            limit: self.max_bytes,
+                        });
                     }
                     return Ok(count);
                 }
@@ -369,11 +451,15 @@ impl<R: Read> Archive<R> {
             None => self.number(field, "malformed owner")?,
         };
         // The highest value means "leave it" to chown(2): CVE-2024-40635 class.
-        u32::try_from(id).ok().filter(|id| *id != u32::MAX).ok_or_else(|| self.malformed("owner out of range"))
+        u32::try_from(id)
+            .ok()
+            .filter(|id| *id != u32::MAX)
+            .ok_or_else(|| self.malformed("owner out of range"))
     }
 
     fn number(&self, field: &[u8], what: &'static str) -> Result<u64, LayerError> {
-        u64::try_from(self.signed_number(field, what)?).map_err(|_| self.malformed("negative number"))
+        u64::try_from(self.signed_number(field, what)?)
+            .map_err(|_| self.malformed("negative number"))
     }
 
     fn signed_number(&self, field: &[u8], what: &'static str) -> Result<i64, LayerError> {
@@ -381,7 +467,10 @@ impl<R: Read> Archive<R> {
     }
 
     fn malformed(&self, what: &'static str) -> LayerError {
-        LayerError::Malformed { path: shown(&self.path), what }
+        LayerError::Malformed {
+            path: shown(&self.path),
+            what,
+        }
     }
 }
 
@@ -401,7 +490,11 @@ fn parse_number(field: &[u8]) -> Option<i64> {
         let negative = field[0] & 0x40 != 0;
         let mut value = if negative { -1_i64 } else { 0 };
         for (at, byte) in field.iter().enumerate() {
-            let byte = if at == 0 && !negative { byte & 0x7f } else { *byte };
+            let byte = if at == 0 && !negative {
+                byte & 0x7f
+            } else {
+                *byte
+            };
             // Shifting out anything but copies of the sign would lose it.
             if value >> 55 != value >> 63 {
                 return None;
@@ -411,7 +504,10 @@ fn parse_number(field: &[u8]) -> Option<i64> {
         return Some(value);
     }
     let blank = |byte: &u8| *byte == b' ' || *byte == 0;
-    let start = field.iter().position(|byte| !blank(byte)).unwrap_or(field.len());
+    let start = field
+        .iter()
+        .position(|byte| !blank(byte))
+        .unwrap_or(field.len());
     let digits = field[start..].split(blank).next().unwrap_or_default();
     digits.iter().try_fold(0_i64, |value, digit| match digit {
         b'0'..=b'7' => value.checked_mul(8)?.checked_add(i64::from(digit - b'0')),
@@ -435,7 +531,12 @@ mod tests {
             (&[0x80, 0, 0, 0, 0, 0, 1, 0], Some(256)),
             (&[0xff; 12], Some(-1)),
             (&[0x80, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0], None),
-            (&[0x80, 0, 0, 0, 0x7f, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff], Some(i64::MAX)),
+            (
+                &[
+                    0x80, 0, 0, 0, 0x7f, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff,
+                ],
+                Some(i64::MAX),
+            ),
         ];
         for (field, expected) in table {
             assert_eq!(parse_number(field), expected, "{field:?}");

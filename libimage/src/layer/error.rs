@@ -108,10 +108,17 @@ impl LayerError {
     #[must_use]
     pub fn kind(&self) -> ErrorKind {
         match self {
-            Self::Read { source } | Self::Write { source } | Self::Entry { source, .. } => ErrorKind::of_io(source),
-            Self::Truncated { .. } | Self::Malformed { .. } | Self::Escapes { .. } | Self::LinkTarget { .. } => ErrorKind::Malformed,
+            Self::Read { source } | Self::Write { source } | Self::Entry { source, .. } => {
+                ErrorKind::of_io(source)
+            }
+            Self::Truncated { .. }
+            | Self::Malformed { .. }
+            | Self::Escapes { .. }
+            | Self::LinkTarget { .. } => ErrorKind::Malformed,
             Self::Limit { .. } => ErrorKind::LimitExceeded,
-            Self::Unsupported { .. } | Self::NotMapped { .. } | Self::NotALayer { .. } => ErrorKind::Unsupported,
+            Self::Unsupported { .. } | Self::NotMapped { .. } | Self::NotALayer { .. } => {
+                ErrorKind::Unsupported
+            }
             Self::Changed { .. } => ErrorKind::Conflict,
         }
     }

@@ -1,10 +1,6 @@
 //! Names of archives, made paths inside the layer: relative, without `.`, `..` and empty components.
 
-use std::{
-    ffi::OsString,
-    os::unix::ffi::OsStringExt,
-    path::PathBuf,
-};
+use std::{ffi::OsString, os::unix::ffi::OsStringExt, path::PathBuf};
 
 use super::LayerError;
 use crate::limits;
@@ -18,9 +14,15 @@ pub(super) fn shown(path: &[u8]) -> PathBuf {
 ///
 /// The empty path is the layer's root.
 pub(super) fn clean(name: &[u8]) -> Result<Vec<u8>, LayerError> {
-    let malformed = |what| LayerError::Malformed { path: shown(name), what };
+    let malformed = |what| LayerError::Malformed {
+        path: shown(name),
+        what,
+    };
     if name.len() > limits::PATH_BYTES {
-        return Err(LayerError::Limit { what: "bytes in a path", limit: limits::PATH_BYTES as u64 });
+        return Err(LayerError::Limit {
+            what: "bytes in a path",
+            limit: limits::PATH_BYTES as u64,
+        });
     }
     if name.contains(&0) {
         return Err(malformed("NUL in a name"));
@@ -30,16 +32,24 @@ pub(super) fn clean(name: &[u8]) -> Result<Vec<u8>, LayerError> {
         match component {
             b"" | b"." => {}
             b".." => {
-                components.pop().ok_or_else(|| LayerError::Escapes { path: shown(name) })?;
+                components
+                    .pop()
+                    .ok_or_else(|| LayerError::Escapes { path: shown(name) })?;
             }
             _ if component.len() > limits::NAME_BYTES => {
-                return Err(LayerError::Limit { what: "bytes in a name", limit: limits::NAME_BYTES as u64 });
+                return Err(LayerError::Limit {
+                    what: "bytes in a name",
+                    limit: limits::NAME_BYTES as u64,
+                });
             }
             _ => components.push(component),
         }
     }
     if components.len() > limits::PATH_DEPTH {
-        return Err(LayerError::Limit { what: "directories in a path", limit: limits::PATH_DEPTH as u64 });
+        return Err(LayerError::Limit {
+            what: "directories in a path",
+            limit: limits::PATH_DEPTH as u64,
+        });
     }
     Ok(components.join(&b'/'))
 }
@@ -76,7 +86,11 @@ mod tests {
             ("a\0b", None),
         ];
         for (name, expected) in table {
-            assert_eq!(clean(name.as_bytes()).ok().as_deref(), expected.map(str::as_bytes), "{name:?}");
+            assert_eq!(
+                clean(name.as_bytes()).ok().as_deref(),
+                expected.map(str::as_bytes),
+                "{name:?}"
+            );
         }
         assert!(clean(&[b'x'; 256]).is_err(), "a name longer than NAME_MAX");
         assert!(clean(&b"x/".repeat(1500)).is_err(), "too deep");

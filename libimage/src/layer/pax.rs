@@ -43,16 +43,33 @@ impl Records {
         match key {
             b"path" => self.path = checked_name(text)?,
             b"linkpath" => self.link = checked_name(text)?,
-            b"size" => self.size = text.map(|v| decimal(v).ok_or("malformed PAX size")).transpose()?,
-            b"uid" => self.uid = text.map(|v| decimal(v).ok_or("malformed PAX uid")).transpose()?,
-            b"gid" => self.gid = text.map(|v| decimal(v).ok_or("malformed PAX gid")).transpose()?,
-            b"mtime" => self.mtime = text.map(|v| time(v).ok_or("malformed PAX mtime")).transpose()?,
+            b"size" => {
+                self.size = text
+                    .map(|v| decimal(v).ok_or("malformed PAX size"))
+                    .transpose()?
+            }
+            b"uid" => {
+                self.uid = text
+                    .map(|v| decimal(v).ok_or("malformed PAX uid"))
+                    .transpose()?
+            }
+            b"gid" => {
+                self.gid = text
+                    .map(|v| decimal(v).ok_or("malformed PAX gid"))
+                    .transpose()?
+            }
+            b"mtime" => {
+                self.mtime = text
+                    .map(|v| time(v).ok_or("malformed PAX mtime"))
+                    .transpose()?
+            }
             _ if key.starts_with(b"GNU.sparse.") => self.sparse = true,
             _ => {
                 if let Some(name) = key.strip_prefix(b"SCHILY.xattr.") {
                     self.set_xattr(name, Some(value), true);
                 } else if let Some(name) = key.strip_prefix(b"LIBARCHIVE.xattr.") {
-                    let value = base64::engine::general_purpose::STANDARD_NO_PAD.decode(value.trim_ascii_end_matches(b'='));
+                    let value = base64::engine::general_purpose::STANDARD_NO_PAD
+                        .decode(value.trim_ascii_end_matches(b'='));
                     let value = value.map_err(|_| "malformed LIBARCHIVE.xattr value")?;
                     self.set_xattr(&percent_decode(name), Some(&value), false);
                 }
@@ -122,7 +139,9 @@ fn time(text: &[u8]) -> Option<(i64, u32)> {
     if !fraction.iter().all(u8::is_ascii_digit) {
         return None;
     }
-    let nanoseconds = (0..9).fold(0, |sum, at| sum * 10 + u32::from(fraction.get(at).map_or(0, |digit| digit - b'0')));
+    let nanoseconds = (0..9).fold(0, |sum, at| {
+        sum * 10 + u32::from(fraction.get(at).map_or(0, |digit| digit - b'0'))
+    });
     match (negative, nanoseconds) {
         (false, _) => Some((seconds, nanoseconds)),
         (true, 0) => Some((-seconds, 0)),
@@ -137,8 +156,13 @@ fn percent_decode(name: &[u8]) -> Cow<'_, [u8]> {
     let mut out = Vec::with_capacity(name.len());
     let mut at = 0;
     while at < name.len() {
-        let hex = name.get(at + 1..at + 3).and_then(|pair| std::str::from_utf8(pair).ok());
-        match (name[at], hex.and_then(|pair| u8::from_str_radix(pair, 16).ok())) {
+        let hex = name
+            .get(at + 1..at + 3)
+            .and_then(|pair| std::str::from_utf8(pair).ok());
+        match (
+            name[at],
+            hex.and_then(|pair| u8::from_str_radix(pair, 16).ok()),
+        ) {
             (b'%', Some(byte)) => {
                 out.push(byte);
                 at += 3;
@@ -183,7 +207,12 @@ mod tests {
     #[test]
     fn a_newline_in_a_value_neither_hides_nor_makes_records() {
         let value = b"x\n\n18 path=/evil/it\n12 size=999\n";
-        let records = Records::parse(&body(&[("SCHILY.xattr.user.a", value), ("path", b"good"), ("size", b"7")])).unwrap();
+        let records = Records::parse(&body(&[
+            ("SCHILY.xattr.user.a", value),
+            ("path", b"good"),
+            ("size", b"7"),
+        ]))
+        .unwrap();
         assert_eq!(records.path.as_deref(), Some(&b"good"[..]));
         assert_eq!(records.size, Some(7));
         assert_eq!(records.xattrs, [(b"user.a".to_vec(), value.to_vec())]);
@@ -193,23 +222,44 @@ mod tests {
     fn the_length_counts_its_own_digits() {
         for length in 85..120 {
             let written = body(&[("path", &vec![b'x'; length])]);
-            assert_eq!(Records::parse(&written).unwrap().path.unwrap().len(), length);
+            assert_eq!(
+                Records::parse(&written).unwrap().path.unwrap().len(),
+                length
+            );
         }
     }
 
     #[test]
     fn malformed_records_are_errors() {
-        let table: [&[u8]; 8] =
-            [b"9 path=x", b"99 path=x\n", b"x path=x\n", b"8 path x\n", b"6 =xx\n", b"10 size=-1\n", b"-9 path=x\n", b"5\n"];
+        let table: [&[u8]; 8] = [
+            b"9 path=x",
+            b"99 path=x\n",
+            b"x path=x\n",
+            b"8 path x\n",
+            b"6 =xx\n",
+            b"10 size=-1\n",
+            b"-9 path=x\n",
+            b"5\n",
+        ];
         for bad in table {
-            assert!(Records::parse(bad).is_err(), "{:?}", String::from_utf8_lossy(bad));
+            assert!(
+                Records::parse(bad).is_err(),
+                "{:?}",
+                String::from_utf8_lossy(bad)
+            );
         }
         assert!(Records::parse(&body(&[("path", b"a\0b")])).is_err(), "NUL");
     }
 
     #[test]
     fn times_are_rounded_down() {
-        let table = [("1", (1, 0)), ("1.5", (1, 500_000_000)), ("-1.25", (-2, 750_000_000)), ("-3", (-3, 0)), ("2.0000000019", (2, 1))];
+        let table = [
+            ("1", (1, 0)),
+            ("1.5", (1, 500_000_000)),
+            ("-1.25", (-2, 750_000_000)),
+            ("-3", (-3, 0)),
+            ("2.0000000019", (2, 1)),
+        ];
         for (text, expected) in table {
             assert_eq!(time(text.as_bytes()), Some(expected), "{text}");
         }
@@ -220,8 +270,18 @@ mod tests {
 
     #[test]
     fn libarchive_attributes_are_decoded_and_the_plain_form_counts() {
-        let written = body(&[("LIBARCHIVE.xattr.user.a%20b", b"AAE="), ("LIBARCHIVE.xattr.user.c", b"QQ"), ("SCHILY.xattr.user.c", b"B")]);
+        let written = body(&[
+            ("LIBARCHIVE.xattr.user.a%20b", b"AAE="),
+            ("LIBARCHIVE.xattr.user.c", b"QQ"),
+            ("SCHILY.xattr.user.c", b"B"),
+        ]);
         let xattrs = Records::parse(&written).unwrap().xattrs;
-        assert_eq!(xattrs, [(b"user.a b".to_vec(), vec![0, 1]), (b"user.c".to_vec(), b"B".to_vec())]);
+        assert_eq!(
+            xattrs,
+            [
+                (b"user.a b".to_vec(), vec![0, 1]),
+                (b"user.c".to_vec(), b"B".to_vec())
+            ]
+        );
     }
 }

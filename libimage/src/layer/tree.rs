@@ -39,7 +39,13 @@ pub(super) struct Tree<'o> {
 
 impl<'o> Tree<'o> {
     pub(super) fn new(root: RootDir, options: &'o ApplyOptions) -> Self {
-        Self { root, options, last: None, directories: HashMap::new(), names_bytes: 0 }
+        Self {
+            root,
+            options,
+            last: None,
+            directories: HashMap::new(),
+            names_bytes: 0,
+        }
     }
 
     /// Returns the directory a path is in, making the missing part of it.
@@ -63,7 +69,11 @@ impl<'o> Tree<'o> {
 
     /// Makes every missing directory of a path; through a dangling symlink, the directory it points to, as unpacking onto the layers below would.
     fn make_parents(&mut self, directory: &[u8], symlinks: usize) -> Result<(), LayerError> {
-        let ends = directory.iter().enumerate().filter(|(_, byte)| **byte == b'/').map(|(at, _)| at);
+        let ends = directory
+            .iter()
+            .enumerate()
+            .filter(|(_, byte)| **byte == b'/')
+            .map(|(at, _)| at);
         for end in ends.chain([directory.len()]).collect::<Vec<_>>() {
             let prefix = &directory[..end];
             match self.root.directory(prefix) {
@@ -71,17 +81,27 @@ impl<'o> Tree<'o> {
                 Err(Errno::NOENT | Errno::NOTDIR) => {}
                 Err(errno) => return Err(entry("open", prefix)(errno)),
             }
-            let Some((above, name)) = path::split(prefix) else { continue };
+            let Some((above, name)) = path::split(prefix) else {
+                continue;
+            };
             let above_fd = self.root.directory(above).map_err(entry("open", above))?;
             match stat(&above_fd, name, prefix)? {
                 None => self.make_directory(&above_fd, name, prefix, Metadata::implied())?,
                 Some(found) if is_whiteout(&found) => {
                     self.make_directory(&above_fd, name, prefix, Metadata::implied())?;
                 }
-                Some(found) if is_type(&found, FileType::Symlink) && symlinks < limits::PARENT_SYMLINKS => {
-                    let target = rustix::fs::readlinkat(&above_fd, OsStr::from_bytes(name), Vec::new()).map_err(entry("read", prefix))?;
+                Some(found)
+                    if is_type(&found, FileType::Symlink) && symlinks < limits::PARENT_SYMLINKS =>
+                {
+                    let target =
+                        rustix::fs::readlinkat(&above_fd, OsStr::from_bytes(name), Vec::new())
+                            .map_err(entry("read", prefix))?;
                     let target = target.as_bytes();
-                    let whole = if target.starts_with(b"/") { target.to_vec() } else { [above, b"/", target].concat() };
+                    let whole = if target.starts_with(b"/") {
+                        target.to_vec()
+                    } else {
+                        [above, b"/", target].concat()
+                    };
                     self.make_parents(&path::clean(&whole)?, symlinks + 1)?;
                 }
                 Some(_) => return Err(entry("make files below", prefix)(Errno::NOTDIR)),
@@ -91,7 +111,13 @@ impl<'o> Tree<'o> {
     }
 
     /// Makes a directory, or takes the one that is there. One that takes the place of a whiteout hides what is below it.
-    pub(super) fn make_directory(&mut self, parent: &OwnedFd, name: &[u8], path: &[u8], metadata: Metadata) -> Result<(), LayerError> {
+    pub(super) fn make_directory(
+        &mut self,
+        parent: &OwnedFd,
+        name: &[u8],
+        path: &[u8],
+        metadata: Metadata,
+    ) -> Result<(), LayerError> {
         let mut hides = false;
         loop {
             match rustix::fs::mkdirat(parent, OsStr::from_bytes(name), Mode::RWXU) {
@@ -120,10 +146,18 @@ impl<'o> Tree<'o> {
         self.finish_later(root.st_ino, b"", metadata)
     }
 
-    fn finish_later(&mut self, inode: u64, path: &[u8], metadata: Metadata) -> Result<(), LayerError> {
+    fn finish_later(
+        &mut self,
+        inode: u64,
+        path: &[u8],
+        metadata: Metadata,
+    ) -> Result<(), LayerError> {
         self.names_bytes += path.len();
         if self.names_bytes > limits::DIRECTORY_NAMES_BYTES {
-            return Err(LayerError::Limit { what: "bytes in the names of directories", limit: limits::DIRECTORY_NAMES_BYTES as u64 });
+            return Err(LayerError::Limit {
+                what: "bytes in the names of directories",
+                limit: limits::DIRECTORY_NAMES_BYTES as u64,
+            });
         }
         self.directories.insert(inode, (path.to_vec(), metadata));
         Ok(())
@@ -147,16 +181,29 @@ impl<'o> Tree<'o> {
     }
 
     /// Makes `path` another name of the file `target`.
-    pub(super) fn make_hard_link(&mut self, parent: &OwnedFd, path: &[u8], target: &[u8]) -> Result<(), LayerError> {
-        let missing = || LayerError::LinkTarget { path: shown(path), target: shown(target) };
+    pub(super) fn make_hard_link(
+        &mut self,
+        parent: &OwnedFd,
+        path: &[u8],
+        target: &[u8],
+    ) -> Result<(), LayerError> {
+        let missing = || LayerError::LinkTarget {
+            path: shown(path),
+            target: shown(target),
+        };
         let (target_directory, target_name) = path::split(target).ok_or_else(missing)?;
-        let target_parent = self.root.directory(target_directory).map_err(|_| missing())?;
+        let target_parent = self
+            .root
+            .directory(target_directory)
+            .map_err(|_| missing())?;
         let found = stat(&target_parent, target_name, target)?.ok_or_else(missing)?;
         if is_type(&found, FileType::Directory) || is_whiteout(&found) {
             return Err(missing());
         }
         let (_, name) = path::split(path).expect("the root is no leaf");
-        if stat(parent, name, path)?.is_some_and(|there| (there.st_dev, there.st_ino) == (found.st_dev, found.st_ino)) {
+        if stat(parent, name, path)?
+            .is_some_and(|there| (there.st_dev, there.st_ino) == (found.st_dev, found.st_ino))
+        {
             return Ok(());
         }
         let target_name = OsStr::from_bytes(target_name);
@@ -165,29 +212,51 @@ impl<'o> Tree<'o> {
         });
         match result {
             // What had the link's name held the target.
-            Err(LayerError::Entry { source, .. }) if source.kind() == io::ErrorKind::NotFound => Err(missing()),
+            Err(LayerError::Entry { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
+                Err(missing())
+            }
             other => other,
         }
     }
 
     /// Hides `name` of the layers below. What this layer itself has there stays visible; a directory then hides only what is below it.
-    pub(super) fn white_out(&mut self, parent: &OwnedFd, name: &[u8], path: &[u8]) -> Result<(), LayerError> {
+    pub(super) fn white_out(
+        &mut self,
+        parent: &OwnedFd,
+        name: &[u8],
+        path: &[u8],
+    ) -> Result<(), LayerError> {
         match stat(parent, name, path)? {
-            Some(found) if is_type(&found, FileType::Directory) => self.make_opaque(parent, name, path),
+            Some(found) if is_type(&found, FileType::Directory) => {
+                self.make_opaque(parent, name, path)
+            }
             Some(_) => Ok(()),
             None => {
-                let result = rustix::fs::mknodat(parent, OsStr::from_bytes(name), FileType::CharacterDevice, Mode::empty(), 0);
+                let result = rustix::fs::mknodat(
+                    parent,
+                    OsStr::from_bytes(name),
+                    FileType::CharacterDevice,
+                    Mode::empty(),
+                    0,
+                );
                 result.map_err(entry("make the whiteout", path))
             }
         }
     }
 
     /// Makes a directory of this layer hide those below.
-    pub(super) fn make_opaque(&mut self, parent: &OwnedFd, name: &[u8], path: &[u8]) -> Result<(), LayerError> {
+    pub(super) fn make_opaque(
+        &mut self,
+        parent: &OwnedFd,
+        name: &[u8],
+        path: &[u8],
+    ) -> Result<(), LayerError> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let directory = rustix::fs::openat(parent, OsStr::from_bytes(name), flags, Mode::empty()).map_err(entry("open", path))?;
+        let directory = rustix::fs::openat(parent, OsStr::from_bytes(name), flags, Mode::empty())
+            .map_err(entry("open", path))?;
         let attribute = self.options.overlay_xattrs.opaque();
-        rustix::fs::fsetxattr(directory, attribute, b"y", XattrFlags::empty()).map_err(entry("make opaque", path))
+        rustix::fs::fsetxattr(directory, attribute, b"y", XattrFlags::empty())
+            .map_err(entry("make opaque", path))
     }
 
     fn clear(&mut self, parent: &OwnedFd, name: &[u8], path: &[u8]) -> Result<(), LayerError> {
@@ -195,9 +264,11 @@ impl<'o> Tree<'o> {
         self.last = None;
         match rustix::fs::unlinkat(parent, OsStr::from_bytes(name), AtFlags::empty()) {
             Ok(()) | Err(Errno::NOENT) => Ok(()),
-            Err(Errno::ISDIR) => {
-                remove_tree(parent, name).map_err(|source| LayerError::Entry { operation: "replace", path: shown(path), source })
-            }
+            Err(Errno::ISDIR) => remove_tree(parent, name).map_err(|source| LayerError::Entry {
+                operation: "replace",
+                path: shown(path),
+                source,
+            }),
             Err(errno) => Err(entry("replace", path)(errno)),
         }
     }

@@ -21,7 +21,10 @@ pub(super) enum Verdict {
 
 /// Decides about a name; the same list holds in both directions.
 pub(super) fn verdict(name: &[u8]) -> Verdict {
-    let overlay = |namespace: &[u8]| name.strip_prefix(namespace).is_some_and(|rest| rest == b"overlay" || rest.starts_with(b"overlay."));
+    let overlay = |namespace: &[u8]| {
+        name.strip_prefix(namespace)
+            .is_some_and(|rest| rest == b"overlay" || rest.starts_with(b"overlay."))
+    };
     if overlay(b"user.") || overlay(b"trusted.") || name.contains(&0) {
         return Verdict::Strip;
     }
@@ -51,7 +54,9 @@ pub(super) fn get(file: impl AsFd, name: &[u8]) -> io::Result<Option<Vec<u8>>> {
                 value.truncate(length);
                 return Ok(Some(value));
             }
-            Err(Errno::RANGE) if value.len() < limits::XATTR_BYTES => value.resize(limits::XATTR_BYTES, 0),
+            Err(Errno::RANGE) if value.len() < limits::XATTR_BYTES => {
+                value.resize(limits::XATTR_BYTES, 0)
+            }
             Err(Errno::NODATA | Errno::OPNOTSUPP) => return Ok(None),
             Err(error) => return Err(error.into()),
         }
@@ -67,20 +72,29 @@ pub(super) fn read_all(file: impl AsFd) -> io::Result<(Vec<Xattr>, bool)> {
                 names.truncate(length);
                 break;
             }
-            Err(Errno::RANGE) if names.len() < limits::XATTR_BYTES => names.resize(limits::XATTR_BYTES, 0),
+            Err(Errno::RANGE) if names.len() < limits::XATTR_BYTES => {
+                names.resize(limits::XATTR_BYTES, 0)
+            }
             Err(Errno::OPNOTSUPP) => return Ok((Vec::new(), false)),
             Err(error) => return Err(error.into()),
         }
     }
     let mut kept = Vec::new();
     let mut elsewhere = false;
-    for name in names.split(|byte| *byte == 0).filter(|name| !name.is_empty()) {
+    for name in names
+        .split(|byte| *byte == 0)
+        .filter(|name| !name.is_empty())
+    {
         elsewhere |= name.ends_with(b".overlay.redirect") || name.ends_with(b".overlay.metacopy");
         if verdict(name) != Verdict::Keep {
             continue;
         }
         if let Some(value) = get(&file, name)? {
-            let value = if name == CAPABILITY { without_root_id(value) } else { value };
+            let value = if name == CAPABILITY {
+                without_root_id(value)
+            } else {
+                value
+            };
             kept.push((name.to_vec(), value));
         }
     }
