@@ -49,13 +49,6 @@ pub fn credentials(
     .collect()
 }
 
-/// As [`credentials`], for this process. To be called before a user namespace is entered.
-pub fn credentials_here(flag: Option<&Path>) -> Vec<PathBuf> {
-    credentials(flag, rustix::process::getuid().as_raw(), &|name| {
-        std::env::var_os(name)
-    })
-}
-
 /// The policy file that says which images may be used: the user's, else the system's; `None` if neither exists.
 ///
 /// # References

@@ -12,9 +12,11 @@
 //! | [`program`] | by which name were we called |
 //! | [`directories`] | where are images, containers and state |
 //! | [`authfile`] | which files may hold registry credentials, which hold policy |
+//! | [`registry`] | which flags and files make the surroundings of a transfer |
 //! | [`progress`] | how is progress drawn |
 //! | [`output`] | how does data reach stdout |
 //! | [`table`], [`human`] | how are lists, sizes and ages written |
+//! | [`time`] | how are points in time written and read |
 //! | [`generate`] | man pages and shell completions |
 //! | [`interrupt`] | dying of the signal that interrupted us |
 
@@ -29,7 +31,9 @@ pub mod output;
 pub mod parse;
 pub mod program;
 pub mod progress;
+pub mod registry;
 pub mod table;
+pub mod time;
 
 pub use directories::Directories;
 pub use exit::ExitCode;
