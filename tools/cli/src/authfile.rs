@@ -68,8 +68,16 @@ pub fn policy_here() -> Option<PathBuf> {
 /// # Errors
 /// If one exists and cannot be read or understood, or the one named by `flag` does not exist.
 pub fn read_here(flag: Option<&Path>) -> Result<Vec<AuthFile>, Failure> {
+    read_for(flag, rustix::process::getuid().as_raw())
+}
+
+/// As [`read_here`] for the user `uid`: inside a user namespace it is no longer our own id.
+///
+/// # Errors
+/// As [`read_here`].
+pub fn read_for(flag: Option<&Path>, uid: u32) -> Result<Vec<AuthFile>, Failure> {
     let mut found = Vec::new();
-    for path in credentials_here(flag) {
+    for path in credentials(flag, uid, &|name| std::env::var_os(name)) {
         let text = match std::fs::read_to_string(&path) {
             Ok(text) => text,
             Err(error) if error.kind() == ErrorKind::NotFound && flag.is_none() => continue,

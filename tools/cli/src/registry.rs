@@ -2,9 +2,9 @@
 
 use crate::{authfile, failure::Failure, progress::Drawing};
 use clap::Args;
-use libimage::config::{AuthFile, Credentials, Policy};
-use libimage::context::{Context, ContextBuilder, Side};
-use std::path::{Path, PathBuf};
+use libimage::config::Credentials;
+use libimage::context::{Context, Side};
+use std::path::PathBuf;
 
 /// How to talk to the registry an image comes from.
 #[derive(Debug, Clone, Args)]
@@ -27,9 +27,12 @@ impl RegistryArgs {
     /// # Errors
     /// A file is malformed, one that was named is missing, or `--creds` has no colon.
     pub fn context(&self, uid: u32, progress: std::sync::Arc<Drawing>) -> Result<Context, Failure> {
-        let mut builder = with_files(self.authfile.as_deref(), uid)?
+        let mut builder = Context::builder(authfile::read_policy_here()?)
             .tls_verify(Side::Source, self.tls_verify)
             .progress(progress);
+        for file in authfile::read_for(self.authfile.as_deref(), uid)? {
+            builder = builder.auth_file(file);
+        }
         if let Some(creds) = &self.creds {
             builder = builder.credentials(Side::Source, credentials(creds)?);
         }
@@ -43,38 +46,4 @@ impl RegistryArgs {
 /// There is no colon: code 2.
 pub fn credentials(text: &str) -> Result<Credentials, Failure> {
     Credentials::parse(text).ok_or_else(|| Failure::usage("--creds takes USER:PASSWORD"))
-}
-
-/// A context with the policy and the credentials of this user's files, and nothing else set.
-///
-/// # Errors
-/// A file is malformed, or one that was named is missing.
-pub fn with_files(authfile: Option<&Path>, uid: u32) -> Result<ContextBuilder, Failure> {
-    let policy = match authfile::policy_here() {
-        None => Policy::accept_anything(),
-        Some(path) => {
-            let text = read(&path)?;
-            Policy::parse(&text).map_err(|error| in_file(&path, error))?
-        }
-    };
-    let mut builder = Context::builder(policy);
-    let named = authfile.is_some()
-        || std::env::var_os("REGISTRY_AUTH_FILE").is_some_and(|file| !file.is_empty());
-    for path in authfile::credentials(authfile, uid, &|name| std::env::var_os(name)) {
-        if !named && !path.exists() {
-            continue;
-        }
-        let file = AuthFile::parse(&read(&path)?).map_err(|error| in_file(&path, error))?;
-        builder = builder.auth_file(file);
-    }
-    Ok(builder)
-}
-
-fn read(path: &Path) -> Result<String, Failure> {
-    std::fs::read_to_string(path)
-        .map_err(|error| Failure::new(format!("cannot read {}: {error}", path.display())))
-}
-
-fn in_file(path: &Path, error: impl std::error::Error) -> Failure {
-    Failure::new(format!("{}: {error}", path.display()))
 }
