@@ -1,1 +1,163 @@
-//! Registries.
+//! Registries: the distribution specification's endpoints, with authentication, retries and limits. The only importer of oci-client.
+//!
+//! Blobs are downloaded by `oci_client::Client`, with tokens of ours; what it lacks (HEAD, capped manifests, mounts that may turn
+//! into uploads, monolithic uploads to a given location, paging, `Retry-After`, redirect rules) is a small client beside it.
+//!
+//! # References
+//!
+//! <https://github.com/opencontainers/distribution-spec/blob/v1.1.1/spec.md>
+
+mod blob;
+mod error;
+mod http;
+mod manifest;
+mod request;
+mod tags;
+mod upload;
+
+use std::{
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use reqwest::{Method, Url};
+use tokio::sync::OnceCell;
+
+pub use blob::BlobStream;
+pub use error::RegistryError;
+pub use manifest::{Answer, Head};
+pub use upload::{Begun, Location};
+
+use crate::{
+    auth::{Access, Authorizer},
+    config::Credentials,
+    context::{Context, Patience, Side},
+    name::Name,
+    progress::Progress,
+};
+use request::{Call, challenge_of};
+
+/// The host that serves docker.io.
+const DOCKER_HUB: &str = "registry-1.docker.io";
+
+/// One repository of one registry, as one side of a transfer. Cheap to clone; clones share connections and tokens.
+#[derive(Clone)]
+pub struct Registry(Arc<Inner>);
+
+struct Inner {
+    cx: Context,
+    side: Side,
+    name: Name,
+    host: String,
+    http: reqwest::Client,
+    credentials: Credentials,
+    also_pull: Vec<String>,
+    patience: Patience,
+    progress: Arc<dyn Progress>,
+    base: OnceCell<Base>,
+    downloads: OnceCell<Option<oci_client::Client>>,
+    requests: AtomicU64,
+}
+
+/// Where the registry is, once that is known.
+struct Base {
+    url: Url,
+    auth: Authorizer,
+}
+
+impl Registry {
+    /// Prepares access to the repository of a name; nothing is sent yet. `also_pull` are repositories of the same registry that
+    /// blobs may be mounted from.
+    ///
+    /// # Errors
+    ///
+    /// The HTTP client cannot be set up.
+    pub fn new(cx: &Context, side: Side, name: &Name, also_pull: Vec<String>) -> Result<Self, RegistryError> {
+        let host = if name.registry() == "docker.io" { DOCKER_HUB } else { name.registry() };
+        let http = http::client(cx, side).map_err(|source| RegistryError::Client { host: host.to_owned(), source })?;
+        Ok(Self(Arc::new(Inner {
+            cx: cx.clone(),
+            side,
+            name: name.clone(),
+            host: host.to_owned(),
+            http,
+            credentials: cx.credentials(side, name),
+            also_pull,
+            patience: cx.patience(),
+            progress: Arc::clone(cx.progress()),
+            base: OnceCell::new(),
+            downloads: OnceCell::new(),
+            requests: AtomicU64::new(0),
+        })))
+    }
+
+    /// Returns the name it was made for.
+    #[must_use]
+    pub fn name(&self) -> &Name {
+        &self.0.name
+    }
+
+    /// Returns how many requests have been sent.
+    #[must_use]
+    pub fn requests(&self) -> u64 {
+        self.0.requests.load(Ordering::Relaxed)
+    }
+
+    /// Finds out how the registry is reached. With verified TLS that is https, and nothing is sent; else whatever answers.
+    async fn base(&self) -> Result<&Base, RegistryError> {
+        self.0.base.get_or_try_init(|| self.find_base()).await
+    }
+
+    async fn find_base(&self) -> Result<Base, RegistryError> {
+        let https = self.base_at("https")?;
+        if self.0.cx.verifies_tls(self.0.side) {
+            return Ok(https);
+        }
+        let what = "version check";
+        let answer = self.timed(what, self.0.http.get(https.url.clone()).send()).await;
+        match answer {
+            Ok(response) => {
+                // The challenge saves the first request a refusal; one that cannot be met is reported by that request.
+                if response.status() == reqwest::StatusCode::UNAUTHORIZED {
+                    drop(https.auth.answer(&challenge_of(response.headers()), &crate::auth::Proof::None, Access::Pull));
+                }
+                Ok(https)
+            }
+            // Nobody speaks TLS there. A port nobody listens on fails the same way, and again when http is tried.
+            Err(RegistryError::Unreachable { .. }) => {
+                self.0.requests.fetch_sub(1, Ordering::Relaxed);
+                self.base_at("http")
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    fn base_at(&self, scheme: &str) -> Result<Base, RegistryError> {
+        let url = Url::parse(&format!("{scheme}://{}/v2/", self.0.host))
+            .map_err(|_| self.nonsense("name", "the registry is no host name"))?;
+        let repository = self.0.name.repository().to_owned();
+        let auth = Authorizer::new(url.clone(), repository, self.0.also_pull.clone(), self.0.credentials.clone());
+        Ok(Base { url, auth })
+    }
+
+    /// Starts a request to an endpoint of the repository.
+    async fn call(&self, method: Method, endpoint: &str, access: Access, what: String) -> Result<Call, RegistryError> {
+        let path = format!("{}/{endpoint}", self.0.name.repository());
+        let url = self.base().await?.url.join(&path).map_err(|_| self.nonsense(&what, "the name makes no URL"))?;
+        Ok(Call::new(method, url, access, what))
+    }
+
+    /// Names something of the repository, for people.
+    fn of_repository(&self, what: &str) -> String {
+        format!("{what} of {}", self.0.name.without_reference())
+    }
+}
+
+impl fmt::Debug for Registry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Registry").field("name", &self.0.name).field("side", &self.0.side).finish_non_exhaustive()
+    }
+}
