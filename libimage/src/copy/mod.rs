@@ -1,10 +1,25 @@
 //! From any transport to any other: manifests byte for byte, missing blobs only, several at once.
 
+mod inspect;
+mod plan;
+mod select;
+mod transfer;
+
 use std::sync::Arc;
 
+pub use inspect::{InspectOptions, Inspected, InspectedImage, inspect, tags};
+pub use select::SelectError;
+pub(crate) use select::one;
+
 use crate::{
-    context::Context, digest::Digest, error::Error, manifest::Descriptor, name::ImageRef,
-    platform::Platform, store::Store,
+    context::Context,
+    digest::Digest,
+    error::Error,
+    name::ImageRef,
+    platform::Platform,
+    store::Store,
+    transport::{Sink, Source},
+    trust,
 };
 
 /// How to copy. The default copies an index whole.
@@ -55,6 +70,9 @@ pub struct CopyReport {
 
 /// Copies an image.
 ///
+/// Both ends are asked for their digest first: if it is the same, that is all. Otherwise blobs are copied (those the destination
+/// lacks, the largest first, several at once), then the manifests an index names, then the image's own manifest under its name.
+///
 /// # Errors
 ///
 /// See [`crate::ErrorKind`]. Blobs copied before a failure stay at the destination, unnamed; a manifest is only written when
@@ -62,77 +80,85 @@ pub struct CopyReport {
 ///
 /// # Concurrency
 ///
-/// Dropping the future stops the transfer; no temporary file and no changed tag remains.
+/// Needs a tokio runtime with time and I/O. Dropping the future stops the transfer; no temporary file and no changed tag remains.
 pub async fn copy(
-    _cx: &Context,
-    _from: &ImageRef,
-    _to: &ImageRef,
-    _options: &CopyOptions,
+    cx: &Context,
+    from: &ImageRef,
+    to: &ImageRef,
+    options: &CopyOptions,
 ) -> Result<CopyReport, Error> {
-    unimplemented!()
+    trust::admit(cx.policy(), from)?;
+    let source = Source::open(cx, from, options.store.as_ref()).await?;
+    let destination = async {
+        let sink = Sink::open(cx, to, options.store.as_ref(), &source).await?;
+        let present = sink.head().await?;
+        Ok((sink, present))
+    };
+    let (asked, (sink, present)) = match to {
+        ImageRef::Docker(_) => tokio::try_join!(source.head(), destination)?,
+        // Opening makes the directory: not before it is known that there is something to put into it.
+        _ => (source.head().await?, destination.await?),
+    };
+    let whole = options.platforms.is_empty();
+    if let (true, Some(digest)) = (whole, &asked)
+        && present.as_ref() == Some(digest)
+    {
+        return Ok(CopyReport::unchanged(
+            digest.clone(),
+            digest.clone(),
+            &source,
+            &sink,
+        ));
+    }
+    let resolved = source.resolve(asked.as_ref()).await?;
+    let verified = trust::verify(cx.policy(), resolved)?;
+    let source_digest = verified.digest().clone();
+    let selected = select::select(&source, verified, &options.platforms).await?;
+    if present.as_ref() == Some(selected.digest()) {
+        return Ok(CopyReport::unchanged(
+            selected.digest().clone(),
+            source_digest,
+            &source,
+            &sink,
+        ));
+    }
+    let walk = plan::Walk {
+        source: &source,
+        sink: &sink,
+        ask: present.is_some(),
+        jobs: options.jobs,
+    };
+    let plan = walk.plan(selected).await?;
+    transfer::transfer(cx.progress(), source, sink, plan, options.jobs)
+        .await
+        .map(|report| CopyReport {
+            source_digest,
+            ..report
+        })
 }
 
-/// How to inspect.
-#[derive(Debug, Clone, Default)]
-pub struct InspectOptions {
-    /// Which image of an index to describe; without it, this machine's, if there is one.
-    pub platform: Option<Platform>,
-    /// The store that `store:` means.
-    pub store: Option<Arc<Store>>,
-}
+impl CopyReport {
+    fn unchanged(digest: Digest, source_digest: Digest, source: &Source, sink: &Sink) -> Self {
+        let requests = source.requests() + sink.requests();
+        Self {
+            unchanged: true,
+            source_digest,
+            requests,
+            ..Self::empty(digest)
+        }
+    }
 
-/// What is known about an image without fetching its layers.
-#[derive(Debug, Clone)]
-#[non_exhaustive]
-pub struct Inspected {
-    /// The digest of [`Inspected::raw`].
-    pub digest: Digest,
-    /// The media type of [`Inspected::raw`].
-    pub media_type: String,
-    /// The manifest or index, byte for byte.
-    pub raw: Vec<u8>,
-    /// The entries of an index; empty for a single image.
-    pub entries: Vec<Descriptor>,
-    /// The image itself; none if it is an artifact, or the index has nothing for the platform.
-    pub image: Option<InspectedImage>,
-}
-
-/// One image, inspected.
-#[derive(Debug, Clone)]
-#[non_exhaustive]
-pub struct InspectedImage {
-    /// The digest of the manifest.
-    pub digest: Digest,
-    /// The platform its configuration names.
-    pub platform: Platform,
-    /// The manifest, byte for byte.
-    pub raw_manifest: Vec<u8>,
-    /// The configuration's descriptor; its digest is the image id.
-    pub config: Descriptor,
-    /// The configuration, byte for byte (JSON).
-    pub raw_config: Vec<u8>,
-    /// The layers, base first.
-    pub layers: Vec<Descriptor>,
-}
-
-/// Describes an image.
-///
-/// # Errors
-///
-/// See [`crate::ErrorKind`].
-pub async fn inspect(
-    _cx: &Context,
-    _image: &ImageRef,
-    _options: &InspectOptions,
-) -> Result<Inspected, Error> {
-    unimplemented!()
-}
-
-/// Lists the tags of a repository, or the names in a layout; the reference's own tag does not matter.
-///
-/// # Errors
-///
-/// See [`crate::ErrorKind`].
-pub async fn tags(_cx: &Context, _repository: &ImageRef) -> Result<Vec<String>, Error> {
-    unimplemented!()
+    fn empty(digest: Digest) -> Self {
+        Self {
+            source_digest: digest.clone(),
+            digest,
+            unchanged: false,
+            manifests: 0,
+            copied: 0,
+            skipped: 0,
+            mounted: 0,
+            bytes: 0,
+            requests: 0,
+        }
+    }
 }

@@ -39,12 +39,22 @@ impl Registry {
     /// The registry cannot be asked, or the size differs from the one expected.
     pub async fn has_blob(&self, blob: &Descriptor) -> Result<bool, RegistryError> {
         let what = self.what_blob(&blob.digest);
-        let call = self.call(Method::HEAD, &format!("blobs/{}", blob.digest), Access::Pull, what).await?;
+        let call = self
+            .call(
+                Method::HEAD,
+                &format!("blobs/{}", blob.digest),
+                Access::Pull,
+                what,
+            )
+            .await?;
         let response = match self.send(&call, &[StatusCode::OK]).await {
             Err(RegistryError::NotFound { .. }) => return Ok(false),
             other => other?,
         };
-        let size = response.headers().get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
+        let size = response
+            .headers()
+            .get(CONTENT_LENGTH)
+            .and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
         match size {
             Some(found) if found != blob.size => Err(self.wrong_size(blob, found, false)),
             _ => Ok(true),
@@ -59,7 +69,11 @@ impl Registry {
     pub async fn read_blob(&self, blob: &Descriptor, limit: u64) -> Result<Vec<u8>, RegistryError> {
         if blob.size > limit {
             let what = self.what_blob(&blob.digest);
-            return Err(RegistryError::TooLarge { host: self.0.host.clone(), what, limit });
+            return Err(RegistryError::TooLarge {
+                host: self.0.host.clone(),
+                what,
+                limit,
+            });
         }
         let mut content = Vec::new();
         let mut stream = self.blob(blob);
@@ -91,26 +105,67 @@ impl Registry {
     }
 
     fn wrong_size(&self, blob: &Descriptor, found: u64, more: bool) -> RegistryError {
-        let source = DigestError::Size { digest: blob.digest.clone(), expected: blob.size, found, more };
-        RegistryError::Content { host: self.0.host.clone(), what: self.what_blob(&blob.digest), source }
+        let source = DigestError::Size {
+            digest: blob.digest.clone(),
+            expected: blob.size,
+            found,
+            more,
+        };
+        RegistryError::Content {
+            host: self.0.host.clone(),
+            what: self.what_blob(&blob.digest),
+            source,
+        }
     }
 
     /// Opens a blob at an offset. Returns the body, and how many bytes of it are to be skipped.
-    async fn open_blob(&self, what: &str, blob: &Descriptor, offset: u64) -> Result<(Body, u64), RegistryError> {
+    async fn open_blob(
+        &self,
+        what: &str,
+        blob: &Descriptor,
+        offset: u64,
+    ) -> Result<(Body, u64), RegistryError> {
         let base = self.base().await?;
         let make = || async { http::downloads(&self.0.cx, self.0.side, base.url.scheme()) };
-        let proof = base.auth.proof(&self.0.http, &base.url, Access::Pull).await?;
+        let proof = base
+            .auth
+            .proof(&self.0.http, &base.url, Access::Pull)
+            .await?;
         if let Some(client) = self.0.downloads.get_or_init(make).await
             && let Some(opened) = self.open_with(client, what, &proof, blob, offset).await?
         {
             return Ok(opened);
         }
         // oci-client shows neither the challenge nor `Retry-After`, so what it was refused is asked for again by our own request.
-        let call = self.call(Method::GET, &format!("blobs/{}", blob.digest), Access::Pull, what.to_owned()).await?;
-        let call = if offset > 0 { call.from_offset(offset) } else { call };
-        let response = self.send(&call, &[StatusCode::OK, StatusCode::PARTIAL_CONTENT]).await?;
-        let skip = if response.status() == StatusCode::OK { offset } else { 0 };
-        Ok((Box::pin(response.bytes_stream().map(|piece| piece.map_err(io::Error::other))), skip))
+        let call = self
+            .call(
+                Method::GET,
+                &format!("blobs/{}", blob.digest),
+                Access::Pull,
+                what.to_owned(),
+            )
+            .await?;
+        let call = if offset > 0 {
+            call.from_offset(offset)
+        } else {
+            call
+        };
+        let response = self
+            .send(&call, &[StatusCode::OK, StatusCode::PARTIAL_CONTENT])
+            .await?;
+        let skip = if response.status() == StatusCode::OK {
+            offset
+        } else {
+            0
+        };
+        Ok((
+            Box::pin(
+                response
+                    .bytes_stream()
+                    .map(|piece| piece.map_err(io::Error::other)),
+            ),
+            skip,
+        ))
     }
 
     /// Opens a blob through oci-client; `None` if the registry answers with an error.
@@ -123,24 +178,43 @@ impl Registry {
         offset: u64,
     ) -> Result<Option<(Body, u64)>, RegistryError> {
         let repository = self.0.name.repository().to_owned();
-        let reference = Reference::with_digest(self.0.host.clone(), repository, blob.digest.to_string());
+        let reference =
+            Reference::with_digest(self.0.host.clone(), repository, blob.digest.to_string());
         let token = match proof {
             Proof::None => None,
-            Proof::Basic { user, password } => Some(RegistryTokenType::Basic(user.clone(), password.reveal().to_owned())),
-            Proof::Bearer(token) => Some(RegistryTokenType::Bearer(RegistryToken::Token { token: token.reveal().to_owned() })),
+            Proof::Basic { user, password } => Some(RegistryTokenType::Basic(
+                user.clone(),
+                password.reveal().to_owned(),
+            )),
+            Proof::Bearer(token) => Some(RegistryTokenType::Bearer(RegistryToken::Token {
+                token: token.reveal().to_owned(),
+            })),
         };
         if let Some(token) = token {
             // It looks for tokens only where it has credentials stored; it must never go and ask for tokens itself.
-            client.store_auth_if_needed(&self.0.host, &RegistryAuth::Anonymous).await;
-            client.tokens.insert(&reference, RegistryOperation::Pull, token).await;
+            client
+                .store_auth_if_needed(&self.0.host, &RegistryAuth::Anonymous)
+                .await;
+            client
+                .tokens
+                .insert(&reference, RegistryOperation::Pull, token)
+                .await;
         }
-        let layer = LayerDescriptor { digest: blob.digest.as_str(), urls: &None };
+        let layer = LayerDescriptor {
+            digest: blob.digest.as_str(),
+            urls: &None,
+        };
         self.0.requests.fetch_add(1, Ordering::Relaxed);
         // From an offset also at the start: then it leaves hashing, which has to span several connections, to us.
-        match client.pull_blob_stream_partial(&reference, &layer, offset, None).await {
+        match client
+            .pull_blob_stream_partial(&reference, &layer, offset, None)
+            .await
+        {
             Ok(BlobResponse::Partial(sized)) => Ok(Some((sized.stream, 0))),
             Ok(BlobResponse::Full(sized)) => Ok(Some((sized.stream, offset))),
-            Err(OciDistributionError::RequestError(error)) => Err(RegistryError::of_http(&self.0.host, what, error)),
+            Err(OciDistributionError::RequestError(error)) => {
+                Err(RegistryError::of_http(&self.0.host, what, error))
+            }
             Err(_) => Ok(None),
         }
     }
@@ -187,13 +261,28 @@ impl Download {
                 Ok(None) if self.done == self.blob.size => self.verify()?,
                 Ok(None) => {
                     let (digest, expected) = (self.blob.digest.clone(), self.blob.size);
-                    let source = DigestError::Size { digest, expected, found: self.done, more: false };
-                    self.again(self.registry.interrupted(&self.what, source)).await?;
+                    let source = DigestError::Size {
+                        digest,
+                        expected,
+                        found: self.done,
+                        more: false,
+                    };
+                    self.again(self.registry.interrupted(&self.what, source))
+                        .await?;
                 }
-                Ok(Some(Err(error))) => self.again(self.registry.interrupted(&self.what, without_url(error))).await?,
+                Ok(Some(Err(error))) => {
+                    self.again(self.registry.interrupted(&self.what, without_url(error)))
+                        .await?
+                }
                 Err(_) => {
-                    let (host, after) = (self.registry.0.host.clone(), self.registry.0.patience.stall);
-                    self.again(RegistryError::Stalled { host, what: self.what.clone(), after }).await?;
+                    let (host, after) =
+                        (self.registry.0.host.clone(), self.registry.0.patience.stall);
+                    self.again(RegistryError::Stalled {
+                        host,
+                        what: self.what.clone(),
+                        after,
+                    })
+                    .await?;
                 }
             }
         }
@@ -202,7 +291,11 @@ impl Download {
 
     /// Opens the next connection; `false` if that failed and is to be tried again.
     async fn open(&mut self) -> Result<bool, RegistryError> {
-        match self.registry.open_blob(&self.what, &self.blob, self.done).await {
+        match self
+            .registry
+            .open_blob(&self.what, &self.blob, self.done)
+            .await
+        {
             Ok((body, skip)) => {
                 (self.body, self.skip) = (Some(body), skip);
                 Ok(true)
@@ -232,12 +325,21 @@ impl Download {
 
     fn verify(&mut self) -> Result<(), RegistryError> {
         self.body = None;
-        let Some(found) = self.hasher.take().map(Hasher::finish) else { return Ok(()) };
+        let Some(found) = self.hasher.take().map(Hasher::finish) else {
+            return Ok(());
+        };
         if found == self.blob.digest {
             return Ok(());
         }
-        let source = DigestError::Mismatch { expected: self.blob.digest.clone(), found };
-        Err(RegistryError::Content { host: self.registry.0.host.clone(), what: self.what.clone(), source })
+        let source = DigestError::Mismatch {
+            expected: self.blob.digest.clone(),
+            found,
+        };
+        Err(RegistryError::Content {
+            host: self.registry.0.host.clone(),
+            what: self.what.clone(),
+            source,
+        })
     }
 
     async fn again(&mut self, error: RegistryError) -> Result<(), RegistryError> {
@@ -246,7 +348,9 @@ impl Download {
             self.attempt = 1;
         }
         self.failed_at = self.done;
-        self.registry.pause(&mut self.attempt, &self.what, error).await
+        self.registry
+            .pause(&mut self.attempt, &self.what, error)
+            .await
     }
 }
 
@@ -258,4 +362,3 @@ fn without_url(error: io::Error) -> io::Error {
         Err(error) => error,
     }
 }
-

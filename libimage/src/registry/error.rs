@@ -136,17 +136,27 @@ impl RegistryError {
     #[must_use]
     pub fn kind(&self) -> ErrorKind {
         match self {
-            Self::Unreachable { .. } | Self::Interrupted { .. } | Self::Stalled { .. } => ErrorKind::Network { transient: true },
-            Self::Certificate { .. } | Self::Client { .. } => ErrorKind::Network { transient: false },
+            Self::Unreachable { .. } | Self::Interrupted { .. } | Self::Stalled { .. } => {
+                ErrorKind::Network { transient: true }
+            }
+            Self::Certificate { .. } | Self::Client { .. } => {
+                ErrorKind::Network { transient: false }
+            }
             Self::NotFound { .. } => ErrorKind::NotFound,
-            Self::Status { status, retry_after, .. } => match status {
+            Self::Status {
+                status,
+                retry_after,
+                ..
+            } => match status {
                 401 => ErrorKind::Unauthorized,
                 403 => ErrorKind::Denied,
                 404 => ErrorKind::NotFound,
                 405 | 415 | 501 => ErrorKind::Unsupported,
                 409 => ErrorKind::Conflict,
                 413 => ErrorKind::LimitExceeded,
-                429 => ErrorKind::RateLimited { retry_after: *retry_after },
+                429 => ErrorKind::RateLimited {
+                    retry_after: *retry_after,
+                },
                 408 | 500.. => ErrorKind::Network { transient: true },
                 _ => ErrorKind::Malformed,
             },
@@ -161,7 +171,10 @@ impl RegistryError {
     /// Tells whether the same request may succeed later.
     #[must_use]
     pub fn is_transient(&self) -> bool {
-        matches!(self.kind(), ErrorKind::Network { transient: true } | ErrorKind::RateLimited { .. })
+        matches!(
+            self.kind(),
+            ErrorKind::Network { transient: true } | ErrorKind::RateLimited { .. }
+        )
     }
 
     /// Sorts a failure of the HTTP client.
@@ -176,7 +189,11 @@ impl RegistryError {
             return Self::Certificate { host, source };
         }
         if source.is_body() || source.is_decode() {
-            return Self::Interrupted { host, what, source: source.into() };
+            return Self::Interrupted {
+                host,
+                what,
+                source: source.into(),
+            };
         }
         Self::Unreachable { host, what, source }
     }
@@ -186,8 +203,12 @@ impl RegistryError {
 fn is_certificate_error(error: &reqwest::Error) -> bool {
     let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
     while let Some(error) = cause {
-        let of_io = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
-        let tls = error.downcast_ref::<rustls::Error>().or_else(|| of_io.and_then(|inner| inner.downcast_ref::<rustls::Error>()));
+        let of_io = error
+            .downcast_ref::<std::io::Error>()
+            .and_then(std::io::Error::get_ref);
+        let tls = error
+            .downcast_ref::<rustls::Error>()
+            .or_else(|| of_io.and_then(|inner| inner.downcast_ref::<rustls::Error>()));
         if matches!(tls, Some(rustls::Error::InvalidCertificate(_))) {
             return true;
         }

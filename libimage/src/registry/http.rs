@@ -21,7 +21,10 @@ pub(super) fn client(cx: &Context, side: Side) -> Result<reqwest::Client, reqwes
         .http1_only()
         .redirect(redirect::Policy::custom(follow));
     let builder = if cx.verifies_tls(side) {
-        let roots = roots(cx).iter().map(|der| Certificate::from_der(der)).collect::<Result<Vec<_>, _>>()?;
+        let roots = roots(cx)
+            .iter()
+            .map(|der| Certificate::from_der(der))
+            .collect::<Result<Vec<_>, _>>()?;
         builder.tls_certs_only(roots)
     } else {
         builder.tls_danger_accept_invalid_certs(true)
@@ -38,11 +41,22 @@ pub(super) fn downloads(cx: &Context, side: Side, scheme: &str) -> Option<oci_cl
     install_provider();
     reqwest::Client::builder().build().ok()?;
     let verify = cx.verifies_tls(side);
-    let root = |der: &Vec<u8>| Certificate { encoding: CertificateEncoding::Der, data: der.clone() };
+    let root = |der: &Vec<u8>| Certificate {
+        encoding: CertificateEncoding::Der,
+        data: der.clone(),
+    };
     let config = ClientConfig {
-        protocol: if scheme == "http" { ClientProtocol::Http } else { ClientProtocol::Https },
+        protocol: if scheme == "http" {
+            ClientProtocol::Http
+        } else {
+            ClientProtocol::Https
+        },
         accept_invalid_certificates: !verify,
-        tls_certs_only: if verify { roots(cx).iter().map(root).collect() } else { Vec::new() },
+        tls_certs_only: if verify {
+            roots(cx).iter().map(root).collect()
+        } else {
+            Vec::new()
+        },
         connect_timeout: Some(cx.patience().connect),
         read_timeout: Some(cx.patience().stall),
         user_agent: USER_AGENT,
@@ -54,7 +68,8 @@ pub(super) fn downloads(cx: &Context, side: Side, scheme: &str) -> Option<oci_cl
 
 /// Never from https to http: whoever can answer in the clear could answer anything.
 fn follow(attempt: redirect::Attempt<'_>) -> redirect::Action {
-    let downgrade = attempt.url().scheme() == "http" && attempt.previous().iter().any(|url| url.scheme() == "https");
+    let downgrade = attempt.url().scheme() == "http"
+        && attempt.previous().iter().any(|url| url.scheme() == "https");
     if downgrade {
         return attempt.error("a redirect from https to http");
     }
@@ -74,11 +89,21 @@ fn install_provider() {
 fn roots(cx: &Context) -> &[Vec<u8>] {
     cx.roots.get_or_init(|| {
         let system = rustls_native_certs::load_native_certs().certs;
-        let extra = cx.extra_roots().iter().flat_map(|pem| CertificateDer::pem_slice_iter(pem).flatten());
-        system.into_iter().chain(extra).map(|der| der.to_vec()).filter(|der| is_root(der)).collect()
+        let extra = cx
+            .extra_roots()
+            .iter()
+            .flat_map(|pem| CertificateDer::pem_slice_iter(pem).flatten());
+        system
+            .into_iter()
+            .chain(extra)
+            .map(|der| der.to_vec())
+            .filter(|der| is_root(der))
+            .collect()
     })
 }
 
 fn is_root(der: &[u8]) -> bool {
-    rustls::RootCertStore::empty().add(CertificateDer::from(der)).is_ok()
+    rustls::RootCertStore::empty()
+        .add(CertificateDer::from(der))
+        .is_ok()
 }

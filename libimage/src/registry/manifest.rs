@@ -46,13 +46,29 @@ impl Registry {
     /// The registry cannot be asked.
     pub async fn head_manifest(&self, reference: &str) -> Result<Option<Head>, RegistryError> {
         let what = self.what_manifest(reference);
-        let call = self.call(Method::HEAD, &format!("manifests/{reference}"), Access::Pull, what).await?;
-        let response = match self.send(&call.accepting_manifests(), &[StatusCode::OK]).await {
+        let call = self
+            .call(
+                Method::HEAD,
+                &format!("manifests/{reference}"),
+                Access::Pull,
+                what,
+            )
+            .await?;
+        let response = match self
+            .send(&call.accepting_manifests(), &[StatusCode::OK])
+            .await
+        {
             Err(RegistryError::NotFound { .. }) => return Ok(None),
             other => other?,
         };
-        let size = response.headers().get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
-        Ok(Some(Head { digest: digest_of(&response), size }))
+        let size = response
+            .headers()
+            .get(CONTENT_LENGTH)
+            .and_then(|value| value.to_str().ok()?.parse().ok());
+        Ok(Some(Head {
+            digest: digest_of(&response),
+            size,
+        }))
     }
 
     /// Fetches a manifest, by tag or digest. The bytes are those of the digest, if it was one, or of the digest the registry
@@ -63,13 +79,28 @@ impl Registry {
     /// There is no such manifest, it is too large, or its digest differs.
     pub async fn get_manifest(&self, reference: &str) -> Result<Answer, RegistryError> {
         let what = self.what_manifest(reference);
-        let call = self.call(Method::GET, &format!("manifests/{reference}"), Access::Pull, what).await?.accepting_manifests();
+        let call = self
+            .call(
+                Method::GET,
+                &format!("manifests/{reference}"),
+                Access::Pull,
+                what,
+            )
+            .await?
+            .accepting_manifests();
         let mut attempt = 1;
         loop {
             let response = self.send(&call, &[StatusCode::OK]).await?;
-            let media_type = response.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).map(str::to_owned);
+            let media_type = response
+                .headers()
+                .get(CONTENT_TYPE)
+                .and_then(|value| value.to_str().ok())
+                .map(str::to_owned);
             let expected = reference.parse().ok().or_else(|| digest_of(&response));
-            match self.body(&call.what, response, limits::MANIFEST_BYTES).await {
+            match self
+                .body(&call.what, response, limits::MANIFEST_BYTES)
+                .await
+            {
                 Ok(raw) => {
                     self.check(&call.what, &raw, expected.as_ref())?;
                     return Ok(Answer { media_type, raw });
@@ -79,42 +110,87 @@ impl Registry {
         }
     }
 
-    /// Stores a manifest under a tag, or (`None`) under its digest alone, byte for byte.
+    /// Stores a manifest under a tag, or under its digest alone, byte for byte.
     ///
     /// # Errors
     ///
     /// The registry refuses it, or stored something else.
-    pub async fn put_manifest(&self, manifest: &Manifest, tag: Option<&str>) -> Result<(), RegistryError> {
-        let reference = tag.unwrap_or(manifest.digest().as_str());
+    pub async fn put_manifest(
+        &self,
+        manifest: &Manifest,
+        reference: &str,
+    ) -> Result<(), RegistryError> {
         let what = self.what_manifest(reference);
         let media_type = HeaderValue::from_str(manifest.media_type())
             .map_err(|_| self.nonsense(&what, "its media type cannot stand in a header"))?;
-        let call = self.call(Method::PUT, &format!("manifests/{reference}"), Access::Push, what).await?;
+        let call = self
+            .call(
+                Method::PUT,
+                &format!("manifests/{reference}"),
+                Access::Push,
+                what,
+            )
+            .await?;
         let call = call.body(Bytes::copy_from_slice(manifest.raw()), media_type);
-        let response = self.send(&call, &[StatusCode::CREATED, StatusCode::OK, StatusCode::ACCEPTED]).await?;
+        let response = self
+            .send(
+                &call,
+                &[StatusCode::CREATED, StatusCode::OK, StatusCode::ACCEPTED],
+            )
+            .await?;
         match digest_of(&response) {
             // Another algorithm's digest says nothing about ours.
-            Some(found) if found.algorithm() == manifest.digest().algorithm() && found != *manifest.digest() => {
-                let source = DigestError::Mismatch { expected: manifest.digest().clone(), found };
-                Err(RegistryError::Content { host: self.0.host.clone(), what: call.what, source })
+            Some(found)
+                if found.algorithm() == manifest.digest().algorithm()
+                    && found != *manifest.digest() =>
+            {
+                let source = DigestError::Mismatch {
+                    expected: manifest.digest().clone(),
+                    found,
+                };
+                Err(RegistryError::Content {
+                    host: self.0.host.clone(),
+                    what: call.what,
+                    source,
+                })
             }
             _ => Ok(()),
         }
     }
 
-    fn check(&self, what: &str, raw: &[u8], expected: Option<&Digest>) -> Result<(), RegistryError> {
-        let Some(expected) = expected else { return Ok(()) };
+    fn check(
+        &self,
+        what: &str,
+        raw: &[u8],
+        expected: Option<&Digest>,
+    ) -> Result<(), RegistryError> {
+        let Some(expected) = expected else {
+            return Ok(());
+        };
         let mut hasher = Hasher::new(expected.algorithm());
         hasher.update(raw);
         let found = hasher.finish();
         if found == *expected {
             return Ok(());
         }
-        let source = DigestError::Mismatch { expected: expected.clone(), found };
-        Err(RegistryError::Content { host: self.0.host.clone(), what: what.to_owned(), source })
+        let source = DigestError::Mismatch {
+            expected: expected.clone(),
+            found,
+        };
+        Err(RegistryError::Content {
+            host: self.0.host.clone(),
+            what: what.to_owned(),
+            source,
+        })
     }
 }
 
 fn digest_of(response: &Response) -> Option<Digest> {
-    response.headers().get(CONTENT_DIGEST)?.to_str().ok()?.parse().ok()
+    response
+        .headers()
+        .get(CONTENT_DIGEST)?
+        .to_str()
+        .ok()?
+        .parse()
+        .ok()
 }

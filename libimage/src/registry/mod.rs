@@ -29,12 +29,13 @@ use tokio::sync::OnceCell;
 pub use blob::BlobStream;
 pub use error::RegistryError;
 pub use manifest::{Answer, Head};
-pub use upload::{Begun, Location};
+pub use upload::{Begun, Location, UploadFailure};
 
 use crate::{
     auth::{Access, Authorizer},
     config::Credentials,
     context::{Context, Patience, Side},
+    digest::Digest,
     name::Name,
     progress::Progress,
 };
@@ -75,9 +76,21 @@ impl Registry {
     /// # Errors
     ///
     /// The HTTP client cannot be set up.
-    pub fn new(cx: &Context, side: Side, name: &Name, also_pull: Vec<String>) -> Result<Self, RegistryError> {
-        let host = if name.registry() == "docker.io" { DOCKER_HUB } else { name.registry() };
-        let http = http::client(cx, side).map_err(|source| RegistryError::Client { host: host.to_owned(), source })?;
+    pub fn new(
+        cx: &Context,
+        side: Side,
+        name: &Name,
+        also_pull: Vec<String>,
+    ) -> Result<Self, RegistryError> {
+        let host = if name.registry() == "docker.io" {
+            DOCKER_HUB
+        } else {
+            name.registry()
+        };
+        let http = http::client(cx, side).map_err(|source| RegistryError::Client {
+            host: host.to_owned(),
+            source,
+        })?;
         Ok(Self(Arc::new(Inner {
             cx: cx.clone(),
             side,
@@ -106,6 +119,25 @@ impl Registry {
         self.0.requests.load(Ordering::Relaxed)
     }
 
+    /// Waits before an upload is begun again; `attempt` counts from 1.
+    ///
+    /// # Errors
+    ///
+    /// The error itself, if another attempt cannot help or patience is at its end.
+    pub async fn again(
+        &self,
+        attempt: &mut u32,
+        digest: &Digest,
+        error: RegistryError,
+    ) -> Result<(), RegistryError> {
+        self.pause(
+            attempt,
+            &self.of_repository(&format!("upload of blob {digest}")),
+            error,
+        )
+        .await
+    }
+
     /// Finds out how the registry is reached. With verified TLS that is https, and nothing is sent; else whatever answers.
     async fn base(&self) -> Result<&Base, RegistryError> {
         self.0.base.get_or_try_init(|| self.find_base()).await
@@ -117,12 +149,18 @@ impl Registry {
             return Ok(https);
         }
         let what = "version check";
-        let answer = self.timed(what, self.0.http.get(https.url.clone()).send()).await;
+        let answer = self
+            .timed(what, self.0.http.get(https.url.clone()).send())
+            .await;
         match answer {
             Ok(response) => {
                 // The challenge saves the first request a refusal; one that cannot be met is reported by that request.
                 if response.status() == reqwest::StatusCode::UNAUTHORIZED {
-                    drop(https.auth.answer(&challenge_of(response.headers()), &crate::auth::Proof::None, Access::Pull));
+                    drop(https.auth.answer(
+                        &challenge_of(response.headers()),
+                        &crate::auth::Proof::None,
+                        Access::Pull,
+                    ));
                 }
                 Ok(https)
             }
@@ -139,14 +177,30 @@ impl Registry {
         let url = Url::parse(&format!("{scheme}://{}/v2/", self.0.host))
             .map_err(|_| self.nonsense("name", "the registry is no host name"))?;
         let repository = self.0.name.repository().to_owned();
-        let auth = Authorizer::new(url.clone(), repository, self.0.also_pull.clone(), self.0.credentials.clone());
+        let auth = Authorizer::new(
+            url.clone(),
+            repository,
+            self.0.also_pull.clone(),
+            self.0.credentials.clone(),
+        );
         Ok(Base { url, auth })
     }
 
     /// Starts a request to an endpoint of the repository.
-    async fn call(&self, method: Method, endpoint: &str, access: Access, what: String) -> Result<Call, RegistryError> {
+    async fn call(
+        &self,
+        method: Method,
+        endpoint: &str,
+        access: Access,
+        what: String,
+    ) -> Result<Call, RegistryError> {
         let path = format!("{}/{endpoint}", self.0.name.repository());
-        let url = self.base().await?.url.join(&path).map_err(|_| self.nonsense(&what, "the name makes no URL"))?;
+        let url = self
+            .base()
+            .await?
+            .url
+            .join(&path)
+            .map_err(|_| self.nonsense(&what, "the name makes no URL"))?;
         Ok(Call::new(method, url, access, what))
     }
 
@@ -158,6 +212,9 @@ impl Registry {
 
 impl fmt::Debug for Registry {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Registry").field("name", &self.0.name).field("side", &self.0.side).finish_non_exhaustive()
+        f.debug_struct("Registry")
+            .field("name", &self.0.name)
+            .field("side", &self.0.side)
+            .finish_non_exhaustive()
     }
 }

@@ -5,7 +5,10 @@ use std::{sync::atomic::Ordering, time::Duration};
 use bytes::Bytes;
 use reqwest::{
     Method, Response, StatusCode, Url,
-    header::{ACCEPT, AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, RANGE, RETRY_AFTER, WWW_AUTHENTICATE},
+    header::{
+        ACCEPT, AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue,
+        RANGE, RETRY_AFTER, WWW_AUTHENTICATE,
+    },
 };
 
 use super::{Registry, RegistryError};
@@ -30,7 +33,14 @@ pub(super) struct Call {
 
 impl Call {
     pub(super) fn new(method: Method, url: Url, access: Access, what: String) -> Self {
-        Self { method, url, access, what, headers: HeaderMap::new(), body: None }
+        Self {
+            method,
+            url,
+            access,
+            what,
+            headers: HeaderMap::new(),
+            body: None,
+        }
     }
 
     pub(super) fn header(mut self, name: HeaderName, value: HeaderValue) -> Self {
@@ -40,7 +50,8 @@ impl Call {
 
     /// Offers the manifest types we understand.
     pub(super) fn accepting_manifests(self) -> Self {
-        let value = HeaderValue::from_str(&media::ACCEPTED_MANIFESTS.join(", ")).expect("media types are ASCII");
+        let value = HeaderValue::from_str(&media::ACCEPTED_MANIFESTS.join(", "))
+            .expect("media types are ASCII");
         self.header(ACCEPT, value)
     }
 
@@ -63,7 +74,11 @@ impl Call {
 
 impl Registry {
     /// Sends a request until it succeeds, cannot succeed, or patience is at its end. Any status of `accepted` is success.
-    pub(super) async fn send(&self, call: &Call, accepted: &[StatusCode]) -> Result<Response, RegistryError> {
+    pub(super) async fn send(
+        &self,
+        call: &Call,
+        accepted: &[StatusCode],
+    ) -> Result<Response, RegistryError> {
         let mut attempt = 1;
         loop {
             let error = match self.send_once(call).await {
@@ -80,8 +95,15 @@ impl Registry {
         let mut asked = false;
         loop {
             let base = self.base().await?;
-            let proof = base.auth.proof(&self.0.http, &call.url, call.access).await?;
-            let mut request = self.0.http.request(call.method.clone(), call.url.clone()).headers(call.headers.clone());
+            let proof = base
+                .auth
+                .proof(&self.0.http, &call.url, call.access)
+                .await?;
+            let mut request = self
+                .0
+                .http
+                .request(call.method.clone(), call.url.clone())
+                .headers(call.headers.clone());
             if let Some(header) = proof.header() {
                 request = request.header(AUTHORIZATION, header);
             }
@@ -116,24 +138,46 @@ impl Registry {
         match tokio::time::timeout(stall, sending).await {
             Ok(Ok(response)) => Ok(response),
             Ok(Err(error)) => Err(RegistryError::of_http(&self.0.host, what, error)),
-            Err(_) => Err(RegistryError::Stalled { host: self.0.host.clone(), what: what.to_owned(), after: stall }),
+            Err(_) => Err(RegistryError::Stalled {
+                host: self.0.host.clone(),
+                what: what.to_owned(),
+                after: stall,
+            }),
         }
     }
 
     /// Waits before the next attempt, or gives the error back if there is to be none.
-    pub(super) async fn pause(&self, attempt: &mut u32, what: &str, error: RegistryError) -> Result<(), RegistryError> {
+    pub(super) async fn pause(
+        &self,
+        attempt: &mut u32,
+        what: &str,
+        error: RegistryError,
+    ) -> Result<(), RegistryError> {
         let patience = self.0.patience;
         if !error.is_transient() || *attempt >= patience.attempts {
             return Err(error);
         }
-        let doubled = patience.first.saturating_mul(1 << (*attempt - 1).min(16)).min(patience.longest);
+        let doubled = patience
+            .first
+            .saturating_mul(1 << (*attempt - 1).min(16))
+            .min(patience.longest);
         let after = match &error {
-            RegistryError::Status { retry_after: Some(asked), .. } if *asked > patience.longest => return Err(error),
-            RegistryError::Status { retry_after: Some(asked), .. } => *asked,
+            RegistryError::Status {
+                retry_after: Some(asked),
+                ..
+            } if *asked > patience.longest => return Err(error),
+            RegistryError::Status {
+                retry_after: Some(asked),
+                ..
+            } => *asked,
             _ => jittered(doubled),
         };
         *attempt += 1;
-        self.0.progress.event(&Event::Retry { what, after, reason: &error.to_string() });
+        self.0.progress.event(&Event::Retry {
+            what,
+            after,
+            reason: &error.to_string(),
+        });
         tokio::time::sleep(after).await;
         Ok(())
     }
@@ -145,31 +189,60 @@ impl Registry {
         if status == StatusCode::NOT_FOUND {
             return RegistryError::NotFound { host, what };
         }
-        let retry_after = response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok()?.trim().parse().ok());
+        let retry_after = response
+            .headers()
+            .get(RETRY_AFTER)
+            .and_then(|value| value.to_str().ok()?.trim().parse().ok());
         let mut body = Vec::new();
         // A body that does not come is no reason to lose the status.
-        while let Ok(Ok(Some(chunk))) = tokio::time::timeout(self.0.patience.stall, response.chunk()).await {
+        while let Ok(Ok(Some(chunk))) =
+            tokio::time::timeout(self.0.patience.stall, response.chunk()).await
+        {
             body.extend_from_slice(&chunk);
             if body.len() >= ERROR_BYTES {
                 break;
             }
         }
         let message = message_of(&body);
-        RegistryError::Status { host, what, status: status.as_u16(), message, retry_after: retry_after.map(Duration::from_secs) }
+        RegistryError::Status {
+            host,
+            what,
+            status: status.as_u16(),
+            message,
+            retry_after: retry_after.map(Duration::from_secs),
+        }
     }
 
     /// Reads a body of limited size.
-    pub(super) async fn body(&self, what: &str, mut response: Response, limit: u64) -> Result<Vec<u8>, RegistryError> {
+    pub(super) async fn body(
+        &self,
+        what: &str,
+        mut response: Response,
+        limit: u64,
+    ) -> Result<Vec<u8>, RegistryError> {
         let (host, stall) = (&self.0.host, self.0.patience.stall);
-        let too_large = || RegistryError::TooLarge { host: host.clone(), what: what.to_owned(), limit };
-        if response.content_length().is_some_and(|length| length > limit) {
+        let too_large = || RegistryError::TooLarge {
+            host: host.clone(),
+            what: what.to_owned(),
+            limit,
+        };
+        if response
+            .content_length()
+            .is_some_and(|length| length > limit)
+        {
             return Err(too_large());
         }
         let mut body = Vec::new();
         loop {
             let chunk = tokio::time::timeout(stall, response.chunk()).await;
-            let chunk = chunk.map_err(|_| RegistryError::Stalled { host: host.clone(), what: what.to_owned(), after: stall })?;
-            let Some(chunk) = chunk.map_err(|source| self.interrupted(what, source.without_url()))? else {
+            let chunk = chunk.map_err(|_| RegistryError::Stalled {
+                host: host.clone(),
+                what: what.to_owned(),
+                after: stall,
+            })?;
+            let Some(chunk) =
+                chunk.map_err(|source| self.interrupted(what, source.without_url()))?
+            else {
                 return Ok(body);
             };
             if body.len() as u64 + chunk.len() as u64 > limit {
@@ -179,18 +252,33 @@ impl Registry {
         }
     }
 
-    pub(super) fn interrupted(&self, what: &str, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> RegistryError {
-        RegistryError::Interrupted { host: self.0.host.clone(), what: what.to_owned(), source: source.into() }
+    pub(super) fn interrupted(
+        &self,
+        what: &str,
+        source: impl Into<Box<dyn std::error::Error + Send + Sync>>,
+    ) -> RegistryError {
+        RegistryError::Interrupted {
+            host: self.0.host.clone(),
+            what: what.to_owned(),
+            source: source.into(),
+        }
     }
 
     pub(super) fn nonsense(&self, what: &str, problem: &'static str) -> RegistryError {
-        RegistryError::Answer { host: self.0.host.clone(), what: what.to_owned(), problem }
+        RegistryError::Answer {
+            host: self.0.host.clone(),
+            what: what.to_owned(),
+            problem,
+        }
     }
 }
 
 /// Joins the challenges: the header may come several times.
 pub(super) fn challenge_of(headers: &HeaderMap) -> String {
-    let values = headers.get_all(WWW_AUTHENTICATE).iter().filter_map(|value| value.to_str().ok());
+    let values = headers
+        .get_all(WWW_AUTHENTICATE)
+        .iter()
+        .filter_map(|value| value.to_str().ok());
     values.collect::<Vec<_>>().join(", ")
 }
 
@@ -199,20 +287,37 @@ fn message_of(body: &[u8]) -> String {
     if let Ok(envelope) = serde_json::from_slice::<oci_client::errors::OciEnvelope>(body) {
         let one = |error: &oci_client::errors::OciError| {
             let code = serde_json::to_value(&error.code).ok();
-            let code = code.as_ref().and_then(serde_json::Value::as_str).unwrap_or_default();
+            let code = code
+                .as_ref()
+                .and_then(serde_json::Value::as_str)
+                .unwrap_or_default();
             format!("{code}: {}", error.message)
         };
-        return envelope.errors.iter().map(one).collect::<Vec<_>>().join("; ").chars().take(ERROR_SHOWN).collect();
+        return envelope
+            .errors
+            .iter()
+            .map(one)
+            .collect::<Vec<_>>()
+            .join("; ")
+            .chars()
+            .take(ERROR_SHOWN)
+            .collect();
     }
     let text = String::from_utf8_lossy(body);
-    text.trim().chars().map(|c| if c.is_control() { ' ' } else { c }).take(ERROR_SHOWN).collect()
+    text.trim()
+        .chars()
+        .map(|c| if c.is_control() { ' ' } else { c })
+        .take(ERROR_SHOWN)
+        .collect()
 }
 
 /// Between half and all of a wait, so that many clients do not come back at once.
 fn jittered(wait: Duration) -> Duration {
     use std::hash::{BuildHasher, Hasher};
     // The standard library's hash keys are random: no generator is needed for this.
-    let random = std::collections::hash_map::RandomState::new().build_hasher().finish();
+    let random = std::collections::hash_map::RandomState::new()
+        .build_hasher()
+        .finish();
     let part = u32::try_from(random % 512).unwrap_or(0);
     wait / 2 + wait / 1024 * part
 }

@@ -59,32 +59,61 @@ impl Registry {
     /// # Errors
     ///
     /// The registry does not accept uploads here.
-    pub async fn begin_upload(&self, digest: &Digest, mount_from: Option<&str>) -> Result<Begun, RegistryError> {
+    pub async fn begin_upload(
+        &self,
+        digest: &Digest,
+        mount_from: Option<&str>,
+    ) -> Result<Begun, RegistryError> {
         let what = self.what_upload(digest);
-        let plain = self.call(Method::POST, "blobs/uploads/", Access::Push, what).await?.empty_body();
-        let Some(from) = mount_from else { return self.announce(&plain, false).await };
+        let plain = self
+            .call(Method::POST, "blobs/uploads/", Access::Push, what)
+            .await?
+            .empty_body();
+        let Some(from) = mount_from else {
+            return self.announce(&plain, false).await;
+        };
         let mut mount = plain.clone();
-        mount.url.query_pairs_mut().append_pair("mount", digest.as_str()).append_pair("from", from);
+        mount
+            .url
+            .query_pairs_mut()
+            .append_pair("mount", digest.as_str())
+            .append_pair("from", from);
         match self.announce(&mount, true).await {
             // Some registries refuse where the specification wants them to fall back.
-            Err(RegistryError::NotFound { .. } | RegistryError::Status { status: 400..=499, .. }) => self.announce(&plain, false).await,
+            Err(
+                RegistryError::NotFound { .. }
+                | RegistryError::Status {
+                    status: 400..=499, ..
+                },
+            ) => self.announce(&plain, false).await,
             other => other,
         }
     }
 
     async fn announce(&self, call: &Call, mounting: bool) -> Result<Begun, RegistryError> {
-        let response = self.send(call, &[StatusCode::ACCEPTED, StatusCode::CREATED]).await?;
+        let response = self
+            .send(call, &[StatusCode::ACCEPTED, StatusCode::CREATED])
+            .await?;
         match response.status() {
             StatusCode::CREATED if mounting => Ok(Begun::Mounted),
-            StatusCode::CREATED => Err(self.nonsense(&call.what, "it says created before anything was sent")),
+            StatusCode::CREATED => {
+                Err(self.nonsense(&call.what, "it says created before anything was sent"))
+            }
             _ => Ok(Begun::At(self.location_of(&call.what, &response)?)),
         }
     }
 
     fn location_of(&self, what: &str, response: &Response) -> Result<Location, RegistryError> {
-        let location = response.headers().get(LOCATION).and_then(|value| value.to_str().ok());
-        let location = location.ok_or_else(|| self.nonsense(what, "it names no location for the upload"))?;
-        let url = response.url().join(location).map_err(|_| self.nonsense(what, "the location for the upload is no URL"))?;
+        let location = response
+            .headers()
+            .get(LOCATION)
+            .and_then(|value| value.to_str().ok());
+        let location =
+            location.ok_or_else(|| self.nonsense(what, "it names no location for the upload"))?;
+        let url = response
+            .url()
+            .join(location)
+            .map_err(|_| self.nonsense(what, "the location for the upload is no URL"))?;
         // Whether credentials may go there is the authorizer's decision; the content must not go out in the clear either.
         let downgrade = response.url().scheme() == "https" && url.scheme() != "https";
         if downgrade || !matches!(url.scheme(), "http" | "https") {
@@ -107,9 +136,14 @@ impl Registry {
     ) -> Result<(), UploadFailure<E>> {
         let what = self.what_upload(&blob.digest);
         let mut url = location.0;
-        url.query_pairs_mut().append_pair("digest", blob.digest.as_str());
+        url.query_pairs_mut()
+            .append_pair("digest", blob.digest.as_str());
         let base = self.base().await?;
-        let proof = base.auth.proof(&self.0.http, &url, Access::Push).await.map_err(RegistryError::from)?;
+        let proof = base
+            .auth
+            .proof(&self.0.http, &url, Access::Push)
+            .await
+            .map_err(RegistryError::from)?;
         let watch = Arc::new(Watch::default());
         let mut request = self
             .0
@@ -136,9 +170,13 @@ impl Registry {
             StatusCode::CREATED | StatusCode::OK | StatusCode::NO_CONTENT => Ok(()),
             StatusCode::UNAUTHORIZED if response.url().origin() == base.url.origin() => {
                 let challenge = super::challenge_of(response.headers());
-                base.auth.answer(&challenge, &proof, Access::Push).map_err(RegistryError::from)?;
+                base.auth
+                    .answer(&challenge, &proof, Access::Push)
+                    .map_err(RegistryError::from)?;
                 // The content cannot be sent again from here: whoever has it starts anew, with a fresh token.
-                Err(self.interrupted(&what, "the registry wants a newer token").into())
+                Err(self
+                    .interrupted(&what, "the registry wants a newer token")
+                    .into())
             }
             _ => Err(self.failure(&what, response).await.into()),
         }
@@ -146,9 +184,16 @@ impl Registry {
 
     /// Gives up an upload, so that the registry can forget it. It would in time by itself: failure is no matter.
     pub async fn cancel_upload(&self, location: Location) {
-        let call = Call::new(Method::DELETE, location.0, Access::Push, "end of an upload".to_owned());
+        let call = Call::new(
+            Method::DELETE,
+            location.0,
+            Access::Push,
+            "end of an upload".to_owned(),
+        );
         let Ok(base) = self.base().await else { return };
-        let Ok(proof) = base.auth.proof(&self.0.http, &call.url, Access::Push).await else { return };
+        let Ok(proof) = base.auth.proof(&self.0.http, &call.url, Access::Push).await else {
+            return;
+        };
         let mut request = self.0.http.delete(call.url.clone());
         if let Some(header) = proof.header() {
             request = request.header(AUTHORIZATION, header);
@@ -168,7 +213,11 @@ struct Watch<E> {
 
 impl<E> Default for Watch<E> {
     fn default() -> Self {
-        Self { taken: AtomicU64::new(0), ended: AtomicBool::new(false), failure: Mutex::new(None) }
+        Self {
+            taken: AtomicU64::new(0),
+            ended: AtomicBool::new(false),
+            failure: Mutex::new(None),
+        }
     }
 }
 
@@ -194,7 +243,10 @@ impl<E: std::fmt::Display + Send + 'static> Watch<E> {
     }
 
     fn failure(&self) -> Option<E> {
-        self.failure.lock().unwrap_or_else(PoisonError::into_inner).take()
+        self.failure
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take()
     }
 
     /// Returns once nothing has been taken for `stall`, or the registry has been storing for too long.

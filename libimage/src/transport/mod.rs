@@ -1,1 +1,12 @@
-//! Sources and sinks.
+//! Both ends of a transfer: a registry, an OCI layout, the local store.
+
+mod error;
+pub(crate) mod local;
+pub(crate) mod meter;
+mod sink;
+mod source;
+pub(crate) mod worker;
+
+pub use error::TransportError;
+pub use sink::{Put, Sink};
+pub use source::Source;

@@ -87,6 +87,7 @@ pub struct Resolved {
 pub struct Verified {
     image: ImageRef,
     manifest: Manifest,
+    digest: Digest,
 }
 
 impl Verified {
@@ -94,6 +95,18 @@ impl Verified {
     #[must_use]
     pub fn manifest(&self) -> &Manifest {
         &self.manifest
+    }
+
+    /// Returns the digest it is known by: the one that was asked for, or that an index names.
+    #[must_use]
+    pub fn digest(&self) -> &Digest {
+        &self.digest
+    }
+
+    /// Returns the reference it came from.
+    #[must_use]
+    pub fn image(&self) -> &ImageRef {
+        &self.image
     }
 
     /// Verifies a manifest that this index names: the index vouches for it by digest, size and type.
@@ -117,6 +130,7 @@ impl Verified {
         Ok(Self {
             image: self.image.clone(),
             manifest,
+            digest: entry.digest.clone(),
         })
     }
 
@@ -130,9 +144,11 @@ impl Verified {
             image: self.image.to_string(),
             source,
         };
+        let manifest = self.manifest.filter(keep).map_err(failed)?;
         Ok(Self {
             image: self.image.clone(),
-            manifest: self.manifest.filter(keep).map_err(failed)?,
+            digest: manifest.digest().clone(),
+            manifest,
         })
     }
 }
@@ -157,12 +173,18 @@ pub fn verify(policy: &Policy, resolved: Resolved) -> Result<Verified, TrustErro
     for expected in expected.iter().chain(in_reference) {
         check_digest(&raw, expected, || image.to_string())?;
     }
+    let asked_for = in_reference.or(expected.as_ref()).cloned();
     let manifest =
         Manifest::parse(raw, media_type.as_deref()).map_err(|source| TrustError::Manifest {
             image: image.to_string(),
             source,
         })?;
-    Ok(Verified { image, manifest })
+    let digest = asked_for.unwrap_or_else(|| manifest.digest().clone());
+    Ok(Verified {
+        image,
+        manifest,
+        digest,
+    })
 }
 
 /// Applies the part of the policy that needs no content, so that a rejected registry is not even asked.

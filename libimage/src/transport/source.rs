@@ -1,0 +1,206 @@
+//! Where images come from.
+
+use std::sync::Arc;
+
+use futures_util::StreamExt as _;
+
+use super::{TransportError, local, worker};
+use crate::{
+    context::{Context, Side},
+    digest::Digest,
+    error::Error,
+    layout::Layout,
+    limits,
+    manifest::Descriptor,
+    name::ImageRef,
+    registry::{BlobStream, Registry},
+    store::Store,
+    trust::Resolved,
+};
+
+/// An image somewhere, to be read. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Source {
+    image: ImageRef,
+    medium: Medium,
+}
+
+#[derive(Debug, Clone)]
+enum Medium {
+    Registry(Registry),
+    Layout { layout: Layout, tag: Option<String> },
+    Store { store: Arc<Store>, name: String },
+}
+
+impl Source {
+    /// Opens a reference; a registry is not asked yet.
+    ///
+    /// # Errors
+    ///
+    /// The layout does not exist, or no store was given for `store:`.
+    pub async fn open(
+        cx: &Context,
+        image: &ImageRef,
+        store: Option<&Arc<Store>>,
+    ) -> Result<Self, Error> {
+        let medium = match image {
+            ImageRef::Docker(name) => {
+                Medium::Registry(Registry::new(cx, Side::Source, name, Vec::new())?)
+            }
+            ImageRef::Oci { path, tag } => {
+                let (path, tag) = (path.clone(), tag.clone());
+                Medium::Layout {
+                    layout: worker::run("open layout", move || Layout::open(&path)).await?,
+                    tag,
+                }
+            }
+            ImageRef::Store(name) => {
+                let store = store.ok_or_else(|| TransportError::NoStore {
+                    image: image.to_string(),
+                })?;
+                Medium::Store {
+                    store: Arc::clone(store),
+                    name: name.clone(),
+                }
+            }
+            ImageRef::Bare(name) => {
+                return Err(TransportError::NoTransport {
+                    image: name.clone(),
+                }
+                .into());
+            }
+        };
+        Ok(Self {
+            image: image.clone(),
+            medium,
+        })
+    }
+
+    /// Returns the reference.
+    #[must_use]
+    pub fn image(&self) -> &ImageRef {
+        &self.image
+    }
+
+    /// Returns the repository's registry and path, if this is one.
+    #[must_use]
+    pub fn registry(&self) -> Option<&Registry> {
+        match &self.medium {
+            Medium::Registry(registry) => Some(registry),
+            _ => None,
+        }
+    }
+
+    /// Asks for the image's digest without fetching it. `None` if the registry does not say.
+    ///
+    /// # Errors
+    ///
+    /// There is no such image.
+    pub async fn head(&self) -> Result<Option<Digest>, Error> {
+        match &self.medium {
+            Medium::Registry(registry) => {
+                let head = registry.head_manifest(registry.name().reference()).await?;
+                let head = head.ok_or_else(|| TransportError::NotFound {
+                    image: self.image.to_string(),
+                })?;
+                Ok(head.digest)
+            }
+            _ => Ok(Some(Digest::of(&self.resolve(None).await?.raw))),
+        }
+    }
+
+    /// Fetches the image's manifest or index; by digest if that is known, so that a tag that moves meanwhile does no harm.
+    ///
+    /// # Errors
+    ///
+    /// There is no such image, or it cannot be fetched.
+    pub async fn resolve(&self, digest: Option<&Digest>) -> Result<Resolved, Error> {
+        let expected = digest.cloned();
+        let (media_type, raw) = match &self.medium {
+            Medium::Registry(registry) => {
+                let reference = digest.map_or(registry.name().reference(), Digest::as_str);
+                let answer = registry.get_manifest(reference).await?;
+                (answer.media_type, answer.raw)
+            }
+            Medium::Layout { layout, tag } => {
+                let (layout, tag) = (layout.clone(), tag.clone());
+                let read = move || {
+                    let entry = layout.resolve(tag.as_deref())?;
+                    let raw = layout.read_blob(&entry.digest, limits::MANIFEST_BYTES)?;
+                    Ok::<_, Error>((Some(entry.media_type), raw))
+                };
+                worker::run("read manifest", read).await?
+            }
+            Medium::Store { store, name } => {
+                let (store, name) = (Arc::clone(store), name.clone());
+                let image = worker::run("find image", move || store.find(&name)).await?;
+                (None, image.raw_manifest().to_vec())
+            }
+        };
+        Ok(Resolved {
+            image: self.image.clone(),
+            media_type,
+            raw,
+            expected,
+        })
+    }
+
+    /// Fetches a manifest that an index names.
+    ///
+    /// # Errors
+    ///
+    /// It is missing, or cannot be fetched.
+    pub async fn child(&self, entry: &Descriptor) -> Result<Vec<u8>, Error> {
+        match &self.medium {
+            Medium::Registry(registry) => {
+                Ok(registry.get_manifest(entry.digest.as_str()).await?.raw)
+            }
+            _ => self.read(entry, limits::MANIFEST_BYTES).await,
+        }
+    }
+
+    /// Reads a small blob whole.
+    ///
+    /// # Errors
+    ///
+    /// It is missing, larger than `limit` bytes, or not what its descriptor says.
+    pub async fn read(&self, blob: &Descriptor, limit: u64) -> Result<Vec<u8>, Error> {
+        let digest = blob.digest.clone();
+        match &self.medium {
+            Medium::Registry(registry) => Ok(registry.read_blob(blob, limit).await?),
+            Medium::Layout { layout, .. } => {
+                let layout = layout.clone();
+                worker::run("read blob", move || layout.read_blob(&digest, limit)).await
+            }
+            Medium::Store { store, .. } => {
+                let store = Arc::clone(store);
+                worker::run("read blob", move || store.read_small(&digest, limit)).await
+            }
+        }
+    }
+
+    /// Reads a blob, verifying it: the last piece comes only when all of it was right.
+    #[must_use]
+    pub fn blob(&self, blob: &Descriptor) -> BlobStream<Error> {
+        let digest = blob.digest.clone();
+        match &self.medium {
+            Medium::Registry(registry) => {
+                Box::pin(registry.blob(blob).map(|piece| piece.map_err(Error::from)))
+            }
+            Medium::Layout { layout, .. } => {
+                let layout = layout.clone();
+                local::stream_file(move || layout.open_blob(&digest), blob)
+            }
+            Medium::Store { store, .. } => {
+                let store = Arc::clone(store);
+                local::stream_file(move || store.read_blob(&digest), blob)
+            }
+        }
+    }
+
+    /// Returns how many HTTP requests were sent.
+    #[must_use]
+    pub fn requests(&self) -> u64 {
+        self.registry().map_or(0, Registry::requests)
+    }
+}
