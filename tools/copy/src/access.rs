@@ -3,16 +3,16 @@
 use clap::Args;
 use libimage::config::Credentials;
 use libimage::context::{Context, Patience, Side};
+use std::path::PathBuf;
 use trimaran_cli::progress::Drawing;
 use trimaran_cli::{Failure, authfile};
-use std::path::PathBuf;
 
 /// Flags of the verbs that have one end.
 #[derive(Debug, Clone, Args)]
-pub struct OneEnd {
+pub(crate) struct OneEnd {
     /// User and password for the registry
-    #[arg(long, value_name = "USER:PASSWORD", value_parser = credentials)]
-    creds: Option<Credentials>,
+    #[arg(long, value_name = "USER:PASSWORD")]
+    creds: Option<String>,
 
     /// Whether the registry must prove who it is; `=false` also allows plain HTTP
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_value_t = true, default_missing_value = "true", action = clap::ArgAction::Set)]
@@ -24,14 +24,14 @@ pub struct OneEnd {
 
 /// Flags of the verbs that have two ends.
 #[derive(Debug, Clone, Args)]
-pub struct TwoEnds {
+pub(crate) struct TwoEnds {
     /// User and password for the source's registry
-    #[arg(long, value_name = "USER:PASSWORD", value_parser = credentials)]
-    src_creds: Option<Credentials>,
+    #[arg(long, value_name = "USER:PASSWORD")]
+    src_creds: Option<String>,
 
     /// User and password for the destination's registry
-    #[arg(long, value_name = "USER:PASSWORD", value_parser = credentials)]
-    dest_creds: Option<Credentials>,
+    #[arg(long, value_name = "USER:PASSWORD")]
+    dest_creds: Option<String>,
 
     /// Whether the source's registry must prove who it is; `=false` also allows plain HTTP
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_value_t = true, default_missing_value = "true", action = clap::ArgAction::Set)]
@@ -65,9 +65,15 @@ impl OneEnd {
     /// Makes the context: there is a source and no destination.
     ///
     /// # Errors
-    /// If a credential file or the policy cannot be used.
-    pub fn context(&self) -> Result<Context, Failure> {
-        context(&self.shared, [(Side::Source, &self.creds, self.tls_verify)])
+    /// If the credentials, a credential file or the policy cannot be used.
+    pub(crate) fn context(&self) -> Result<Context, Failure> {
+        let source = End::new(
+            Side::Source,
+            "--creds",
+            self.creds.as_deref(),
+            self.tls_verify,
+        )?;
+        context(&self.shared, [source])
     }
 }
 
@@ -75,40 +81,58 @@ impl TwoEnds {
     /// Makes the context.
     ///
     /// # Errors
-    /// If a credential file or the policy cannot be used.
-    pub fn context(&self) -> Result<Context, Failure> {
-        let source = (Side::Source, &self.src_creds, self.src_tls_verify);
-        let destination = (Side::Destination, &self.dest_creds, self.dest_tls_verify);
-        context(&self.shared, [source, destination])
+    /// If the credentials, a credential file or the policy cannot be used.
+    pub(crate) fn context(&self) -> Result<Context, Failure> {
+        let (from, to) = (self.src_creds.as_deref(), self.dest_creds.as_deref());
+        let source = End::new(Side::Source, "--src-creds", from, self.src_tls_verify)?;
+        let target = End::new(Side::Destination, "--dest-creds", to, self.dest_tls_verify)?;
+        context(&self.shared, [source, target])
     }
 
     /// Whether only the result is to be printed.
-    pub fn quiet(&self) -> bool {
+    pub(crate) fn quiet(&self) -> bool {
         self.shared.quiet
     }
 }
 
-fn context<'a>(
-    shared: &Shared,
-    ends: impl IntoIterator<Item = (Side, &'a Option<Credentials>, bool)>,
-) -> Result<Context, Failure> {
-    let patience = Patience { attempts: shared.retry_times.saturating_add(1), ..Patience::default() };
+/// What the flags say about one end.
+struct End {
+    side: Side,
+    credentials: Option<Credentials>,
+    tls_verify: bool,
+}
+
+impl End {
+    /// Reads the credentials here and not in clap, whose message would repeat them.
+    fn new(side: Side, flag: &str, text: Option<&str>, tls_verify: bool) -> Result<Self, Failure> {
+        let wrong = || Failure::usage(format!("{flag} is not of the form USER:PASSWORD"));
+        let credentials = text
+            .map(|text| Credentials::parse(text).ok_or_else(wrong))
+            .transpose()?;
+        Ok(Self {
+            side,
+            credentials,
+            tls_verify,
+        })
+    }
+}
+
+fn context(shared: &Shared, ends: impl IntoIterator<Item = End>) -> Result<Context, Failure> {
+    let patience = Patience {
+        attempts: shared.retry_times.saturating_add(1),
+        ..Patience::default()
+    };
     let mut builder = Context::builder(authfile::read_policy_here()?)
         .patience(patience)
         .progress(Drawing::stderr(shared.quiet));
     for file in authfile::read_here(shared.authfile.as_deref())? {
         builder = builder.auth_file(file);
     }
-    for (side, credentials, tls_verify) in ends {
-        builder = builder.tls_verify(side, tls_verify);
-        if let Some(credentials) = credentials {
-            builder = builder.credentials(side, credentials.clone());
+    for end in ends {
+        builder = builder.tls_verify(end.side, end.tls_verify);
+        if let Some(credentials) = end.credentials {
+            builder = builder.credentials(end.side, credentials);
         }
     }
     Ok(builder.build())
-}
-
-/// The message does not repeat the text: it may be a password.
-fn credentials(text: &str) -> Result<Credentials, &'static str> {
-    Credentials::parse(text).ok_or("not of the form USER:PASSWORD")
 }

@@ -13,7 +13,7 @@ use trimaran_cli::{Failure, human, output};
 
 /// Copies an image: `docker://NAME`, `oci:PATH[:TAG]` or `store:NAME` to any of these
 #[derive(Debug, Clone, clap::Args)]
-pub struct Args {
+pub(crate) struct Args {
     /// Where the image is
     #[arg(value_name = "SRC")]
     from: ImageRef,
@@ -50,14 +50,16 @@ pub struct Args {
 }
 
 /// Runs the verb.
-pub fn run(args: &Args) -> Result<(), Failure> {
+pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     let options = CopyOptions {
         platforms: args.platforms(),
         jobs: args.jobs,
         store: args.local.open(&[&args.from, &args.to])?,
     };
     let context = args.access.context()?;
-    let report = transfer::perform(libimage::copy::copy(&context, &args.from, &args.to, &options))?;
+    let report = transfer::perform(libimage::copy::copy(
+        &context, &args.from, &args.to, &options,
+    ))?;
     drop(context);
     if let Some(path) = &args.digestfile {
         write_digest(path, &report)?;
@@ -84,7 +86,10 @@ impl Args {
 
 fn write_digest(path: &Path, report: &CopyReport) -> Result<(), Failure> {
     std::fs::write(path, format!("{}\n", report.digest)).map_err(|error| {
-        Failure::new(format!("the image is copied, but its digest cannot be written to {}: {error}", path.display()))
+        Failure::new(format!(
+            "the image is copied, but its digest cannot be written to {}: {error}",
+            path.display()
+        ))
     })
 }
 
@@ -92,15 +97,25 @@ fn summary(report: &CopyReport) -> String {
     if report.unchanged {
         return "the destination has it already".to_owned();
     }
-    let mut text = format!("copied {} blobs ({})", report.copied, human::bytes(report.bytes));
+    let mut text = format!(
+        "copied {} blobs ({})",
+        report.copied,
+        human::bytes(report.bytes)
+    );
     if report.skipped > 0 {
         text.push_str(&format!(", {} were there", report.skipped));
     }
     if report.mounted > 0 {
-        text.push_str(&format!(", {} mounted from another repository", report.mounted));
+        text.push_str(&format!(
+            ", {} mounted from another repository",
+            report.mounted
+        ));
     }
     if report.digest != report.source_digest {
-        text.push_str(&format!("\nthe digest is another, because of the platforms chosen: {} -> {}", report.source_digest, report.digest));
+        text.push_str(&format!(
+            "\nthe digest is another, because of the platforms chosen: {} -> {}",
+            report.source_digest, report.digest
+        ));
     }
     text
 }

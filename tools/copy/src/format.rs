@@ -4,7 +4,7 @@ use clap::ValueEnum;
 
 /// The form of a result.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
-pub enum Format {
+pub(crate) enum Format {
     /// For people and simple scripts
     #[default]
     Text,
@@ -16,7 +16,7 @@ pub enum Format {
 const JOBS: usize = 64;
 
 /// Reads a number of jobs.
-pub fn jobs(text: &str) -> Result<usize, String> {
+pub(crate) fn jobs(text: &str) -> Result<usize, String> {
     let number: usize = text.parse().map_err(|_| "not a number".to_owned())?;
     match number {
         1..=JOBS => Ok(number),

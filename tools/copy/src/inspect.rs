@@ -12,7 +12,7 @@ use trimaran_cli::{Failure, output};
 
 /// Describes an image as JSON: digest, platform, layers, and the platforms of an index
 #[derive(Debug, Clone, clap::Args)]
-pub struct Args {
+pub(crate) struct Args {
     /// Which image
     #[arg(value_name = "REF")]
     image: ImageRef,
@@ -37,8 +37,11 @@ pub struct Args {
 }
 
 /// Runs the verb.
-pub fn run(args: &Args) -> Result<(), Failure> {
-    let options = InspectOptions { platform: args.platform.clone(), store: args.local.open(&[&args.image])? };
+pub(crate) fn run(args: &Args) -> Result<(), Failure> {
+    let options = InspectOptions {
+        platform: args.platform.clone(),
+        store: args.local.open(&[&args.image])?,
+    };
     let context = args.access.context()?;
     let found = transfer::perform(libimage::copy::inspect(&context, &args.image, &options))?;
     if args.raw {
@@ -59,7 +62,11 @@ pub fn run(args: &Args) -> Result<(), Failure> {
 fn no_image(args: &Args, found: &Inspected) -> Failure {
     let wanted = args.platform.clone().unwrap_or_else(Platform::host);
     let failure = Failure::new(format!("{} has no image for {wanted}", args.image));
-    let offered: Vec<String> = found.entries.iter().filter_map(|entry| Some(entry.platform.as_ref()?.to_string())).collect();
+    let offered: Vec<String> = found
+        .entries
+        .iter()
+        .filter_map(|entry| Some(entry.platform.as_ref()?.to_string()))
+        .collect();
     match offered.is_empty() {
         true => failure,
         false => failure.with_hint(format!("there are: {}", offered.join(", "))),

@@ -9,7 +9,7 @@ use trimaran_cli::{Failure, output};
 
 /// Lists the tags of a repository, or the names in a layout
 #[derive(Debug, Clone, clap::Args)]
-pub struct Args {
+pub(crate) struct Args {
     /// Which repository, such as docker://debian
     #[arg(value_name = "REF")]
     repository: ImageRef,
@@ -23,14 +23,23 @@ pub struct Args {
 }
 
 /// Runs the verb.
-pub fn run(args: &Args) -> Result<(), Failure> {
+pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     if matches!(args.repository, ImageRef::Store(_)) {
-        return Err(Failure::usage("the store has images, not tags").with_hint("`run images` lists them"));
+        return Err(
+            Failure::usage("the store has images, not tags").with_hint("`run images` lists them")
+        );
     }
     let context = args.access.context()?;
     let tags = transfer::perform(libimage::copy::tags(&context, &args.repository))?;
     match args.format {
-        Format::Text => output::text(&tags.iter().map(|tag| printable(tag) + "\n").collect::<String>()),
-        Format::Json => output::json(&serde_json::json!({"repository": args.repository.to_string(), "tags": tags})),
+        Format::Text => output::text(
+            &tags
+                .iter()
+                .map(|tag| printable(tag) + "\n")
+                .collect::<String>(),
+        ),
+        Format::Json => output::json(
+            &serde_json::json!({"repository": args.repository.to_string(), "tags": tags}),
+        ),
     }
 }

@@ -9,9 +9,9 @@ use trimaran_cli::{Directories, Failure};
 
 /// The flag that says where the store is.
 #[derive(Debug, Clone, Args)]
-pub struct Local {
-    /// Directory of the store that `store:` means
-    #[arg(long, value_name = "DIR", env = "TRIMARAN_ROOT", hide_env_values = true)]
+pub(crate) struct Local {
+    /// Directory of the store that `store:` means (also TRIMARAN_ROOT)
+    #[arg(long, value_name = "DIR")]
     root: Option<PathBuf>,
 }
 
@@ -20,13 +20,19 @@ impl Local {
     ///
     /// # Errors
     /// If there is no place for it or it cannot be opened.
-    pub fn open(&self, references: &[&ImageRef]) -> Result<Option<Arc<Store>>, Failure> {
-        if !references.iter().any(|reference| matches!(reference, ImageRef::Store(_))) {
+    pub(crate) fn open(&self, references: &[&ImageRef]) -> Result<Option<Arc<Store>>, Failure> {
+        if !references
+            .iter()
+            .any(|reference| matches!(reference, ImageRef::Store(_)))
+        {
             return Ok(None);
         }
         let root = Directories::find(self.root.as_deref())?.root;
         // Blobs and manifests only: nothing is unpacked here, so no other user's id is needed.
-        let options = StoreOptions { ids: IdMode::Single, privileged: false };
+        let options = StoreOptions {
+            ids: IdMode::Single,
+            privileged: false,
+        };
         Ok(Some(Arc::new(Store::open(&root, &options)?)))
     }
 }

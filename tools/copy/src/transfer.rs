@@ -14,8 +14,12 @@ const UNDOING: Duration = Duration::from_secs(10);
 ///
 /// # Errors
 /// That of `work`; or the runtime cannot be started.
-pub fn perform<T>(work: impl Future<Output = Result<T, libimage::Error>>) -> Result<T, Failure> {
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+pub(crate) fn perform<T>(
+    work: impl Future<Output = Result<T, libimage::Error>>,
+) -> Result<T, Failure> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()?;
     let outcome = runtime.block_on(async {
         let mut interrupt = signal(SignalKind::interrupt())?;
         let mut terminate = signal(SignalKind::terminate())?;
@@ -48,9 +52,15 @@ async fn received(signal: &mut Signal) {
 fn failure(error: libimage::Error) -> Failure {
     use libimage::ErrorKind;
     let hint = match error.kind() {
-        ErrorKind::Unauthorized => Some("give --creds USER:PASSWORD (--src-creds, --dest-creds), or an --authfile that knows the registry"),
-        ErrorKind::RateLimited { .. } => Some("the registry allows more later, or with credentials"),
-        ErrorKind::NoSpace => Some("free some space and copy again: what is there already is not copied twice"),
+        ErrorKind::Unauthorized => Some(
+            "give --creds USER:PASSWORD (--src-creds, --dest-creds), or an --authfile that knows the registry",
+        ),
+        ErrorKind::RateLimited { .. } => {
+            Some("the registry allows more later, or with credentials")
+        }
+        ErrorKind::NoSpace => {
+            Some("free some space and copy again: what is there already is not copied twice")
+        }
         _ => None,
     };
     let failure = Failure::from(error);
