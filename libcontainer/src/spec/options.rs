@@ -1,9 +1,14 @@
 //! What a user may ask of one container, and the host facts the answer depends on.
 
-use crate::{capability::CapabilitySet, idmap::IdMaps, rlimit::HardLimits};
+use super::Volume;
+use crate::{
+    capability::CapabilitySet,
+    idmap::{self, IdMaps},
+    rlimit::HardLimits,
+    seccomp::FilterArch,
+};
 use oci_spec::runtime::{LinuxResources, LinuxSeccomp, Mount, PosixRlimit};
-use std::{collections::BTreeMap, path::PathBuf, str::FromStr};
-use thiserror::Error;
+use std::{collections::BTreeMap, path::PathBuf};
 
 /// The network of a container.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -26,36 +31,6 @@ pub enum SeccompChoice {
     Unconfined,
     /// A profile of the user's, already resolved to the specification's form.
     Profile(Box<LinuxSeccomp>),
-}
-
-/// One `-v SOURCE:TARGET[:OPTIONS]`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Volume {
-    /// Absolute path on the host.
-    pub source: PathBuf,
-    /// Absolute path in the container.
-    pub target: String,
-    /// Whether the container may only read it.
-    pub read_only: bool,
-    /// Mount options beside `bind`/`rbind` and `ro`/`rw`, as the specification names them.
-    pub options: Vec<String>,
-}
-
-/// Why a `-v` word cannot be followed.
-#[derive(Debug, Error, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum VolumeError {
-    /// Not two or three parts.
-    #[error("volume {0:?} is not SOURCE:TARGET[:OPTIONS]")]
-    Shape(String),
-}
-
-impl FromStr for Volume {
-    type Err = VolumeError;
-
-    fn from_str(word: &str) -> Result<Self, VolumeError> {
-        Err(VolumeError::Shape(word.to_owned()))
-    }
 }
 
 /// What is asked of one container. `RunOptions::default()` asks for nothing beyond the image.
@@ -99,7 +74,7 @@ pub struct RunOptions {
     pub annotations: BTreeMap<String, String>,
     /// Where the container's cgroup is; `None` leaves the choice to the runtime.
     pub cgroup_path: Option<PathBuf>,
-    /// Limits; `None` is the default of [`HostFacts`] (2048 processes where limits can be set).
+    /// Limits. Where nothing is said about processes and limits can be set, there may be 2048 of them.
     pub resources: Option<LinuxResources>,
     /// Limits of the process beside the defaults; the same kind here wins.
     pub rlimits: Vec<PosixRlimit>,
@@ -124,6 +99,12 @@ pub struct HostFacts {
     pub cgroup: bool,
     /// Whether the host has only the unified hierarchy.
     pub cgroup_v2: bool,
+    /// Whether `setgroups(2)` is allowed: a user without sub-ids has given it up.
+    pub setgroups: bool,
+    /// The architecture, if system call filters are supported on it.
+    pub arch: Option<FilterArch>,
+    /// Directories below `/sys` to be masked beside the fixed ones.
+    pub thermal_throttle: Vec<String>,
 }
 
 impl Default for HostFacts {
@@ -136,6 +117,9 @@ impl Default for HostFacts {
             hard_limits: HardLimits::default(),
             cgroup: true,
             cgroup_v2: true,
+            setgroups: true,
+            arch: FilterArch::native(),
+            thermal_throttle: Vec::new(),
         }
     }
 }
@@ -146,8 +130,52 @@ impl HostFacts {
     /// # Errors
     /// `/proc` is not mounted.
     pub fn detect() -> std::io::Result<Self> {
-        unimplemented!()
+        let rootless = crate::rootless::facts()?;
+        let map = |path: &str| std::fs::read_to_string(path).map(|text| idmap::parse_map(&text));
+        let ids = match rootless.initial_user_namespace {
+            true => None,
+            false => Some(IdMaps { uid: map("/proc/self/uid_map")?, gid: map("/proc/self/gid_map")? }),
+        };
+        // Kernels before 3.19 have no such file, and allow it.
+        let setgroups = std::fs::read_to_string("/proc/self/setgroups").map_or(true, |text| text.trim() != "deny");
+        let hierarchies = crate::cgroup::Hierarchies::detect()?;
+        Ok(Self {
+            rootless: !rootless.initial_user_namespace,
+            ids,
+            setgroups,
+            bounding: CapabilitySet::bounding(),
+            hard_limits: HardLimits::of_caller(),
+            cgroup: hierarchies.may_create(),
+            cgroup_v2: hierarchies.is_v2(),
+            arch: FilterArch::native(),
+            thermal_throttle: thermal_throttle(),
+        })
     }
+
+    /// Whether a user id exists in our user namespace.
+    pub fn has_uid(&self, uid: u32) -> bool {
+        self.ids.as_ref().is_none_or(|ids| idmap::is_mapped(&ids.uid, uid))
+    }
+
+    /// Whether a group id exists in our user namespace.
+    pub fn has_gid(&self, gid: u32) -> bool {
+        self.ids.as_ref().is_none_or(|ids| idmap::is_mapped(&ids.gid, gid))
+    }
+}
+
+/// The directories that let a container watch how busy its neighbours keep the processors; there is one a processor.
+fn thermal_throttle() -> Vec<String> {
+    const MOST: usize = 4096;
+    let Ok(entries) = std::fs::read_dir("/sys/devices/system/cpu") else { return Vec::new() };
+    let mut paths: Vec<String> = entries
+        .take(MOST)
+        .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
+        .filter(|name| name.strip_prefix("cpu").is_some_and(|rest| rest.bytes().all(|byte| byte.is_ascii_digit())))
+        .map(|name| format!("/sys/devices/system/cpu/{name}/thermal_throttle"))
+        .filter(|path| std::path::Path::new(path).exists())
+        .collect();
+    paths.sort_unstable();
+    paths
 }
 
 /// The image's user data base; empty where the image has no such file.
