@@ -3,8 +3,8 @@
 use super::{HostFacts, Network, RunOptions};
 use crate::rlimit;
 use oci_spec::runtime::{
-    LinuxDeviceCgroup, LinuxDeviceType, LinuxNamespace, LinuxNamespaceType, LinuxPids, LinuxPidsBuilder, LinuxResources, Mount,
-    PosixRlimit, PosixRlimitType,
+    LinuxDeviceCgroup, LinuxDeviceType, LinuxNamespace, LinuxNamespaceType, LinuxPids,
+    LinuxPidsBuilder, LinuxResources, Mount, PosixRlimit, PosixRlimitType,
 };
 use std::path::PathBuf;
 
@@ -39,10 +39,21 @@ const MASKED: [&str; 12] = [
 ];
 
 /// Kernel files that change the host.
-const READ_ONLY: [&str; 6] = ["/proc/asound", "/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"];
+const READ_ONLY: [&str; 6] = [
+    "/proc/asound",
+    "/proc/bus",
+    "/proc/fs",
+    "/proc/irq",
+    "/proc/sys",
+    "/proc/sysrq-trigger",
+];
 
 /// Writable places of a read-only container, and their modes.
-const SCRATCH: [(&str, &str); 3] = [("/run", "mode=755"), ("/tmp", "mode=1777"), ("/var/tmp", "mode=1777")];
+const SCRATCH: [(&str, &str); 3] = [
+    ("/run", "mode=755"),
+    ("/tmp", "mode=1777"),
+    ("/var/tmp", "mode=1777"),
+];
 
 fn mount(destination: &str, kind: &str, options: &[&str]) -> Mount {
     let mut mount = Mount::default();
@@ -50,15 +61,27 @@ fn mount(destination: &str, kind: &str, options: &[&str]) -> Mount {
         .set_destination(PathBuf::from(destination))
         .set_typ(Some(kind.to_owned()))
         .set_source(Some(PathBuf::from(kind)))
-        .set_options(Some(options.iter().map(|option| (*option).to_owned()).collect()));
+        .set_options(Some(
+            options.iter().map(|option| (*option).to_owned()).collect(),
+        ));
     mount
 }
 
 /// The kernel's file systems, in the order they are mounted.
 pub(super) fn kernel_mounts(options: &RunOptions) -> Vec<Mount> {
     let host = &options.host;
-    let writable = if options.privileged && !host.rootless { "rw" } else { "ro" };
-    let mut pts = vec!["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620"];
+    let writable = if options.privileged && !host.rootless {
+        "rw"
+    } else {
+        "ro"
+    };
+    let mut pts = vec![
+        "nosuid",
+        "noexec",
+        "newinstance",
+        "ptmxmode=0666",
+        "mode=0620",
+    ];
     // The group that terminals belong to. Without sub-ids it does not exist, and the mount would fail.
     if host.has_gid(5) {
         pts.push("gid=5");
@@ -66,20 +89,44 @@ pub(super) fn kernel_mounts(options: &RunOptions) -> Vec<Mount> {
     let shm = format!("size={}", options.shm_bytes.unwrap_or(SHM_BYTES));
     let mut mounts = vec![
         mount("/proc", "proc", &["nosuid", "noexec", "nodev"]),
-        mount("/dev", "tmpfs", &["nosuid", "strictatime", "mode=755", "size=65536k"]),
+        mount(
+            "/dev",
+            "tmpfs",
+            &["nosuid", "strictatime", "mode=755", "size=65536k"],
+        ),
         mount("/dev/pts", "devpts", &pts),
-        mount("/dev/shm", "tmpfs", &["nosuid", "noexec", "nodev", "mode=1777", &shm]),
+        mount(
+            "/dev/shm",
+            "tmpfs",
+            &["nosuid", "noexec", "nodev", "mode=1777", &shm],
+        ),
         mount("/dev/mqueue", "mqueue", &["nosuid", "noexec", "nodev"]),
     ];
     if shares_host_sysfs(options) {
         // The kernel lets only the owner of the network namespace mount a sysfs: the host's is shown instead.
-        let mut sys = mount("/sys", "bind", &["rbind", "rprivate", "nosuid", "noexec", "nodev", "ro", "rro"]);
+        let mut sys = mount(
+            "/sys",
+            "bind",
+            &[
+                "rbind", "rprivate", "nosuid", "noexec", "nodev", "ro", "rro",
+            ],
+        );
         sys.set_source(Some(PathBuf::from("/sys")));
         mounts.push(sys);
     } else {
-        mounts.push(mount("/sys", "sysfs", &["nosuid", "noexec", "nodev", writable]));
+        mounts.push(mount(
+            "/sys",
+            "sysfs",
+            &["nosuid", "noexec", "nodev", writable],
+        ));
         if host.cgroup_v2 || !host.rootless {
-            mounts.push(mount("/sys/fs/cgroup", "cgroup", &["rprivate", "nosuid", "noexec", "nodev", "relatime", writable]));
+            mounts.push(mount(
+                "/sys/fs/cgroup",
+                "cgroup",
+                &[
+                    "rprivate", "nosuid", "noexec", "nodev", "relatime", writable,
+                ],
+            ));
         }
     }
     mounts
@@ -91,7 +138,10 @@ fn shares_host_sysfs(options: &RunOptions) -> bool {
 
 /// Memory file systems for a read-only container.
 pub(super) fn scratch_mounts() -> Vec<Mount> {
-    SCRATCH.iter().map(|(path, mode)| mount(path, "tmpfs", &["rprivate", "nosuid", "nodev", mode])).collect()
+    SCRATCH
+        .iter()
+        .map(|(path, mode)| mount(path, "tmpfs", &["rprivate", "nosuid", "nodev", mode]))
+        .collect()
 }
 
 pub(super) fn masked_paths(options: &RunOptions) -> Vec<String> {
@@ -139,8 +189,13 @@ pub(super) fn rlimits(options: &RunOptions) -> Vec<PosixRlimit> {
         rlimit::limit_of(PosixRlimitType::RlimitNproc, processes, processes),
     ];
     let asked = &options.rlimits;
-    let missing = defaults.iter().filter(|limit| !asked.iter().any(|other| other.typ() == limit.typ()));
-    rlimit::clamp(&asked.iter().chain(missing).copied().collect::<Vec<_>>(), host)
+    let missing = defaults
+        .iter()
+        .filter(|limit| !asked.iter().any(|other| other.typ() == limit.typ()));
+    rlimit::clamp(
+        &asked.iter().chain(missing).copied().collect::<Vec<_>>(),
+        host,
+    )
 }
 
 /// The limits of the container's cgroup; `None` where nothing is asked for and nothing can be set.
@@ -161,15 +216,26 @@ pub(super) fn resources(options: &RunOptions) -> Option<LinuxResources> {
 }
 
 fn pids(limit: i64) -> LinuxPids {
-    LinuxPidsBuilder::default().limit(limit).build().expect("the only field is set")
+    LinuxPidsBuilder::default()
+        .limit(limit)
+        .build()
+        .expect("the only field is set")
 }
 
 /// Nothing but making nodes, and using the ones every container has.
 pub(crate) fn device_rules() -> Vec<LinuxDeviceCgroup> {
     use LinuxDeviceType::{A, B, C};
-    let rule = |allow: bool, kind: LinuxDeviceType, major: Option<i64>, minor: Option<i64>, access: &str| {
+    let rule = |allow: bool,
+                kind: LinuxDeviceType,
+                major: Option<i64>,
+                minor: Option<i64>,
+                access: &str| {
         let mut rule = LinuxDeviceCgroup::default();
-        rule.set_allow(allow).set_typ(Some(kind)).set_major(major).set_minor(minor).set_access(Some(access.to_owned()));
+        rule.set_allow(allow)
+            .set_typ(Some(kind))
+            .set_major(major)
+            .set_minor(minor)
+            .set_access(Some(access.to_owned()));
         rule
     };
     let mut rules = vec![
@@ -186,5 +252,6 @@ pub(crate) fn device_rules() -> Vec<LinuxDeviceCgroup> {
 
 /// Whether every group id may open an ICMP socket, so that `ping` works without CAP_NET_RAW: in a network namespace of its own only.
 pub(super) fn ping_group_range(host: &HostFacts) -> Option<(String, String)> {
-    host.has_gid(0).then(|| ("net.ipv4.ping_group_range".to_owned(), "0 0".to_owned()))
+    host.has_gid(0)
+        .then(|| ("net.ipv4.ping_group_range".to_owned(), "0 0".to_owned()))
 }

@@ -1,8 +1,8 @@
 //! An image's configuration and a user's wishes become a runtime specification. Pure.
 
 use super::{
-    HostFacts, Network, ResolvedUser, RunOptions, SeccompChoice, UserError, UserFiles, VolumeError, default, resolve,
-    resolve_group,
+    HostFacts, Network, ResolvedUser, RunOptions, SeccompChoice, UserError, UserFiles, VolumeError,
+    default, resolve, resolve_group,
 };
 use crate::{
     capability::{self, CapabilityError, CapabilitySet},
@@ -64,15 +64,23 @@ impl SpecError {
     fn kind(&self) -> ErrorKind {
         let field = match self {
             Self::NoCommand => "process.args",
-            Self::User(UserError::UnknownUser { .. } | UserError::UnknownGroup { .. }) => return ErrorKind::UnknownUser,
+            Self::User(UserError::UnknownUser { .. } | UserError::UnknownGroup { .. }) => {
+                return ErrorKind::UnknownUser;
+            }
             Self::User(_) | Self::Unmapped { .. } => "process.user",
             Self::Capability(_) => "process.capabilities",
             Self::Variable(_) => "process.env",
             Self::WorkingDirectory(_) => "process.cwd",
             Self::VolumeSource(_) | Self::Volume(_) => "mounts",
-            Self::NoFilter => return ErrorKind::Unsupported { feature: "seccomp on this architecture".to_owned() },
+            Self::NoFilter => {
+                return ErrorKind::Unsupported {
+                    feature: "seccomp on this architecture".to_owned(),
+                };
+            }
         };
-        ErrorKind::InvalidSpec { field: field.to_owned() }
+        ErrorKind::InvalidSpec {
+            field: field.to_owned(),
+        }
     }
 
     fn hint(&self) -> Option<&'static str> {
@@ -81,7 +89,9 @@ impl SpecError {
             Self::User(UserError::UnknownUser { .. } | UserError::UnknownGroup { .. }) => {
                 Some("a numeric id works without an entry in the image's files")
             }
-            Self::Unmapped { .. } => Some("give the user a range of ids in /etc/subuid and /etc/subgid, and install uidmap"),
+            Self::Unmapped { .. } => Some(
+                "give the user a range of ids in /etc/subuid and /etc/subgid, and install uidmap",
+            ),
             Self::NoFilter => Some("run without a filter: --security-opt seccomp=unconfined"),
             _ => None,
         }
@@ -106,14 +116,27 @@ impl From<SpecError> for Error {
 ///
 /// # Errors
 /// No program, an unknown user or capability, a path that is not absolute.
-pub fn from_image(config: &ImageConfiguration, options: &RunOptions, files: &UserFiles) -> Result<Spec, SpecError> {
+pub fn from_image(
+    config: &ImageConfiguration,
+    options: &RunOptions,
+    files: &UserFiles,
+) -> Result<Spec, SpecError> {
     let unset = Config::default();
     let image = config.config().as_ref().unwrap_or(&unset);
     let user = user(image, options, files)?;
     let hostname = options.hostname.as_deref().unwrap_or(default::HOSTNAME);
     let selection = {
-        let base = if options.privileged { CapabilitySet::ALL } else { CapabilitySet::container_default() };
-        capability::select(base, &options.cap_add, &options.cap_drop, options.host.bounding)?
+        let base = if options.privileged {
+            CapabilitySet::ALL
+        } else {
+            CapabilitySet::container_default()
+        };
+        capability::select(
+            base,
+            &options.cap_add,
+            &options.cap_drop,
+            options.host.bounding,
+        )?
     };
 
     let mut process = Process::default();
@@ -128,7 +151,8 @@ pub fn from_image(config: &ImageConfiguration, options: &RunOptions, files: &Use
         .set_no_new_privileges(Some(options.no_new_privileges));
 
     let mut root = Root::default();
-    root.set_path(PathBuf::from("rootfs")).set_readonly(Some(options.read_only));
+    root.set_path(PathBuf::from("rootfs"))
+        .set_readonly(Some(options.read_only));
     let mut spec = Spec::default();
     spec.set_version(VERSION.to_owned())
         .set_root(Some(root))
@@ -142,7 +166,10 @@ pub fn from_image(config: &ImageConfiguration, options: &RunOptions, files: &Use
 
 /// The paths the image wants to be volumes, sorted. What is mounted there is the caller's decision.
 pub fn image_volumes(config: &ImageConfiguration) -> Vec<String> {
-    let volumes = config.config().as_ref().and_then(|config| config.volumes().clone());
+    let volumes = config
+        .config()
+        .as_ref()
+        .and_then(|config| config.volumes().clone());
     let mut volumes = volumes.unwrap_or_default();
     volumes.sort_unstable();
     volumes.dedup();
@@ -155,26 +182,48 @@ fn command(image: &Config, options: &RunOptions) -> Result<Vec<String>, SpecErro
     let (mut words, rest) = match &options.entrypoint {
         Some(entrypoint) => (entrypoint.clone(), options.args.clone()),
         None => {
-            let rest = if options.args.is_empty() { image_command } else { options.args.clone() };
+            let rest = if options.args.is_empty() {
+                image_command
+            } else {
+                options.args.clone()
+            };
             (image.entrypoint().clone().unwrap_or_default(), rest)
         }
     };
     words.extend(rest);
-    if words.first().is_none_or(String::is_empty) { Err(SpecError::NoCommand) } else { Ok(words) }
+    if words.first().is_none_or(String::is_empty) {
+        Err(SpecError::NoCommand)
+    } else {
+        Ok(words)
+    }
 }
 
-fn user(image: &Config, options: &RunOptions, files: &UserFiles) -> Result<ResolvedUser, SpecError> {
-    let word = options.user.as_deref().or(image.user().as_deref()).unwrap_or_default();
+fn user(
+    image: &Config,
+    options: &RunOptions,
+    files: &UserFiles,
+) -> Result<ResolvedUser, SpecError> {
+    let word = options
+        .user
+        .as_deref()
+        .or(image.user().as_deref())
+        .unwrap_or_default();
     let mut user = resolve(word, &files.passwd, &files.group)?;
     for group in &options.group_add {
         user.additional.push(resolve_group(group, &files.group)?);
     }
     let host = &options.host;
     if !host.has_uid(user.uid) {
-        return Err(SpecError::Unmapped { kind: "user", id: user.uid });
+        return Err(SpecError::Unmapped {
+            kind: "user",
+            id: user.uid,
+        });
     }
     if !host.has_gid(user.gid) {
-        return Err(SpecError::Unmapped { kind: "group", id: user.gid });
+        return Err(SpecError::Unmapped {
+            kind: "group",
+            id: user.gid,
+        });
     }
     user.additional.sort_unstable();
     user.additional.dedup();
@@ -203,12 +252,21 @@ fn environment(
     user: &ResolvedUser,
     hostname: &str,
 ) -> Result<Vec<String>, SpecError> {
-    let mut variables = vec![default::PATH.to_owned(), default::CONTAINER.to_owned(), format!("HOSTNAME={hostname}")];
+    let mut variables = vec![
+        default::PATH.to_owned(),
+        default::CONTAINER.to_owned(),
+        format!("HOSTNAME={hostname}"),
+    ];
     if options.terminal {
         variables.push(default::TERM.to_owned());
     }
     // An image's variable without a value is what some builders write for "unset".
-    for variable in image.env().iter().flatten().filter(|variable| is_variable(variable)) {
+    for variable in image
+        .env()
+        .iter()
+        .flatten()
+        .filter(|variable| is_variable(variable))
+    {
         set(&mut variables, variable);
     }
     for variable in &options.env {
@@ -217,19 +275,29 @@ fn environment(
         }
         set(&mut variables, variable);
     }
-    if !variables.iter().any(|variable| variable.strip_prefix("HOME=").is_some_and(|home| !home.is_empty())) {
+    if !variables.iter().any(|variable| {
+        variable
+            .strip_prefix("HOME=")
+            .is_some_and(|home| !home.is_empty())
+    }) {
         set(&mut variables, &format!("HOME={}", user.home));
     }
     Ok(variables)
 }
 
 fn is_variable(text: &str) -> bool {
-    !text.contains('\0') && text.split_once('=').is_some_and(|(name, _)| !name.is_empty())
+    !text.contains('\0')
+        && text
+            .split_once('=')
+            .is_some_and(|(name, _)| !name.is_empty())
 }
 
 fn set(variables: &mut Vec<String>, variable: &str) {
     let name = |text: &str| text.split_once('=').map(|(name, _)| name.to_owned());
-    match variables.iter_mut().find(|known| name(known) == name(variable)) {
+    match variables
+        .iter_mut()
+        .find(|known| name(known) == name(variable))
+    {
         Some(known) => variable.clone_into(known),
         None => variables.push(variable.to_owned()),
     }
@@ -238,7 +306,11 @@ fn set(variables: &mut Vec<String>, variable: &str) {
 fn working_directory(image: &Config, options: &RunOptions) -> Result<PathBuf, SpecError> {
     if let Some(asked) = &options.workdir {
         let path = PathBuf::from(asked);
-        return if path.is_absolute() { Ok(path) } else { Err(SpecError::WorkingDirectory(asked.clone())) };
+        return if path.is_absolute() {
+            Ok(path)
+        } else {
+            Err(SpecError::WorkingDirectory(asked.clone()))
+        };
     }
     // docker takes an image's relative one from the root.
     Ok(Path::new("/").join(image.working_dir().as_deref().unwrap_or_default()))
@@ -265,7 +337,11 @@ fn mounts(options: &RunOptions) -> Result<Vec<Mount>, SpecError> {
     }
     kept.sort_by_key(|mount| mount.destination().components().count());
     let mut mounts = default::kernel_mounts(options);
-    mounts.retain(|mount| !kept.iter().any(|other| same_place(mount.destination(), other.destination())));
+    mounts.retain(|mount| {
+        !kept
+            .iter()
+            .any(|other| same_place(mount.destination(), other.destination()))
+    });
     mounts.extend(kept);
     Ok(mounts)
 }
@@ -274,7 +350,11 @@ fn same_place(one: &Path, other: &Path) -> bool {
     one.components().eq(other.components())
 }
 
-fn annotations(config: &ImageConfiguration, image: &Config, options: &RunOptions) -> HashMap<String, String> {
+fn annotations(
+    config: &ImageConfiguration,
+    image: &Config,
+    options: &RunOptions,
+) -> HashMap<String, String> {
     let mut annotations = image.labels().clone().unwrap_or_default();
     let facts = [
         ("os", Some(config.os().to_string())),
@@ -305,12 +385,16 @@ fn linux(options: &RunOptions, bounding: CapabilitySet) -> Result<Linux, SpecErr
         .set_seccomp(filter(options, bounding)?)
         .set_devices(None);
     if options.network == Network::None {
-        linux.set_sysctl(default::ping_group_range(&options.host).map(|pair| HashMap::from([pair])));
+        linux
+            .set_sysctl(default::ping_group_range(&options.host).map(|pair| HashMap::from([pair])));
     }
     Ok(linux)
 }
 
-fn filter(options: &RunOptions, capabilities: CapabilitySet) -> Result<Option<LinuxSeccomp>, SpecError> {
+fn filter(
+    options: &RunOptions,
+    capabilities: CapabilitySet,
+) -> Result<Option<LinuxSeccomp>, SpecError> {
     match &options.seccomp {
         SeccompChoice::Unconfined => Ok(None),
         SeccompChoice::Profile(profile) => Ok(Some((**profile).clone())),

@@ -7,9 +7,9 @@
 
 use crate::error::{Error, ErrorKind};
 use oci_spec::runtime::{
-    Arch, Capability, IOPriorityClass, LinuxDeviceType, LinuxNamespaceType, LinuxPersonalityDomain, LinuxSchedulerFlag,
-    LinuxSchedulerPolicy, LinuxSeccompAction, LinuxSeccompFilterFlag, LinuxSeccompOperator, MemoryPolicyFlagType,
-    MemoryPolicyModeType, PosixRlimitType, Spec,
+    Arch, Capability, IOPriorityClass, LinuxDeviceType, LinuxNamespaceType, LinuxPersonalityDomain,
+    LinuxSchedulerFlag, LinuxSchedulerPolicy, LinuxSeccompAction, LinuxSeccompFilterFlag,
+    LinuxSeccompOperator, MemoryPolicyFlagType, MemoryPolicyModeType, PosixRlimitType, Spec,
 };
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
@@ -32,7 +32,11 @@ pub struct Warning {
 
 impl fmt::Display for Warning {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {} is not known and left out", self.field, self.value)
+        write!(
+            f,
+            "{}: {} is not known and left out",
+            self.field, self.value
+        )
     }
 }
 
@@ -50,7 +54,13 @@ pub enum LoadError {
 
 impl From<LoadError> for Error {
     fn from(error: LoadError) -> Self {
-        Self::new(ErrorKind::InvalidSpec { field: "config.json".to_owned() }, "read config.json").with_source(error)
+        Self::new(
+            ErrorKind::InvalidSpec {
+                field: "config.json".to_owned(),
+            },
+            "read config.json",
+        )
+        .with_source(error)
     }
 }
 
@@ -63,11 +73,19 @@ struct Closed {
 }
 
 const fn skipped(path: &'static str, known: fn(&Value) -> bool) -> Closed {
-    Closed { path, known, refused: false }
+    Closed {
+        path,
+        known,
+        refused: false,
+    }
 }
 
 const fn refused(path: &'static str, known: fn(&Value) -> bool) -> Closed {
-    Closed { path, known, refused: true }
+    Closed {
+        path,
+        known,
+        refused: true,
+    }
 }
 
 const CLOSED: [Closed; 16] = [
@@ -82,7 +100,10 @@ const CLOSED: [Closed; 16] = [
     refused("linux.resources.devices.[].type", is::<LinuxDeviceType>),
     refused("linux.seccomp.defaultAction", is::<LinuxSeccompAction>),
     refused("linux.seccomp.syscalls.[].action", is::<LinuxSeccompAction>),
-    refused("linux.seccomp.syscalls.[].args.[].op", is::<LinuxSeccompOperator>),
+    refused(
+        "linux.seccomp.syscalls.[].args.[].op",
+        is::<LinuxSeccompOperator>,
+    ),
     // Programs of an architecture that is not listed are killed.
     skipped("linux.seccomp.architectures.[]", is::<Arch>),
     skipped("linux.seccomp.flags.[]", is::<LinuxSeccompFilterFlag>),
@@ -118,7 +139,11 @@ pub fn load(raw: &[u8]) -> Result<(Spec, Vec<Warning>), LoadError> {
         let path: Vec<&str> = closed.path.split('.').collect();
         let mut found = Vec::new();
         drop_unknown(&mut value, &path, String::new(), closed.known, &mut found);
-        warnings.extend(found.into_iter().map(|(field, value)| Warning { field, value, refused: closed.refused }));
+        warnings.extend(found.into_iter().map(|(field, value)| Warning {
+            field,
+            value,
+            refused: closed.refused,
+        }));
     }
     let spec = serde_json::from_value(value).map_err(LoadError::Parse)?;
     Ok((spec, warnings))
@@ -169,7 +194,9 @@ fn drop_unknown(
             false
         }
         (name, Value::Object(members)) => {
-            let Some(member) = members.get_mut(name) else { return false };
+            let Some(member) = members.get_mut(name) else {
+                return false;
+            };
             let remove = drop_unknown(member, rest, join(&at, name), known, found);
             // A word takes the object around it with it; that object's own holder just forgets it.
             if remove && !rest.is_empty() {
@@ -183,7 +210,11 @@ fn drop_unknown(
 }
 
 fn join(at: &str, name: &str) -> String {
-    if at.is_empty() { name.to_owned() } else { format!("{at}.{name}") }
+    if at.is_empty() {
+        name.to_owned()
+    } else {
+        format!("{at}.{name}")
+    }
 }
 
 #[cfg(test)]
@@ -205,25 +236,62 @@ mod tests {
     fn a_known_file_is_read_as_it_is() {
         let (spec, warnings) = load(&config(|_| {})).unwrap();
         assert_eq!(warnings, []);
-        assert_eq!(spec.process().as_ref().unwrap().args().as_deref(), Some(&["sh".to_owned()][..]));
+        assert_eq!(
+            spec.process().as_ref().unwrap().args().as_deref(),
+            Some(&["sh".to_owned()][..])
+        );
     }
 
     #[test]
     fn unknown_words_are_left_out_and_named() {
         type Edit = fn(&mut Value);
         let cases: &[(Edit, &str, bool)] = &[
-            (|v| v["process"]["capabilities"] = json!({"bounding": ["CAP_KILL", "CAP_FLY"]}), "process.capabilities.bounding[1]", false),
-            (|v| v["process"]["rlimits"] = json!([{"type": "RLIMIT_X", "soft": 1, "hard": 1}]), "process.rlimits[0].type", true),
-            (|v| v["process"]["ioPriority"] = json!({"class": "IOPRIO_X", "priority": 1}), "process.ioPriority.class", false),
-            (|v| v["process"]["scheduler"] = json!({"policy": "SCHED_X"}), "process.scheduler.policy", false),
-            (|v| v["linux"]["namespaces"][1]["type"] = json!("galaxy"), "linux.namespaces[1].type", true),
-            (|v| v["linux"]["devices"] = json!([{"type": "z", "path": "/dev/x", "major": 1, "minor": 1}]), "linux.devices[0].type", true),
             (
-                |v| v["linux"]["resources"] = json!({"devices": [{"allow": false, "type": "z", "access": "rwm"}]}),
+                |v| v["process"]["capabilities"] = json!({"bounding": ["CAP_KILL", "CAP_FLY"]}),
+                "process.capabilities.bounding[1]",
+                false,
+            ),
+            (
+                |v| v["process"]["rlimits"] = json!([{"type": "RLIMIT_X", "soft": 1, "hard": 1}]),
+                "process.rlimits[0].type",
+                true,
+            ),
+            (
+                |v| v["process"]["ioPriority"] = json!({"class": "IOPRIO_X", "priority": 1}),
+                "process.ioPriority.class",
+                false,
+            ),
+            (
+                |v| v["process"]["scheduler"] = json!({"policy": "SCHED_X"}),
+                "process.scheduler.policy",
+                false,
+            ),
+            (
+                |v| v["linux"]["namespaces"][1]["type"] = json!("galaxy"),
+                "linux.namespaces[1].type",
+                true,
+            ),
+            (
+                |v| {
+                    v["linux"]["devices"] =
+                        json!([{"type": "z", "path": "/dev/x", "major": 1, "minor": 1}])
+                },
+                "linux.devices[0].type",
+                true,
+            ),
+            (
+                |v| {
+                    v["linux"]["resources"] =
+                        json!({"devices": [{"allow": false, "type": "z", "access": "rwm"}]})
+                },
                 "linux.resources.devices[0].type",
                 true,
             ),
-            (|v| v["linux"]["seccomp"] = json!({"defaultAction": "SCMP_ACT_X"}), "linux.seccomp.defaultAction", true),
+            (
+                |v| v["linux"]["seccomp"] = json!({"defaultAction": "SCMP_ACT_X"}),
+                "linux.seccomp.defaultAction",
+                true,
+            ),
             (
                 |v| {
                     v["linux"]["seccomp"] = json!({"defaultAction": "SCMP_ACT_ALLOW",
@@ -241,49 +309,97 @@ mod tests {
                 true,
             ),
             (
-                |v| v["linux"]["seccomp"] = json!({"defaultAction": "SCMP_ACT_ALLOW", "architectures": ["SCMP_ARCH_X"]}),
+                |v| {
+                    v["linux"]["seccomp"] =
+                        json!({"defaultAction": "SCMP_ACT_ALLOW", "architectures": ["SCMP_ARCH_X"]})
+                },
                 "linux.seccomp.architectures[0]",
                 false,
             ),
-            (|v| v["linux"]["personality"] = json!({"domain": "LINUX64"}), "linux.personality.domain", false),
+            (
+                |v| v["linux"]["personality"] = json!({"domain": "LINUX64"}),
+                "linux.personality.domain",
+                false,
+            ),
         ];
         for (edit, field, refused) in cases {
-            let (_, warnings) = load(&config(edit)).unwrap_or_else(|error| panic!("{field}: {error:?}"));
+            let (_, warnings) =
+                load(&config(edit)).unwrap_or_else(|error| panic!("{field}: {error:?}"));
             assert_eq!(warnings.len(), 1, "{field}: {warnings:?}");
-            assert_eq!((warnings[0].field.as_str(), warnings[0].refused), (*field, *refused));
+            assert_eq!(
+                (warnings[0].field.as_str(), warnings[0].refused),
+                (*field, *refused)
+            );
         }
     }
 
     #[test]
     fn the_rest_of_the_file_stays() {
         let (spec, warnings) = load(&config(|v| {
-            v["process"]["capabilities"] = json!({"bounding": ["CAP_KILL", "CAP_FLY"], "effective": ["CAP_SWIM"]});
+            v["process"]["capabilities"] =
+                json!({"bounding": ["CAP_KILL", "CAP_FLY"], "effective": ["CAP_SWIM"]});
             v["linux"]["namespaces"] = json!([{"type": "galaxy"}, {"type": "pid"}]);
             v["hostname"] = json!("box");
         }))
         .unwrap();
         assert_eq!(warnings.len(), 3);
         assert_eq!(spec.hostname().as_deref(), Some("box"));
-        assert_eq!(spec.linux().as_ref().unwrap().namespaces().as_ref().unwrap().len(), 1);
+        assert_eq!(
+            spec.linux()
+                .as_ref()
+                .unwrap()
+                .namespaces()
+                .as_ref()
+                .unwrap()
+                .len(),
+            1
+        );
         let process = spec.process().as_ref().unwrap();
-        assert_eq!(process.capabilities().as_ref().unwrap().bounding().as_ref().unwrap().len(), 1);
+        assert_eq!(
+            process
+                .capabilities()
+                .as_ref()
+                .unwrap()
+                .bounding()
+                .as_ref()
+                .unwrap()
+                .len(),
+            1
+        );
     }
 
     #[test]
     fn a_user_may_be_missing() {
-        let (spec, warnings) = load(&config(|v| drop(v["process"].as_object_mut().unwrap().remove("user")))).unwrap();
+        let (spec, warnings) = load(&config(|v| {
+            drop(v["process"].as_object_mut().unwrap().remove("user"))
+        }))
+        .unwrap();
         assert_eq!(warnings, []);
         assert_eq!(spec.process().as_ref().unwrap().user().uid(), 0);
     }
 
     #[test]
     fn what_is_no_specification_is_refused() {
-        for raw in [&b""[..], b"{", b"5", b"null", b"{\"ociVersion\": 5}", b"\xff", &config(|v| v["mounts"] = json!("x"))] {
+        for raw in [
+            &b""[..],
+            b"{",
+            b"5",
+            b"null",
+            b"{\"ociVersion\": 5}",
+            b"\xff",
+            &config(|v| v["mounts"] = json!("x")),
+        ] {
             let error = load(raw).unwrap_err();
             assert!(matches!(error, LoadError::Parse(_)));
-            assert!(matches!(Error::from(error).kind(), ErrorKind::InvalidSpec { .. }));
+            assert!(matches!(
+                Error::from(error).kind(),
+                ErrorKind::InvalidSpec { .. }
+            ));
         }
-        assert!(matches!(load(&vec![b' '; CONFIG_BYTES + 1]), Err(LoadError::TooLarge(_))));
+        assert!(matches!(
+            load(&vec![b' '; CONFIG_BYTES + 1]),
+            Err(LoadError::TooLarge(_))
+        ));
         // Deep nesting is an error of the parser, not of the stack.
         assert!(load("[".repeat(100_000).as_bytes()).is_err());
     }

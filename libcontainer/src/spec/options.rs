@@ -134,10 +134,14 @@ impl HostFacts {
         let map = |path: &str| std::fs::read_to_string(path).map(|text| idmap::parse_map(&text));
         let ids = match rootless.initial_user_namespace {
             true => None,
-            false => Some(IdMaps { uid: map("/proc/self/uid_map")?, gid: map("/proc/self/gid_map")? }),
+            false => Some(IdMaps {
+                uid: map("/proc/self/uid_map")?,
+                gid: map("/proc/self/gid_map")?,
+            }),
         };
         // Kernels before 3.19 have no such file, and allow it.
-        let setgroups = std::fs::read_to_string("/proc/self/setgroups").map_or(true, |text| text.trim() != "deny");
+        let setgroups = std::fs::read_to_string("/proc/self/setgroups")
+            .map_or(true, |text| text.trim() != "deny");
         let hierarchies = crate::cgroup::Hierarchies::detect()?;
         Ok(Self {
             rootless: !rootless.initial_user_namespace,
@@ -154,23 +158,32 @@ impl HostFacts {
 
     /// Whether a user id exists in our user namespace.
     pub fn has_uid(&self, uid: u32) -> bool {
-        self.ids.as_ref().is_none_or(|ids| idmap::is_mapped(&ids.uid, uid))
+        self.ids
+            .as_ref()
+            .is_none_or(|ids| idmap::is_mapped(&ids.uid, uid))
     }
 
     /// Whether a group id exists in our user namespace.
     pub fn has_gid(&self, gid: u32) -> bool {
-        self.ids.as_ref().is_none_or(|ids| idmap::is_mapped(&ids.gid, gid))
+        self.ids
+            .as_ref()
+            .is_none_or(|ids| idmap::is_mapped(&ids.gid, gid))
     }
 }
 
 /// The directories that let a container watch how busy its neighbours keep the processors; there is one a processor.
 fn thermal_throttle() -> Vec<String> {
     const MOST: usize = 4096;
-    let Ok(entries) = std::fs::read_dir("/sys/devices/system/cpu") else { return Vec::new() };
+    let Ok(entries) = std::fs::read_dir("/sys/devices/system/cpu") else {
+        return Vec::new();
+    };
     let mut paths: Vec<String> = entries
         .take(MOST)
         .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
-        .filter(|name| name.strip_prefix("cpu").is_some_and(|rest| rest.bytes().all(|byte| byte.is_ascii_digit())))
+        .filter(|name| {
+            name.strip_prefix("cpu")
+                .is_some_and(|rest| rest.bytes().all(|byte| byte.is_ascii_digit()))
+        })
         .map(|name| format!("/sys/devices/system/cpu/{name}/thermal_throttle"))
         .filter(|path| std::path::Path::new(path).exists())
         .collect();

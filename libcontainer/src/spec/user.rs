@@ -57,10 +57,12 @@ pub enum UserError {
 impl From<UserError> for Error {
     fn from(error: UserError) -> Self {
         let kind = match error {
-            UserError::UnknownUser { .. } | UserError::UnknownGroup { .. } => ErrorKind::UnknownUser,
-            UserError::Number { .. } | UserError::Shape { .. } => {
-                ErrorKind::InvalidSpec { field: "process.user".to_owned() }
+            UserError::UnknownUser { .. } | UserError::UnknownGroup { .. } => {
+                ErrorKind::UnknownUser
             }
+            UserError::Number { .. } | UserError::Shape { .. } => ErrorKind::InvalidSpec {
+                field: "process.user".to_owned(),
+            },
         };
         let whole = Self::new(kind, "find the user");
         let whole = match error {
@@ -94,11 +96,16 @@ struct GroupEntry<'a> {
 /// # Errors
 /// A name the image does not know, a number that is none or does not fit.
 pub fn resolve(word: &str, passwd: &[u8], group: &[u8]) -> Result<ResolvedUser, UserError> {
-    let (passwd, group) = (String::from_utf8_lossy(passwd), String::from_utf8_lossy(group));
+    let (passwd, group) = (
+        String::from_utf8_lossy(passwd),
+        String::from_utf8_lossy(group),
+    );
     let (user, wanted_group) = match word.split_once(':') {
         None => (word, None),
         Some((user, group)) if user.is_empty() || group.is_empty() || group.contains(':') => {
-            return Err(UserError::Shape { word: format!("{user}:{group}") });
+            return Err(UserError::Shape {
+                word: format!("{user}:{group}"),
+            });
         }
         Some((user, group)) => (user, Some(group)),
     };
@@ -110,7 +117,11 @@ pub fn resolve(word: &str, passwd: &[u8], group: &[u8]) -> Result<ResolvedUser, 
             let uid = id(user)?;
             users(&passwd).find(|entry| entry.uid == uid)
         }
-        None => return Err(UserError::UnknownUser { name: user.to_owned() }),
+        None => {
+            return Err(UserError::UnknownUser {
+                name: user.to_owned(),
+            });
+        }
     };
     let uid = match &entry {
         Some(entry) => entry.uid,
@@ -119,14 +130,29 @@ pub fn resolve(word: &str, passwd: &[u8], group: &[u8]) -> Result<ResolvedUser, 
     let own_gid = entry.as_ref().map_or(0, |entry| entry.gid);
     let (gid, additional) = match wanted_group {
         Some(word) => (find_group(word, &group)?, Vec::new()),
-        None => (own_gid, entry.as_ref().map_or_else(Vec::new, |entry| memberships(entry, &group))),
+        None => (
+            own_gid,
+            entry
+                .as_ref()
+                .map_or_else(Vec::new, |entry| memberships(entry, &group)),
+        ),
     };
-    let home = match entry.as_ref().map(|entry| entry.home).filter(|home| !home.is_empty()) {
+    let home = match entry
+        .as_ref()
+        .map(|entry| entry.home)
+        .filter(|home| !home.is_empty())
+    {
         Some(home) => home,
         None if uid == 0 => "/root",
         None => "/",
     };
-    Ok(ResolvedUser { uid, gid, additional, home: home.to_owned(), name: entry.as_ref().map(|entry| entry.name.to_owned()) })
+    Ok(ResolvedUser {
+        uid,
+        gid,
+        additional,
+        home: home.to_owned(),
+        name: entry.as_ref().map(|entry| entry.name.to_owned()),
+    })
 }
 
 /// The id of a group given by name or number (`--group-add`).
@@ -141,13 +167,21 @@ fn find_group(word: &str, group: &str) -> Result<u32, UserError> {
     match groups(group).find(|entry| entry.name == word) {
         Some(entry) => Ok(entry.gid),
         None if is_number(word) => id(word),
-        None => Err(UserError::UnknownGroup { name: word.to_owned() }),
+        None => Err(UserError::UnknownGroup {
+            name: word.to_owned(),
+        }),
     }
 }
 
 fn memberships(user: &PasswdEntry<'_>, group: &str) -> Vec<u32> {
     let mut gids: Vec<u32> = groups(group)
-        .filter(|entry| entry.gid != user.gid && entry.members.split(',').any(|member| member.trim() == user.name))
+        .filter(|entry| {
+            entry.gid != user.gid
+                && entry
+                    .members
+                    .split(',')
+                    .any(|member| member.trim() == user.name)
+        })
         .map(|entry| entry.gid)
         .collect();
     gids.sort_unstable();
@@ -158,17 +192,30 @@ fn memberships(user: &PasswdEntry<'_>, group: &str) -> Vec<u32> {
 fn users(passwd: &str) -> impl Iterator<Item = PasswdEntry<'_>> {
     passwd.lines().filter_map(|line| {
         let fields: Vec<&str> = line.split(':').collect();
-        let [name, _, uid, gid, _, home, ..] = fields.as_slice() else { return None };
-        Some(PasswdEntry { name: non_empty(name)?, uid: id(uid).ok()?, gid: id(gid).ok()?, home })
+        let [name, _, uid, gid, _, home, ..] = fields.as_slice() else {
+            return None;
+        };
+        Some(PasswdEntry {
+            name: non_empty(name)?,
+            uid: id(uid).ok()?,
+            gid: id(gid).ok()?,
+            home,
+        })
     })
 }
 
 fn groups(group: &str) -> impl Iterator<Item = GroupEntry<'_>> {
     group.lines().filter_map(|line| {
         let fields: Vec<&str> = line.split(':').collect();
-        let [name, _, gid, ..] = fields.as_slice() else { return None };
+        let [name, _, gid, ..] = fields.as_slice() else {
+            return None;
+        };
         let members = fields.get(3).copied().unwrap_or_default();
-        Some(GroupEntry { name: non_empty(name)?, gid: id(gid).ok()?, members })
+        Some(GroupEntry {
+            name: non_empty(name)?,
+            gid: id(gid).ok()?,
+            members,
+        })
     })
 }
 
@@ -186,7 +233,11 @@ fn is_number(word: &str) -> bool {
 fn id(word: &str) -> Result<u32, UserError> {
     let exact = !word.is_empty() && word.bytes().all(|byte| byte.is_ascii_digit());
     let number = exact.then(|| word.parse::<u32>().ok()).flatten();
-    number.filter(|id| *id <= LAST_ID).ok_or_else(|| UserError::Number { word: word.to_owned() })
+    number
+        .filter(|id| *id <= LAST_ID)
+        .ok_or_else(|| UserError::Number {
+            word: word.to_owned(),
+        })
 }
 
 #[cfg(test)]
@@ -197,8 +248,20 @@ mod tests {
         big:x:4294967296:5::/:\nnohome:x:7:7:::\n42:x:4242:9:a number for a name:/:/bin/sh\n";
     const GROUP: &[u8] = b"root:x:0:\nusers:x:100:\nwheel:x:10:ann,root\naudio:x:29:bob,ann\nann2:x:29:ann\nbadgid:x:1e3:ann\nshort:x:55\n";
 
-    fn user(uid: u32, gid: u32, additional: &[u32], home: &str, name: Option<&str>) -> ResolvedUser {
-        ResolvedUser { uid, gid, additional: additional.to_vec(), home: home.to_owned(), name: name.map(str::to_owned) }
+    fn user(
+        uid: u32,
+        gid: u32,
+        additional: &[u32],
+        home: &str,
+        name: Option<&str>,
+    ) -> ResolvedUser {
+        ResolvedUser {
+            uid,
+            gid,
+            additional: additional.to_vec(),
+            home: home.to_owned(),
+            name: name.map(str::to_owned),
+        }
     }
 
     #[test]
@@ -225,10 +288,18 @@ mod tests {
 
     #[test]
     fn what_is_not_exact_is_refused() {
-        let number = |word: &str| UserError::Number { word: word.to_owned() };
-        let unknown = |name: &str| UserError::UnknownUser { name: name.to_owned() };
-        let group = |name: &str| UserError::UnknownGroup { name: name.to_owned() };
-        let shape = |word: &str| UserError::Shape { word: word.to_owned() };
+        let number = |word: &str| UserError::Number {
+            word: word.to_owned(),
+        };
+        let unknown = |name: &str| UserError::UnknownUser {
+            name: name.to_owned(),
+        };
+        let group = |name: &str| UserError::UnknownGroup {
+            name: name.to_owned(),
+        };
+        let shape = |word: &str| UserError::Shape {
+            word: word.to_owned(),
+        };
         for (word, expected) in [
             ("eve", unknown("eve")),
             ("bad", unknown("bad")),
@@ -263,6 +334,11 @@ mod tests {
 
     #[test]
     fn files_that_are_no_text_name_nobody() {
-        assert_eq!(resolve("ann", b"\xff\xfe:::\0", b"").unwrap_err(), UserError::UnknownUser { name: "ann".to_owned() });
+        assert_eq!(
+            resolve("ann", b"\xff\xfe:::\0", b"").unwrap_err(),
+            UserError::UnknownUser {
+                name: "ann".to_owned()
+            }
+        );
     }
 }

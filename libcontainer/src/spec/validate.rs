@@ -5,12 +5,23 @@ use crate::{
     error::{Error, ErrorKind},
     idmap::{self, IdMap},
 };
-use oci_spec::runtime::{Linux, LinuxIdMapping, LinuxNamespaceType as Namespace, Mount, Process, Spec};
+use oci_spec::runtime::{
+    Linux, LinuxIdMapping, LinuxNamespaceType as Namespace, Mount, Process, Spec,
+};
 use std::{collections::HashSet, ffi::OsStr, os::unix::ffi::OsStrExt, path::Path};
 use thiserror::Error;
 
-const PROPAGATIONS: [&str; 9] =
-    ["", "private", "rprivate", "slave", "rslave", "shared", "rshared", "unbindable", "runbindable"];
+const PROPAGATIONS: [&str; 9] = [
+    "",
+    "private",
+    "rprivate",
+    "slave",
+    "rslave",
+    "shared",
+    "rshared",
+    "unbindable",
+    "runbindable",
+];
 
 /// What is wrong with a specification.
 #[derive(Debug, Error, PartialEq, Eq)]
@@ -24,14 +35,23 @@ pub struct ValidateError {
 
 impl From<ValidateError> for Error {
     fn from(error: ValidateError) -> Self {
-        Self::new(ErrorKind::InvalidSpec { field: error.field.clone() }, "check the specification").with_source(error)
+        Self::new(
+            ErrorKind::InvalidSpec {
+                field: error.field.clone(),
+            },
+            "check the specification",
+        )
+        .with_source(error)
     }
 }
 
 type Checked = Result<(), ValidateError>;
 
 fn wrong(field: impl Into<String>, reason: impl Into<String>) -> Checked {
-    Err(ValidateError { field: field.into(), reason: reason.into() })
+    Err(ValidateError {
+        field: field.into(),
+        reason: reason.into(),
+    })
 }
 
 /// Checks a specification, and what [`super::load`] had to leave out of it.
@@ -42,7 +62,10 @@ fn wrong(field: impl Into<String>, reason: impl Into<String>) -> Checked {
 /// The first thing that is wrong.
 pub fn validate(spec: &Spec, warnings: &[Warning]) -> Checked {
     if let Some(warning) = warnings.iter().find(|warning| warning.refused) {
-        return wrong(&warning.field, format!("is {}, which is not known", warning.value));
+        return wrong(
+            &warning.field,
+            format!("is {}, which is not known", warning.value),
+        );
     }
     version(spec.version())?;
     match spec.root() {
@@ -56,7 +79,9 @@ pub fn validate(spec: &Spec, warnings: &[Warning]) -> Checked {
     for (index, mount) in spec.mounts().iter().flatten().enumerate() {
         check_mount(&format!("mounts[{index}]"), mount)?;
     }
-    let Some(linux) = spec.linux() else { return wrong("linux", "is missing") };
+    let Some(linux) = spec.linux() else {
+        return wrong("linux", "is missing");
+    };
     namespaces(linux)?;
     names(spec, linux)?;
     mappings(linux)?;
@@ -68,7 +93,10 @@ fn version(version: &str) -> Checked {
     if version.split('.').next() == Some("1") {
         Ok(())
     } else {
-        wrong("ociVersion", format!("is {version:?}, only versions 1.x are supported"))
+        wrong(
+            "ociVersion",
+            format!("is {version:?}, only versions 1.x are supported"),
+        )
     }
 }
 
@@ -81,12 +109,21 @@ fn check_process(process: &Process) -> Checked {
         return wrong("process.args", "holds a NUL byte");
     }
     for variable in process.env().iter().flatten() {
-        if variable.contains('\0') || variable.split('=').next().is_none_or(str::is_empty) || !variable.contains('=') {
-            return wrong("process.env", format!("holds {variable:?}, which is not NAME=VALUE"));
+        if variable.contains('\0')
+            || variable.split('=').next().is_none_or(str::is_empty)
+            || !variable.contains('=')
+        {
+            return wrong(
+                "process.env",
+                format!("holds {variable:?}, which is not NAME=VALUE"),
+            );
         }
     }
     absolute("process.cwd", process.cwd())?;
-    if process.oom_score_adj().is_some_and(|score| !(-1000..=1000).contains(&score)) {
+    if process
+        .oom_score_adj()
+        .is_some_and(|score| !(-1000..=1000).contains(&score))
+    {
         return wrong("process.oomScoreAdj", "is not between -1000 and 1000");
     }
     let mut kinds = HashSet::new();
@@ -95,7 +132,10 @@ fn check_process(process: &Process) -> Checked {
             return wrong("process.rlimits", format!("holds {} twice", limit.typ()));
         }
         if limit.soft() > limit.hard() {
-            return wrong("process.rlimits", format!("has a soft {} above the hard one", limit.typ()));
+            return wrong(
+                "process.rlimits",
+                format!("has a soft {} above the hard one", limit.typ()),
+            );
         }
     }
     Ok(())
@@ -104,17 +144,36 @@ fn check_process(process: &Process) -> Checked {
 fn check_mount(field: &str, mount: &Mount) -> Checked {
     // Relative destinations are those of version 1.2: below the root.
     path(&format!("{field}.destination"), mount.destination())?;
-    let has = |word: &str| mount.options().iter().flatten().any(|option| option == word);
+    let has = |word: &str| {
+        mount
+            .options()
+            .iter()
+            .flatten()
+            .any(|option| option == word)
+    };
     let bind = mount.typ().as_deref() == Some("bind") || has("bind") || has("rbind");
     match mount.source() {
         Some(source) => path(&format!("{field}.source"), source)?,
-        None if bind => return wrong(format!("{field}.source"), "is missing, and a bind mount needs one"),
+        None if bind => {
+            return wrong(
+                format!("{field}.source"),
+                "is missing, and a bind mount needs one",
+            );
+        }
         None => {}
     }
-    if mount.options().iter().flatten().any(|option| option.contains('\0')) {
+    if mount
+        .options()
+        .iter()
+        .flatten()
+        .any(|option| option.contains('\0'))
+    {
         return wrong(format!("{field}.options"), "hold a NUL byte");
     }
-    let (uids, gids) = (mount.uid_mappings().iter().flatten().count(), mount.gid_mappings().iter().flatten().count());
+    let (uids, gids) = (
+        mount.uid_mappings().iter().flatten().count(),
+        mount.gid_mappings().iter().flatten().count(),
+    );
     if (uids == 0) != (gids == 0) {
         return wrong(field, "has mappings of one kind only");
     }
@@ -125,7 +184,10 @@ fn namespaces(linux: &Linux) -> Checked {
     let mut kinds = HashSet::new();
     for namespace in linux.namespaces().iter().flatten() {
         if !kinds.insert(namespace.typ()) {
-            return wrong("linux.namespaces", format!("holds {} twice", namespace.typ()));
+            return wrong(
+                "linux.namespaces",
+                format!("holds {} twice", namespace.typ()),
+            );
         }
         if let Some(path) = namespace.path() {
             absolute("linux.namespaces", path)?;
@@ -135,13 +197,22 @@ fn namespaces(linux: &Linux) -> Checked {
 }
 
 fn has_namespace(linux: &Linux, kind: Namespace) -> bool {
-    linux.namespaces().iter().flatten().any(|namespace| namespace.typ() == kind)
+    linux
+        .namespaces()
+        .iter()
+        .flatten()
+        .any(|namespace| namespace.typ() == kind)
 }
 
 /// Names that would otherwise change the host's.
 fn names(spec: &Spec, linux: &Linux) -> Checked {
-    for (field, name) in [("hostname", spec.hostname()), ("domainname", spec.domainname())] {
-        let Some(name) = name.as_deref().filter(|name| !name.is_empty()) else { continue };
+    for (field, name) in [
+        ("hostname", spec.hostname()),
+        ("domainname", spec.domainname()),
+    ] {
+        let Some(name) = name.as_deref().filter(|name| !name.is_empty()) else {
+            continue;
+        };
         if !has_namespace(linux, Namespace::Uts) {
             return wrong(field, "cannot be set without a UTS namespace");
         }
@@ -154,11 +225,16 @@ fn names(spec: &Spec, linux: &Linux) -> Checked {
 }
 
 fn mappings(linux: &Linux) -> Checked {
-    let user = linux.namespaces().iter().flatten().find(|namespace| namespace.typ() == Namespace::User);
+    let user = linux
+        .namespaces()
+        .iter()
+        .flatten()
+        .find(|namespace| namespace.typ() == Namespace::User);
     let make = user.is_some_and(|namespace| namespace.path().is_none());
-    for (field, mappings) in
-        [("linux.uidMappings", linux.uid_mappings()), ("linux.gidMappings", linux.gid_mappings())]
-    {
+    for (field, mappings) in [
+        ("linux.uidMappings", linux.uid_mappings()),
+        ("linux.gidMappings", linux.gid_mappings()),
+    ] {
         let maps: Vec<IdMap> = mappings.iter().flatten().map(to_map).collect();
         if maps.is_empty() && make {
             return wrong(field, "is missing, and a new user namespace needs it");
@@ -166,7 +242,9 @@ fn mappings(linux: &Linux) -> Checked {
         if !maps.is_empty() && user.is_none() {
             return wrong(field, "is set without a user namespace");
         }
-        if !maps.is_empty() && let Err(error) = idmap::validate(&maps) {
+        if !maps.is_empty()
+            && let Err(error) = idmap::validate(&maps)
+        {
             return wrong(field, error.to_string());
         }
     }
@@ -174,13 +252,18 @@ fn mappings(linux: &Linux) -> Checked {
 }
 
 fn to_map(mapping: &LinuxIdMapping) -> IdMap {
-    IdMap { container: mapping.container_id(), host: mapping.host_id(), size: mapping.size() }
+    IdMap {
+        container: mapping.container_id(),
+        host: mapping.host_id(),
+        size: mapping.size(),
+    }
 }
 
 fn linux_paths(linux: &Linux) -> Checked {
-    for (field, paths) in
-        [("linux.maskedPaths", linux.masked_paths()), ("linux.readonlyPaths", linux.readonly_paths())]
-    {
+    for (field, paths) in [
+        ("linux.maskedPaths", linux.masked_paths()),
+        ("linux.readonlyPaths", linux.readonly_paths()),
+    ] {
         for path in paths.iter().flatten() {
             absolute(field, Path::new(path))?;
         }
@@ -197,7 +280,14 @@ fn linux_paths(linux: &Linux) -> Checked {
 
 fn absolute(field: &str, given: &Path) -> Checked {
     path(field, given)?;
-    if given.is_absolute() { Ok(()) } else { wrong(field, format!("is {}, which is not absolute", given.display())) }
+    if given.is_absolute() {
+        Ok(())
+    } else {
+        wrong(
+            field,
+            format!("is {}, which is not absolute", given.display()),
+        )
+    }
 }
 
 fn path(field: &str, path: &Path) -> Checked {
@@ -205,7 +295,11 @@ fn path(field: &str, path: &Path) -> Checked {
     if bytes.is_empty() {
         return wrong(field, "is empty");
     }
-    if bytes.contains(&0) { wrong(field, "holds a NUL byte") } else { Ok(()) }
+    if bytes.contains(&0) {
+        wrong(field, "holds a NUL byte")
+    } else {
+        Ok(())
+    }
 }
 
 #[cfg(test)]
@@ -247,8 +341,14 @@ mod tests {
             (|v| v["ociVersion"] = json!(""), "ociVersion"),
             (|v| drop(v.as_object_mut().unwrap().remove("root")), "root"),
             (|v| v["root"]["path"] = json!(""), "root.path"),
-            (|v| drop(v.as_object_mut().unwrap().remove("process")), "process"),
-            (|v| drop(v.as_object_mut().unwrap().remove("linux")), "linux"),
+            (
+                |v| drop(v.as_object_mut().unwrap().remove("process")),
+                "process",
+            ),
+            (
+                |v| drop(v.as_object_mut().unwrap().remove("linux")),
+                "linux",
+            ),
             (|v| v["process"]["args"] = json!([]), "process.args"),
             (|v| v["process"]["args"] = json!([""]), "process.args"),
             (|v| v["process"]["args"] = json!(["a\0b"]), "process.args"),
@@ -256,8 +356,14 @@ mod tests {
             (|v| v["process"]["env"] = json!(["=x"]), "process.env"),
             (|v| v["process"]["cwd"] = json!("tmp"), "process.cwd"),
             (|v| v["process"]["cwd"] = json!(""), "process.cwd"),
-            (|v| v["process"]["oomScoreAdj"] = json!(1001), "process.oomScoreAdj"),
-            (|v| v["process"]["rlimits"] = json!([{"type": "RLIMIT_CPU", "soft": 2, "hard": 1}]), "process.rlimits"),
+            (
+                |v| v["process"]["oomScoreAdj"] = json!(1001),
+                "process.oomScoreAdj",
+            ),
+            (
+                |v| v["process"]["rlimits"] = json!([{"type": "RLIMIT_CPU", "soft": 2, "hard": 1}]),
+                "process.rlimits",
+            ),
             (
                 |v| {
                     let limit = json!({"type": "RLIMIT_CPU", "soft": 1, "hard": 1});
@@ -265,32 +371,78 @@ mod tests {
                 },
                 "process.rlimits",
             ),
-            (|v| v["process"]["rlimits"] = json!([{"type": "RLIMIT_X", "soft": 2, "hard": 1}]), "process.rlimits[0].type"),
-            (|v| v["mounts"][0]["destination"] = json!(""), "mounts[0].destination"),
-            (|v| v["mounts"][0] = json!({"destination": "/x", "options": ["rbind"]}), "mounts[0].source"),
-            (|v| v["linux"]["namespaces"] = json!([{"type": "uts"}, {"type": "uts"}]), "linux.namespaces"),
-            (|v| v["linux"]["namespaces"] = json!([{"type": "uts", "path": "ns"}]), "linux.namespaces"),
-            (|v| v["linux"]["namespaces"] = json!([{"type": "galaxy"}]), "linux.namespaces[0].type"),
-            (|v| v["linux"]["namespaces"] = json!([{"type": "network"}, {"type": "ipc"}]), "hostname"),
+            (
+                |v| v["process"]["rlimits"] = json!([{"type": "RLIMIT_X", "soft": 2, "hard": 1}]),
+                "process.rlimits[0].type",
+            ),
+            (
+                |v| v["mounts"][0]["destination"] = json!(""),
+                "mounts[0].destination",
+            ),
+            (
+                |v| v["mounts"][0] = json!({"destination": "/x", "options": ["rbind"]}),
+                "mounts[0].source",
+            ),
+            (
+                |v| v["linux"]["namespaces"] = json!([{"type": "uts"}, {"type": "uts"}]),
+                "linux.namespaces",
+            ),
+            (
+                |v| v["linux"]["namespaces"] = json!([{"type": "uts", "path": "ns"}]),
+                "linux.namespaces",
+            ),
+            (
+                |v| v["linux"]["namespaces"] = json!([{"type": "galaxy"}]),
+                "linux.namespaces[0].type",
+            ),
+            (
+                |v| v["linux"]["namespaces"] = json!([{"type": "network"}, {"type": "ipc"}]),
+                "hostname",
+            ),
             (|v| v["hostname"] = json!("x".repeat(65)), "hostname"),
-            (|v| v["linux"]["uidMappings"] = json!([{"hostID": 0, "containerID": 0, "size": 1}]), "linux.uidMappings"),
-            (|v| v["linux"]["namespaces"].as_array_mut().unwrap().push(json!({"type": "user"})), "linux.uidMappings"),
-            (|v| v["linux"]["maskedPaths"] = json!(["proc/kcore"]), "linux.maskedPaths"),
-            (|v| v["linux"]["rootfsPropagation"] = json!("public"), "linux.rootfsPropagation"),
+            (
+                |v| v["linux"]["uidMappings"] = json!([{"hostID": 0, "containerID": 0, "size": 1}]),
+                "linux.uidMappings",
+            ),
+            (
+                |v| {
+                    v["linux"]["namespaces"]
+                        .as_array_mut()
+                        .unwrap()
+                        .push(json!({"type": "user"}))
+                },
+                "linux.uidMappings",
+            ),
+            (
+                |v| v["linux"]["maskedPaths"] = json!(["proc/kcore"]),
+                "linux.maskedPaths",
+            ),
+            (
+                |v| v["linux"]["rootfsPropagation"] = json!("public"),
+                "linux.rootfsPropagation",
+            ),
         ];
         for (index, (edit, field)) in cases.iter().enumerate() {
             let mut value = base();
             edit(&mut value);
             let error = check(&value).unwrap_err();
             assert_eq!(error.field, *field, "case {index}: {error}");
-            assert_eq!(*Error::from(error).kind(), ErrorKind::InvalidSpec { field: (*field).to_owned() });
+            assert_eq!(
+                *Error::from(error).kind(),
+                ErrorKind::InvalidSpec {
+                    field: (*field).to_owned()
+                }
+            );
         }
     }
 
     #[test]
     fn a_user_namespace_with_mappings_passes() {
         let mut value = base();
-        value["linux"]["namespaces"].as_array_mut().unwrap().push(json!({"type": "user"}));
+        value["linux"]["namespaces"]
+            .as_array_mut()
+            .unwrap()
+            .push(json!({"type": "user"}));
         let map = json!([{"hostID": 100_000, "containerID": 0, "size": 65_536}]);
         value["linux"]["uidMappings"] = map.clone();
         value["linux"]["gidMappings"] = map;

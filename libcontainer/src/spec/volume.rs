@@ -7,7 +7,9 @@ use std::{
 };
 use thiserror::Error;
 
-const PROPAGATIONS: [&str; 6] = ["private", "rprivate", "slave", "rslave", "shared", "rshared"];
+const PROPAGATIONS: [&str; 6] = [
+    "private", "rprivate", "slave", "rslave", "shared", "rshared",
+];
 
 /// One `-v SOURCE:TARGET[:OPTIONS]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,7 +32,9 @@ pub enum VolumeError {
     #[error("volume {0:?} is not SOURCE:TARGET[:OPTIONS]")]
     Shape(String),
     /// The source is a name.
-    #[error("volume source {0:?} is a name, and there are no named volumes: for a directory write ./{0} or its absolute path")]
+    #[error(
+        "volume source {0:?} is a name, and there are no named volumes: for a directory write ./{0} or its absolute path"
+    )]
     Name(String),
     /// The target is not usable.
     #[error("volume target {0:?} is not an absolute path below / without `..`")]
@@ -49,10 +53,12 @@ pub enum VolumeError {
 impl From<VolumeError> for crate::error::Error {
     fn from(error: VolumeError) -> Self {
         let kind = match &error {
-            VolumeError::Unsupported(option) => {
-                crate::error::ErrorKind::Unsupported { feature: format!("volume option {option}") }
-            }
-            _ => crate::error::ErrorKind::InvalidSpec { field: "mounts".to_owned() },
+            VolumeError::Unsupported(option) => crate::error::ErrorKind::Unsupported {
+                feature: format!("volume option {option}"),
+            },
+            _ => crate::error::ErrorKind::InvalidSpec {
+                field: "mounts".to_owned(),
+            },
         };
         Self::new(kind, "read the volumes").with_source(error)
     }
@@ -76,13 +82,21 @@ impl FromStr for Volume {
             return Err(VolumeError::Name(source.to_owned()));
         }
         let path = Path::new(target);
-        let names = path.components().filter(|part| matches!(part, Component::Normal(_))).count();
+        let names = path
+            .components()
+            .filter(|part| matches!(part, Component::Normal(_)))
+            .count();
         let climbs = path.components().any(|part| part == Component::ParentDir);
         if !path.is_absolute() || names == 0 || climbs {
             return Err(VolumeError::Target(target.to_owned()));
         }
         let (read_only, options) = read_options(options)?;
-        Ok(Self { source: source.into(), target: target.to_owned(), read_only, options })
+        Ok(Self {
+            source: source.into(),
+            target: target.to_owned(),
+            read_only,
+            options,
+        })
     }
 }
 
@@ -101,10 +115,15 @@ fn read_options(text: &str) -> Result<(bool, Vec<String>), VolumeError> {
             // SELinux labels, shared and private: where SELinux is not enforced there is nothing to relabel, and scripts say it
             // everywhere. Where it is, the runtime refuses labels as a whole.
             "z" | "Z" => continue,
-            "U" | "O" | "idmap" | "copy" | "nocopy" => return Err(VolumeError::Unsupported(word.to_owned())),
+            "U" | "O" | "idmap" | "copy" | "nocopy" => {
+                return Err(VolumeError::Unsupported(word.to_owned()));
+            }
             _ => return Err(VolumeError::Unknown(word.to_owned())),
         };
-        if let Some((_, other)) = seen.iter().find(|(known, other)| *known == group && *other != word) {
+        if let Some((_, other)) = seen
+            .iter()
+            .find(|(known, other)| *known == group && *other != word)
+        {
             return Err(VolumeError::Conflict((*other).to_owned(), word.to_owned()));
         }
         seen.push((group, word));
@@ -129,7 +148,10 @@ impl Volume {
     pub fn to_mount(&self) -> Mount {
         let mut options = self.options.clone();
         let mut default = |choices: &[&str], word: &str| {
-            if !options.iter().any(|known| choices.contains(&known.as_str())) {
+            if !options
+                .iter()
+                .any(|known| choices.contains(&known.as_str()))
+            {
                 options.push(word.to_owned());
             }
         };
@@ -159,13 +181,31 @@ mod tests {
 
     #[test]
     fn every_form_is_read() {
-        assert_eq!(options("/a:/b"), ["rbind", "rprivate", "nosuid", "nodev", "rw"]);
-        assert_eq!(options("/a:/b:"), ["rbind", "rprivate", "nosuid", "nodev", "rw"]);
-        assert_eq!(options("/a:/b:ro"), ["rbind", "rprivate", "nosuid", "nodev", "ro"]);
-        assert_eq!(options("/a:/b:ro,Z,bind,rslave,suid,dev,noexec"), ["bind", "rslave", "suid", "dev", "noexec", "ro"]);
-        assert_eq!(options("/a:/b:ro,ro,rbind,rbind"), ["rbind", "rprivate", "nosuid", "nodev", "ro"]);
+        assert_eq!(
+            options("/a:/b"),
+            ["rbind", "rprivate", "nosuid", "nodev", "rw"]
+        );
+        assert_eq!(
+            options("/a:/b:"),
+            ["rbind", "rprivate", "nosuid", "nodev", "rw"]
+        );
+        assert_eq!(
+            options("/a:/b:ro"),
+            ["rbind", "rprivate", "nosuid", "nodev", "ro"]
+        );
+        assert_eq!(
+            options("/a:/b:ro,Z,bind,rslave,suid,dev,noexec"),
+            ["bind", "rslave", "suid", "dev", "noexec", "ro"]
+        );
+        assert_eq!(
+            options("/a:/b:ro,ro,rbind,rbind"),
+            ["rbind", "rprivate", "nosuid", "nodev", "ro"]
+        );
         let relative: Volume = "./data:/data".parse().unwrap();
-        assert_eq!(relative.based_on(Path::new("/home/ann")).source, Path::new("/home/ann/./data"));
+        assert_eq!(
+            relative.based_on(Path::new("/home/ann")).source,
+            Path::new("/home/ann/./data")
+        );
     }
 
     #[test]
@@ -176,12 +216,22 @@ mod tests {
         }
         assert_eq!(text("data:/x"), VolumeError::Name("data".to_owned()));
         for target in ["x", "", "/", "//", "/.", "/a/../b", "../x"] {
-            assert_eq!(text(&format!("/a:{target}")), VolumeError::Target(target.to_owned()), "{target:?}");
+            assert_eq!(
+                text(&format!("/a:{target}")),
+                VolumeError::Target(target.to_owned()),
+                "{target:?}"
+            );
         }
         assert_eq!(text("/a:/b:RO"), VolumeError::Unknown("RO".to_owned()));
         assert_eq!(text("/a:/b:U"), VolumeError::Unsupported("U".to_owned()));
-        assert_eq!(text("/a:/b:ro,rw"), VolumeError::Conflict("ro".to_owned(), "rw".to_owned()));
-        assert_eq!(text("/a:/b:shared,rprivate"), VolumeError::Conflict("shared".to_owned(), "rprivate".to_owned()));
+        assert_eq!(
+            text("/a:/b:ro,rw"),
+            VolumeError::Conflict("ro".to_owned(), "rw".to_owned())
+        );
+        assert_eq!(
+            text("/a:/b:shared,rprivate"),
+            VolumeError::Conflict("shared".to_owned(), "rprivate".to_owned())
+        );
         assert!(text("data:/x").to_string().contains("./data"));
     }
 }
