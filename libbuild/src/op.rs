@@ -22,6 +22,8 @@ pub enum Op {
     Run(RunOp),
     /// Files were copied into the container.
     Copy(CopyOp),
+    /// Files were copied into the container, archives among them unpacked.
+    Add(CopyOp),
     /// The root file system was mounted and may have been changed from outside.
     Edit,
     /// The configuration was changed.
@@ -141,6 +143,7 @@ impl Op {
             Self::From(op) => out.node(1, |o| o.option(op.manifest.as_deref())),
             Self::Run(op) => out.node(2, |o| op.encode(o)),
             Self::Copy(op) => out.node(3, |o| op.encode(o)),
+            Self::Add(op) => out.node(6, |o| op.encode(o)),
             Self::Edit => out.node(4, |_| ()),
             Self::Config(change) => out.node(5, |o| change.encode(o)),
         }
@@ -153,7 +156,8 @@ impl Op {
         match self {
             Self::From(_) => None,
             Self::Run(op) => Some(format!("RUN {}", op.args.join(" "))),
-            Self::Copy(op) => Some(op.history()),
+            Self::Copy(op) => Some(op.history("COPY")),
+            Self::Add(op) => Some(op.history("ADD")),
             Self::Edit => Some("EDIT /".to_owned()),
             Self::Config(change) => change.history(),
         }
@@ -161,7 +165,10 @@ impl Op {
 
     /// Tells whether the step may change files.
     pub fn touches_files(&self) -> bool {
-        matches!(self, Self::Run(_) | Self::Copy(_) | Self::Edit)
+        matches!(
+            self,
+            Self::Run(_) | Self::Copy(_) | Self::Add(_) | Self::Edit
+        )
     }
 }
 
@@ -188,8 +195,8 @@ impl CopyOp {
         out.option(self.chmod.map(|mode| format!("{mode:o}")).as_deref());
     }
 
-    fn history(&self) -> String {
-        let mut words = vec!["COPY".to_owned()];
+    fn history(&self, verb: &str) -> String {
+        let mut words = vec![verb.to_owned()];
         words.extend(self.from.as_ref().map(|from| format!("--from={from}")));
         words.extend(self.chown.as_ref().map(|owner| format!("--chown={owner}")));
         words.extend(self.chmod.map(|mode| format!("--chmod={mode:o}")));
@@ -386,7 +393,11 @@ mod tests {
         let from = option().prop_map(|manifest| Op::From(FromOp { manifest }));
         prop_oneof![
             run,
-            copy,
+            copy.clone(),
+            copy.prop_map(|op| match op {
+                Op::Copy(op) => Op::Add(op),
+                other => other,
+            }),
             from,
             Just(Op::Edit),
             change().prop_map(Op::Config)

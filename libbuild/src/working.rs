@@ -265,6 +265,13 @@ impl Held<'_> {
         self.container.directory.join("upper")
     }
 
+    /// Tells whether nothing is in the container yet: an empty base, and no file made.
+    pub(crate) fn is_pristine(&self) -> Result<bool> {
+        let upper = self.upper();
+        let mut entries = fs::read_dir(&upper).map_err(WorkingError::io("list", &upper))?;
+        Ok(self.record.base.is_none() && !self.container.is_mounted() && entries.next().is_none())
+    }
+
     /// The host's `resolv.conf`, if the caller told where it is.
     pub(crate) fn resolv_conf(&self) -> Option<&Path> {
         self.container.around.resolv_conf.as_deref()
@@ -401,7 +408,7 @@ pub(crate) fn create(
     Ok(container)
 }
 
-fn imitate(model: Option<&Path>, directory: &Path) -> std::io::Result<()> {
+pub(crate) fn imitate(model: Option<&Path>, directory: &Path) -> std::io::Result<()> {
     let (uid, gid, mode, seconds) = match model {
         Some(model) => {
             let about = fs::metadata(model)?;

@@ -8,6 +8,7 @@
 //! - Owner root unless said otherwise, mode and extended attributes of the source, modification time *set* to the epoch (times
 //!   of a checkout differ from clone to clone, even before the epoch), hard links kept, sockets left out.
 
+mod archive;
 mod glob;
 mod source;
 mod write;
@@ -25,7 +26,7 @@ use crate::error::{Error, ErrorKind, Result, io_kind};
 use crate::op::{CopyOp, Op};
 use crate::rooted::{Rooted, RootedError, file_type};
 use crate::working::{
-    Held, WorkingContainer, WorkingError, container_error, image_error, image_lowers, user_files,
+    Held, WorkingContainer, WorkingError, container_error, image_error, image_lowers, imitate, user_files,
 };
 use source::Item;
 use write::{Looks, Writer};
@@ -40,6 +41,7 @@ pub struct CopyFiles {
     from: Option<String>,
     chown: Option<String>,
     chmod: Option<u32>,
+    unpack: bool,
 }
 
 /// What was copied.
@@ -87,6 +89,13 @@ impl CopyFiles {
         self
     }
 
+    /// Unpacks sources that are tar archives, plain or packed by gzip or zstd, into the destination directory: with the owners
+    /// and times they hold (unless an owner is given), as a Containerfile's ADD does.
+    pub fn unpack(mut self) -> Self {
+        self.unpack = true;
+        self
+    }
+
     fn op(&self) -> Op {
         let shown = |source: &String| {
             let name = Path::new(source)
@@ -97,13 +106,18 @@ impl CopyFiles {
                 |name| name.to_string_lossy().into_owned(),
             )
         };
-        Op::Copy(CopyOp {
+        let op = CopyOp {
             sources: self.sources.iter().map(shown).collect(),
             destination: self.destination.clone(),
             from: self.from.clone(),
             chown: self.chown.clone(),
             chmod: self.chmod,
-        })
+        };
+        if self.unpack {
+            Op::Add(op)
+        } else {
+            Op::Copy(op)
+        }
     }
 }
 
@@ -158,11 +172,33 @@ pub enum CopyError {
         /// The source.
         path: PathBuf,
     },
+    /// An archive in a format that is not understood here.
+    #[error("{} is packed with {format}, which is not understood", path.display())]
+    Format {
+        /// The source.
+        path: PathBuf,
+        /// The format.
+        format: &'static str,
+    },
+    /// An archive could not be unpacked.
+    #[error("cannot unpack {}", path.display())]
+    Archive {
+        /// The source.
+        path: PathBuf,
+        /// The reason.
+        source: libimage::Error,
+    },
     /// The source holds the directory that is written to.
     #[error("{} is the upper directory of this very container: the copy would never end", path.display())]
     HoldsContainer {
         /// The source.
         path: PathBuf,
+    },
+    /// A container cannot be its own source.
+    #[error("{name:?} is the container that is copied to")]
+    Itself {
+        /// As it was given.
+        name: String,
     },
     /// The owner is unknown in the container.
     #[error("cannot resolve the owner {owner:?}")]
@@ -196,6 +232,8 @@ impl From<CopyError> for Error {
             CopyError::Rooted(inner) => return inner.into(),
             CopyError::NoSource { .. } => ErrorKind::NotFound,
             CopyError::Owner { .. } => ErrorKind::UnknownUser,
+            CopyError::Format { .. } => ErrorKind::Unsupported,
+            CopyError::Archive { ref source, .. } => ErrorKind::Image(source.kind()),
             CopyError::Source { ref source, .. } | CopyError::Content { ref source, .. } => {
                 io_kind(source)
             }
@@ -226,38 +264,72 @@ impl WorkingContainer {
             return Err(CopyError::Nothing.into());
         }
         let origin = self.origin(copy.from.as_deref())?;
-        let mut held = self.hold()?;
-        let root = held.open_root()?;
-        let looks = looks(&copy, &root.mount, held.record.epoch.seconds)?;
-        let own =
-            std::fs::metadata(held.upper()).map_err(WorkingError::io("look at", &held.upper()))?;
-        let mut writer = Writer::new(
-            Rooted::new(root.mount.as_fd()),
-            looks,
-            (own.dev(), own.ino()),
-        );
         let (source, context) = match &origin {
             Origin::Host(slash) => (Rooted::new(slash.as_fd()), copy.context.as_path()),
             Origin::Root(mount, _) => (Rooted::new(mount.as_fd()), Path::new("/")),
         };
+        let mut items = Vec::new();
+        for pattern in &copy.sources {
+            items.extend(source::expand(&source, context, pattern)?);
+        }
+        let mut held = self.hold()?;
         // The step is noted before it is done: after a kill in the middle, history tells what may have happened.
         let op = copy.op();
         if held.record.steps.last() != Some(&op) {
             held.record.steps.push(op);
             held.save()?;
         }
-        let mut items = Vec::new();
-        for pattern in &copy.sources {
-            items.extend(source::expand(&source, context, pattern)?);
+        if let Some(stats) = self.take_over(&copy, &source, &items, &held)? {
+            return Ok(stats);
         }
-        write_items(
-            &mut writer,
-            &source,
-            &items,
-            &destination(&held, &copy.destination),
-            &copy.destination,
-        )?;
-        Ok(writer.stats)
+        let root = held.open_root()?;
+        let looks = looks(&copy, &root.mount, held.record.epoch.seconds)?;
+        let upper = held.upper();
+        let own = std::fs::metadata(&upper).map_err(WorkingError::io("look at", &upper))?;
+        let own = (own.dev(), own.ino());
+        let mut job = Job {
+            writer: Writer::new(Rooted::new(root.mount.as_fd()), looks, own),
+            source,
+            destination: destination(&held, &copy.destination),
+            wants_directory: items.len() > 1 || means_directory(&copy.destination),
+            unpack: copy
+                .unpack
+                .then(|| (self.around.store.as_ref(), upper.with_file_name("unpacked"))),
+        };
+        items.iter().try_for_each(|item| job.item(item))?;
+        Ok(job.writer.stats)
+    }
+
+    /// Unpacks an archive that makes up the whole of an empty container right into the upper directory: what a root file system
+    /// from elsewhere is. `None` if that is not the case.
+    fn take_over(
+        &self,
+        copy: &CopyFiles,
+        source: &Rooted<'_>,
+        items: &[Item],
+        held: &Held<'_>,
+    ) -> Result<Option<CopyStats>> {
+        let plain = copy.unpack && copy.chown.is_none() && copy.chmod.is_none();
+        let [item] = items else { return Ok(None) };
+        let whole = destination(held, &copy.destination) == Path::new("/") && item.is_file();
+        if !plain || !whole || !held.is_pristine()? {
+            return Ok(None);
+        }
+        let file = File::from(item.open(source, OFlags::RDONLY)?);
+        let Some(archive) = archive::open(file, &item.path)? else {
+            return Ok(None);
+        };
+        let (upper, new) = (held.upper(), held.upper().with_file_name("unpacked"));
+        remove_tree(&new)?;
+        let stats = archive::unpack(archive, &item.path, &new, &self.around.store)?;
+        imitate(None, &new).map_err(WorkingError::io("set the owner and mode of", &new))?;
+        std::fs::remove_dir(&upper).map_err(WorkingError::io("replace", &upper))?;
+        std::fs::rename(&new, &upper).map_err(WorkingError::io("replace", &upper))?;
+        Ok(Some(CopyStats {
+            files: stats.entries,
+            directories: 0,
+            bytes: stats.content_bytes,
+        }))
     }
 
     fn origin(&self, from: Option<&str>) -> Result<Origin> {
@@ -272,6 +344,12 @@ impl WorkingContainer {
             .find(|record| record.name == name || record.id == name)
         {
             let other = WorkingContainer::of_record(self.around.clone(), &record);
+            if other.id() == self.id() {
+                return Err(CopyError::Itself {
+                    name: name.to_owned(),
+                }
+                .into());
+            }
             let root = other.hold()?.open_root()?;
             return Ok(Origin::Root(root.mount, root.lease));
         }
@@ -301,67 +379,99 @@ fn destination(held: &Held<'_>, given: &str) -> PathBuf {
         .join(given)
 }
 
-fn write_items(
-    writer: &mut Writer<'_>,
-    source: &Rooted<'_>,
-    items: &[Item],
-    destination: &Path,
-    given: &str,
-) -> Result<(), CopyError> {
-    let wants_directory = items.len() > 1
-        || given.ends_with('/')
-        || given.ends_with("/.")
-        || given == "."
-        || given == "..";
-    for item in items {
-        let open = |flags: OFlags| {
-            source
-                .open(&item.path, flags)
-                .map_err(|errno| CopyError::source("open", &item.path)(errno.into()))
-        };
+/// Whether a destination must be a directory by the way it is spelled.
+fn means_directory(destination: &str) -> bool {
+    destination.ends_with('/') || matches!(destination.rsplit('/').next(), Some("." | ".."))
+}
+
+/// A copy under way.
+struct Job<'a> {
+    writer: Writer<'a>,
+    source: Rooted<'a>,
+    destination: PathBuf,
+    wants_directory: bool,
+    /// If archives are to be unpacked: for which store, and where until they are merged.
+    unpack: Option<(&'a libimage::store::Store, PathBuf)>,
+}
+
+impl Job<'_> {
+    fn item(&mut self, item: &Item) -> Result<()> {
         match file_type(&item.stat) {
             FileType::Directory => {
-                let opened: OwnedFd = open(OFlags::RDONLY | OFlags::DIRECTORY)?;
-                writer.destination(destination)?;
-                writer.tree(opened, &item.path, destination)?;
+                let opened = item.open(&self.source, OFlags::RDONLY | OFlags::DIRECTORY)?;
+                self.writer.destination(&self.destination)?;
+                Ok(self.writer.tree(opened, &item.path, &self.destination)?)
             }
             FileType::RegularFile => {
-                let opened = open(OFlags::RDONLY)?;
-                let path = writer.place(destination, wants_directory, &item.name)?;
-                writer.file(opened, &item.stat, &item.path, &path)?;
+                let opened = item.open(&self.source, OFlags::RDONLY)?;
+                if self.archive(&opened, item)? {
+                    return Ok(());
+                }
+                let path =
+                    self.writer
+                        .place(&self.destination, self.wants_directory, &item.name)?;
+                Ok(self.writer.file(opened, &item.stat, &item.path, &path)?)
             }
-            _ => {
-                return Err(CopyError::Kind {
-                    path: item.path.clone(),
-                });
+            _ => Err(CopyError::Kind {
+                path: item.path.clone(),
             }
+            .into()),
         }
     }
-    Ok(())
+
+    /// Unpacks and merges a source that is an archive; returns whether it was one.
+    fn archive(&mut self, file: &OwnedFd, item: &Item) -> Result<bool> {
+        let Some((store, scratch)) = &self.unpack else {
+            return Ok(false);
+        };
+        let file = file
+            .try_clone()
+            .map_err(CopyError::source("open", &item.path))?;
+        let Some(archive) = archive::open(File::from(file), &item.path)? else {
+            return Ok(false);
+        };
+        remove_tree(scratch)?;
+        archive::unpack(archive, &item.path, scratch, store)?;
+        let opened = File::open(scratch).map_err(CopyError::source("open", scratch))?;
+        self.writer.destination(&self.destination)?;
+        self.writer.looks.keep = true;
+        let merged = self
+            .writer
+            .tree(opened.into(), &item.path, &self.destination);
+        self.writer.looks.keep = false;
+        merged?;
+        remove_tree(scratch)?;
+        Ok(true)
+    }
+}
+
+fn remove_tree(path: &Path) -> Result<(), WorkingError> {
+    match std::fs::remove_dir_all(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(WorkingError::io("remove", path)(error))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Decides owner, mode and time of the copies.
 fn looks(copy: &CopyFiles, root: &PreparedRoot, seconds: i64) -> Result<Looks> {
-    let (mut uid, mut gid) = (0, 0);
-    if let Some(owner) = &copy.chown {
+    let mut owner = None;
+    if let Some(word) = &copy.chown {
         let files = user_files(root)?;
-        let user =
-            resolve(owner, &files.passwd, &files.group).map_err(|source| CopyError::Owner {
-                owner: owner.clone(),
-                source,
-            })?;
-        uid = user.uid;
-        gid = if owner.bytes().all(|b| b.is_ascii_digit()) {
-            user.uid
-        } else {
-            user.gid
+        let unknown = |source| CopyError::Owner {
+            owner: word.clone(),
+            source,
         };
+        let user = resolve(word, &files.passwd, &files.group).map_err(unknown)?;
+        let number = word.bytes().all(|byte| byte.is_ascii_digit());
+        owner = Some((user.uid, if number { user.uid } else { user.gid }));
     }
     let mode = copy.chmod.map(|mode| Mode::from(mode).bits());
     Ok(Looks {
-        uid,
-        gid,
+        owner,
         mode,
         seconds,
+        keep: false,
     })
 }

@@ -1,13 +1,14 @@
 //! Which files the sources of a copy mean.
 
 use std::ffi::{OsStr, OsString};
+use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::Stat;
+use rustix::fs::{FileType, OFlags, Stat};
 
 use super::{CopyError, glob};
-use crate::rooted::{Rooted, names};
+use crate::rooted::{Rooted, file_type, names};
 
 /// One source, found.
 #[derive(Debug)]
@@ -18,6 +19,17 @@ pub(crate) struct Item {
     pub(crate) name: OsString,
     /// What it is, symlinks followed: a source that is itself a symlink means what it leads to.
     pub(crate) stat: Stat,
+}
+
+impl Item {
+    pub(crate) fn is_file(&self) -> bool {
+        file_type(&self.stat) == FileType::RegularFile
+    }
+
+    pub(crate) fn open(&self, root: &Rooted<'_>, flags: OFlags) -> Result<OwnedFd, CopyError> {
+        root.open(&self.path, flags)
+            .map_err(|errno| CopyError::source("open", &self.path)(errno.into()))
+    }
 }
 
 /// Finds what one source means: the path itself if there is such a file, else the matches of the pattern, by name.

@@ -19,19 +19,45 @@ const XATTR_BYTES: usize = 64 << 10;
 /// How the copied files shall look.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Looks {
-    pub(crate) uid: u32,
-    pub(crate) gid: u32,
+    /// The owner that was asked for.
+    pub(crate) owner: Option<(u32, u32)>,
     /// Permission bits instead of the source's.
     pub(crate) mode: Option<u32>,
     /// Modification time, in seconds since 1970.
     pub(crate) seconds: i64,
+    /// Whether the source's owners and times are kept, as those of an unpacked archive are.
+    pub(crate) keep: bool,
+}
+
+impl Looks {
+    fn owner(&self, stat: &Stat) -> (Option<Uid>, Option<Gid>) {
+        let kept = if self.keep {
+            (stat.st_uid, stat.st_gid)
+        } else {
+            (0, 0)
+        };
+        let (uid, gid) = self.owner.unwrap_or(kept);
+        (Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)))
+    }
+
+    fn mode(&self, stat: &Stat) -> Mode {
+        Mode::from(self.mode.unwrap_or(stat.st_mode) & 0o7777)
+    }
+
+    fn seconds(&self, stat: &Stat) -> i64 {
+        if self.keep {
+            stat.st_mtime
+        } else {
+            self.seconds
+        }
+    }
 }
 
 /// A copy under way.
 #[derive(Debug)]
 pub(crate) struct Writer<'a> {
     root: Rooted<'a>,
-    looks: Looks,
+    pub(crate) looks: Looks,
     /// The directory (device, inode) that must not be among the sources: the one that is written to.
     own: (u64, u64),
     /// The first copy of each source file with several names, by device and inode.
@@ -61,13 +87,13 @@ impl<'a> Writer<'a> {
     /// of the copy.
     pub(crate) fn destination(&mut self, path: &Path) -> Result<(), CopyError> {
         let (directory, made) = self.root.make_directories(path)?;
-        if !made.is_empty() {
-            let owner = (
-                Some(Uid::from_raw(self.looks.uid)),
-                Some(Gid::from_raw(self.looks.gid)),
-            );
-            rustix::fs::fchown(&directory, owner.0, owner.1)
-                .map_err(failed("set the owner of", path))?;
+        if let (Some((uid, gid)), false) = (self.looks.owner, made.is_empty()) {
+            rustix::fs::fchown(
+                &directory,
+                Some(Uid::from_raw(uid)),
+                Some(Gid::from_raw(gid)),
+            )
+            .map_err(failed("set the owner of", path))?;
         }
         for entry in &made {
             self.stats.directories += 1;
@@ -172,16 +198,20 @@ impl<'a> Writer<'a> {
                 let path = target.path.join(name);
                 rustix::fs::symlinkat(link, &target.fd, name)
                     .map_err(failed("make the symlink", &path))?;
-                self.finish_node(target, name, &path, None)
+                self.finish_node(target, name, &path, &stat)
             }
             // A socket means nothing without the process that listens; archives leave it out too.
             FileType::Socket => Ok(()),
+            // A device 0:0 is how overlay says that a name is gone.
+            FileType::CharacterDevice if stat.st_rdev == 0 => Err(CopyError::Kind {
+                path: shown.to_owned(),
+            }),
             kind => {
                 self.clear(target, name)?;
                 let path = target.path.join(name);
                 rustix::fs::mknodat(&target.fd, name, kind, Mode::from(0o600), stat.st_rdev)
                     .map_err(failed("make the special file", &path))?;
-                self.finish_node(target, name, &path, Some(&stat))
+                self.finish_node(target, name, &path, &stat)
             }
         }
     }
@@ -285,17 +315,16 @@ impl<'a> Writer<'a> {
         attributes: &[Attribute],
         path: &Path,
     ) -> Result<(), CopyError> {
-        let owner = (
-            Some(Uid::from_raw(self.looks.uid)),
-            Some(Gid::from_raw(self.looks.gid)),
-        );
-        rustix::fs::fchown(&made, owner.0, owner.1).map_err(failed("set the owner of", path))?;
-        rustix::fs::fchmod(&made, self.mode(stat)).map_err(failed("set the mode of", path))?;
+        let (uid, gid) = self.looks.owner(stat);
+        rustix::fs::fchown(&made, uid, gid).map_err(failed("set the owner of", path))?;
+        rustix::fs::fchmod(&made, self.looks.mode(stat))
+            .map_err(failed("set the mode of", path))?;
         for (name, value) in attributes {
             rustix::fs::fsetxattr(&made, name.as_c_str(), value, XattrFlags::empty())
                 .map_err(failed("set an extended attribute of", path))?;
         }
-        self.stamp(&made, path)
+        let times = timestamps(self.looks.seconds(stat));
+        Ok(rustix::fs::futimens(made, &times).map_err(failed("set the time of", path))?)
     }
 
     /// The same for what cannot be opened: symlinks (which have no mode) and special files.
@@ -304,36 +333,24 @@ impl<'a> Writer<'a> {
         target: &Target,
         name: &OsStr,
         path: &Path,
-        stat: Option<&Stat>,
+        stat: &Stat,
     ) -> Result<(), CopyError> {
         self.stats.files += 1;
-        let owner = (
-            Some(Uid::from_raw(self.looks.uid)),
-            Some(Gid::from_raw(self.looks.gid)),
-        );
-        rustix::fs::chownat(
-            &target.fd,
-            name,
-            owner.0,
-            owner.1,
-            AtFlags::SYMLINK_NOFOLLOW,
-        )
-        .map_err(failed("set the owner of", path))?;
-        if let Some(stat) = stat {
-            rustix::fs::chmodat(&target.fd, name, self.mode(stat), AtFlags::empty())
+        let (uid, gid) = self.looks.owner(stat);
+        rustix::fs::chownat(&target.fd, name, uid, gid, AtFlags::SYMLINK_NOFOLLOW)
+            .map_err(failed("set the owner of", path))?;
+        if file_type(stat) != FileType::Symlink {
+            rustix::fs::chmodat(&target.fd, name, self.looks.mode(stat), AtFlags::empty())
                 .map_err(failed("set the mode of", path))?;
         }
-        let times = timestamps(self.looks.seconds);
+        let times = timestamps(self.looks.seconds(stat));
         Ok(
             rustix::fs::utimensat(&target.fd, name, &times, AtFlags::SYMLINK_NOFOLLOW)
                 .map_err(failed("set the time of", path))?,
         )
     }
 
-    fn mode(&self, stat: &Stat) -> Mode {
-        Mode::from(self.looks.mode.unwrap_or(stat.st_mode) & 0o7777)
-    }
-
+    /// Sets the time of a directory that got something.
     fn stamp(&self, made: impl AsFd, path: &Path) -> Result<(), CopyError> {
         Ok(rustix::fs::futimens(made, &timestamps(self.looks.seconds))
             .map_err(failed("set the time of", path))?)
