@@ -79,10 +79,12 @@ pub use run::{Run, RunOutput, Streams};
 pub use session::{Base, Session, SessionOptions};
 pub use working::WorkingContainer;
 
+pub use libcontainer::{Error as ContainerError, Result as ContainerResult};
 /// What a caller needs of the container side.
 pub use libcontainer::{
     exit::ExitStatus,
     foreground, rootless,
     runtime::{Process, Stdio},
     spec::{Network, Volume},
+    sys::signal,
 };

@@ -393,11 +393,13 @@ mod tests {
         let from = option().prop_map(|manifest| Op::From(FromOp { manifest }));
         prop_oneof![
             run,
-            copy.clone(),
-            copy.prop_map(|op| match op {
-                Op::Copy(op) => Op::Add(op),
-                other => other,
-            }),
+            copy.prop_flat_map(|op| prop_oneof![
+                Just(op.clone()),
+                Just(match op {
+                    Op::Copy(op) => Op::Add(op),
+                    other => other,
+                })
+            ]),
             from,
             Just(Op::Edit),
             change().prop_map(Op::Config)
