@@ -26,7 +26,8 @@ use crate::error::{Error, ErrorKind, Result, io_kind};
 use crate::op::{CopyOp, Op};
 use crate::rooted::{Rooted, RootedError, file_type};
 use crate::working::{
-    Held, WorkingContainer, WorkingError, container_error, image_error, image_lowers, imitate, user_files,
+    Held, WorkingContainer, WorkingError, container_error, image_error, image_lowers, imitate,
+    user_files,
 };
 use source::Item;
 use write::{Looks, Writer};

@@ -20,7 +20,11 @@ pub fn base(
     policy: PullPolicy,
     platform: Option<libimage::platform::Platform>,
 ) -> Result<Image, Failure> {
-    let options = PullOptions { platform, policy, ..PullOptions::default() };
+    let options = PullOptions {
+        platform,
+        policy,
+        ..PullOptions::default()
+    };
     wait(pull(context, reference, place.store.clone(), &options))
 }
 
@@ -28,24 +32,38 @@ pub fn base(
 ///
 /// # Errors
 /// If the destination refuses.
-pub fn send(place: &Place, context: &Context, image: &Image, to: &ImageRef) -> Result<CopyReport, Failure> {
+pub fn send(
+    place: &Place,
+    context: &Context,
+    image: &Image,
+    to: &ImageRef,
+) -> Result<CopyReport, Failure> {
     let from = ImageRef::Store(image.manifest_digest().to_string());
-    let options = CopyOptions { store: Some(place.store.clone()), ..CopyOptions::default() };
+    let options = CopyOptions {
+        store: Some(place.store.clone()),
+        ..CopyOptions::default()
+    };
     wait(copy(context, &from, to, &options))
 }
 
 /// Runs a future to its end. The runtime is made here, after a user namespace may have been entered: its threads could not
 /// follow into it.
 fn wait<T>(work: impl Future<Output = Result<T, libimage::Error>>) -> Result<T, Failure> {
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()?;
     runtime.block_on(work).map_err(told)
 }
 
 fn told(error: libimage::Error) -> Failure {
     use libimage::ErrorKind;
     let hint = match error.kind() {
-        ErrorKind::Unauthorized => Some("give --creds USER:PASSWORD, or an --authfile that knows the registry"),
-        ErrorKind::RateLimited { .. } => Some("the registry allows more later, or with credentials"),
+        ErrorKind::Unauthorized => {
+            Some("give --creds USER:PASSWORD, or an --authfile that knows the registry")
+        }
+        ErrorKind::RateLimited { .. } => {
+            Some("the registry allows more later, or with credentials")
+        }
         _ => None,
     };
     let failure = Failure::from(error);

@@ -30,8 +30,8 @@ executed, 127 it does not exist.";
 #[derive(Debug, Parser)]
 #[command(version, after_help = EXAMPLES, disable_help_subcommand = true)]
 struct Cli {
-    /// Directory of images and working containers [default: /var/lib/trimaran, or ~/.local/share/trimaran for a user]
-    #[arg(long, value_name = "DIR", global = true, env = "TRIMARAN_ROOT", hide_env_values = true)]
+    /// Directory of images and working containers [default: $TRIMARAN_ROOT, else /var/lib/trimaran, or ~/.local/share/trimaran for a user]
+    #[arg(long, value_name = "DIR", global = true)]
     root: Option<PathBuf>,
 
     /// Print results and errors only

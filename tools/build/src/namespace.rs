@@ -39,7 +39,13 @@ pub fn ready() -> Result<Namespace, Failure> {
 fn go(facts: &RootlessFacts) -> Result<(), Failure> {
     let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
     let user = user_name(&read("/etc/passwd"), facts.uid);
-    let maps = plan_maps(facts.uid, facts.gid, user.as_deref(), &read("/etc/subuid"), &read("/etc/subgid"));
+    let maps = plan_maps(
+        facts.uid,
+        facts.gid,
+        user.as_deref(),
+        &read("/etc/subuid"),
+        &read("/etc/subgid"),
+    );
     let path = std::env::var_os("PATH").unwrap_or_default();
     let mut directories: Vec<PathBuf> = std::env::split_paths(&path).collect();
     directories.extend(["/usr/bin", "/usr/sbin", "/bin"].map(PathBuf::from));
@@ -50,13 +56,17 @@ fn go(facts: &RootlessFacts) -> Result<(), Failure> {
 /// The login name of a user id.
 fn user_name(passwd: &str, uid: u32) -> Option<String> {
     let uid = uid.to_string();
-    let line = passwd.lines().find(|line| line.split(':').nth(2) == Some(&uid))?;
+    let line = passwd
+        .lines()
+        .find(|line| line.split(':').nth(2) == Some(&uid))?;
     line.split(':').next().map(str::to_owned)
 }
 
 /// How many ids a namespace knows.
 fn mapped_ids(map: &str) -> u64 {
-    map.lines().filter_map(|line| line.split_whitespace().nth(2)?.parse::<u64>().ok()).sum()
+    map.lines()
+        .filter_map(|line| line.split_whitespace().nth(2)?.parse::<u64>().ok())
+        .sum()
 }
 
 /// The shell of the user, for a command that was not given.
@@ -74,7 +84,10 @@ mod tests {
         let passwd = "root:x:0:0::/root:/bin/sh\nme:x:1000:1000::/home/me:/bin/sh\n";
         assert_eq!(user_name(passwd, 1000).as_deref(), Some("me"));
         assert_eq!(user_name(passwd, 100), None);
-        assert_eq!(mapped_ids("         0       1000          1\n         1     100000      65536\n"), 65537);
+        assert_eq!(
+            mapped_ids("         0       1000          1\n         1     100000      65536\n"),
+            65537
+        );
         assert_eq!(mapped_ids(""), 0);
     }
 }

@@ -32,7 +32,11 @@ impl Place {
         let directories = Directories::find(root)?;
         let namespace = ready()?;
         let options = StoreOptions {
-            ids: if namespace.full_ids { IdMode::Full } else { IdMode::Single },
+            ids: if namespace.full_ids {
+                IdMode::Full
+            } else {
+                IdMode::Single
+            },
             privileged: namespace.privileged,
         };
         let store = Arc::new(Store::open(&directories.root, &options)?);
@@ -41,7 +45,12 @@ impl Place {
         about.resolv_conf = Some(PathBuf::from("/etc/resolv.conf"));
         about.progress = drawing.clone();
         let session = Session::open(store.clone(), about).map_err(told::build)?;
-        Ok(Self { session, store, drawing, namespace })
+        Ok(Self {
+            session,
+            store,
+            drawing,
+            namespace,
+        })
     }
 
     /// Finds a working container.

@@ -10,7 +10,10 @@ pub fn build(error: libbuild::Error) -> Failure {
         ErrorKind::ExecNotPermitted => ExitCode::NotExecutable,
         _ => ExitCode::Failure,
     };
-    let hint = error.hint().map(str::to_owned).or_else(|| hint(error.kind()).map(str::to_owned));
+    let hint = error
+        .hint()
+        .map(str::to_owned)
+        .or_else(|| hint(error.kind()).map(str::to_owned));
     with_hint(Failure::new(error).with_code(code), hint)
 }
 
@@ -33,7 +36,9 @@ fn hint(kind: &ErrorKind) -> Option<&'static str> {
             "free some space; `build rm` removes working containers"
         }
         ErrorKind::InUse => "wait for the other command, or end it",
-        ErrorKind::UnknownUser => "the name must be in the container's own /etc/passwd or /etc/group; a number always works",
+        ErrorKind::UnknownUser => {
+            "the name must be in the container's own /etc/passwd or /etc/group; a number always works"
+        }
         _ => return None,
     })
 }

@@ -89,9 +89,13 @@ pub enum Pair {
 /// Neither of the two forms: code 2.
 pub fn pair(what: &str, text: &str) -> Result<Pair, Failure> {
     match (text.split_once('='), text.strip_suffix('-')) {
-        (Some((name, value)), _) if !name.is_empty() => Ok(Pair::Set(name.to_owned(), value.to_owned())),
+        (Some((name, value)), _) if !name.is_empty() => {
+            Ok(Pair::Set(name.to_owned(), value.to_owned()))
+        }
         (None, Some(name)) if !name.is_empty() => Ok(Pair::Unset(name.to_owned())),
-        _ => Err(Failure::usage(format!("--{what} takes NAME=VALUE, or NAME- to remove it, not {text:?}"))),
+        _ => Err(Failure::usage(format!(
+            "--{what} takes NAME=VALUE, or NAME- to remove it, not {text:?}"
+        ))),
     }
 }
 
@@ -104,7 +108,10 @@ mod tests {
         let table: &[(&str, &[&str])] = &[
             (r#"["a", "b c"]"#, &["a", "b c"]),
             ("", &[]),
-            ("  nginx  -g 'daemon off;' ", &["nginx", "-g", "daemon off;"]),
+            (
+                "  nginx  -g 'daemon off;' ",
+                &["nginx", "-g", "daemon off;"],
+            ),
             (r#"a"b c"d '' \ e "\"\n""#, &["ab cd", "", " e", "\"\\n"]),
         ];
         for (text, words) in table {
@@ -121,7 +128,10 @@ mod tests {
     #[test]
     fn pairs_set_and_remove() {
         let owned = str::to_owned;
-        assert_eq!(pair("env", "A=b=c").unwrap(), Pair::Set(owned("A"), owned("b=c")));
+        assert_eq!(
+            pair("env", "A=b=c").unwrap(),
+            Pair::Set(owned("A"), owned("b=c"))
+        );
         assert_eq!(pair("env", "A=").unwrap(), Pair::Set(owned("A"), owned("")));
         assert_eq!(pair("env", "A-").unwrap(), Pair::Unset(owned("A")));
         for bad in ["", "A", "=b", "-"] {

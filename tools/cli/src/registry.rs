@@ -6,7 +6,7 @@ use libimage::config::Credentials;
 use libimage::context::{Context, Side};
 use std::path::PathBuf;
 
-/// How to talk to the registry an image comes from.
+/// How to talk to the one registry a verb deals with.
 #[derive(Debug, Clone, Args)]
 pub struct RegistryArgs {
     /// File with registry credentials [default: REGISTRY_AUTH_FILE, then where podman and docker keep theirs]
@@ -21,7 +21,7 @@ pub struct RegistryArgs {
 }
 
 impl RegistryArgs {
-    /// The surroundings of a transfer from a registry. Reads the files of credentials and policy. `uid` is the user's id, which
+    /// The surroundings of a transfer from or to a registry. Reads the files of credentials and policy. `uid` is the user's id, which
     /// inside a user namespace is no longer our own.
     ///
     /// # Errors
@@ -29,12 +29,16 @@ impl RegistryArgs {
     pub fn context(&self, uid: u32, progress: std::sync::Arc<Drawing>) -> Result<Context, Failure> {
         let mut builder = Context::builder(authfile::read_policy_here()?)
             .tls_verify(Side::Source, self.tls_verify)
+            .tls_verify(Side::Destination, self.tls_verify)
             .progress(progress);
         for file in authfile::read_for(self.authfile.as_deref(), uid)? {
             builder = builder.auth_file(file);
         }
         if let Some(creds) = &self.creds {
-            builder = builder.credentials(Side::Source, credentials(creds)?);
+            let credentials = credentials(creds)?;
+            builder = builder
+                .credentials(Side::Source, credentials.clone())
+                .credentials(Side::Destination, credentials);
         }
         Ok(builder.build())
     }

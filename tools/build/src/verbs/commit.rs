@@ -62,16 +62,26 @@ enum Packing {
 /// Runs the verb.
 pub fn run(args: &Args, place: &Place) -> Result<(), Failure> {
     let container = place.container(&args.container)?;
-    let destination = args.destination.as_deref().map(ImageRef::parse_or_bare).transpose()?;
+    let destination = args
+        .destination
+        .as_deref()
+        .map(ImageRef::parse_or_bare)
+        .transpose()?;
     let mut commit = Commit::unnamed().compression(args.compression(), args.compression_level);
-    commit = args.source_date_epoch.iter().copied().fold(commit, Commit::epoch);
+    commit = args
+        .source_date_epoch
+        .iter()
+        .copied()
+        .fold(commit, Commit::epoch);
     commit = args.tag.iter().cloned().fold(commit, Commit::name);
     if let Some(ImageRef::Bare(name) | ImageRef::Store(name)) = &destination {
         commit = commit.name(name.parse()?);
     }
     let built = container.commit(commit).map_err(told::build)?;
     if let Some(elsewhere @ (ImageRef::Docker(_) | ImageRef::Oci { .. })) = &destination {
-        let context = args.registry.destination_context(place.namespace.uid, place.drawing.clone())?;
+        let context = args
+            .registry
+            .context(place.namespace.uid, place.drawing.clone())?;
         fetch::send(place, &context, &built.image, elsewhere)?;
     }
     if let Some(path) = &args.iidfile {

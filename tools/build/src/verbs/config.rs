@@ -70,7 +70,9 @@ pub fn run(args: &Args, place: &Place) -> Result<(), Failure> {
     let container = place.container(&args.container)?;
     container.config(changes).map_err(told::build)?;
     if args.created_by.is_some() || args.history_comment.is_some() {
-        container.describe(args.created_by.clone(), args.history_comment.clone()).map_err(told::build)?;
+        container
+            .describe(args.created_by.clone(), args.history_comment.clone())
+            .map_err(told::build)?;
     }
     Ok(())
 }
@@ -79,7 +81,9 @@ impl Args {
     /// The changes in a fixed order: how flags are ordered has no say in the image.
     fn changes(&self) -> Result<Vec<Change>, Failure> {
         let mut changes = Vec::new();
-        let mut one = |value: &Option<String>, change: fn(String) -> Change| changes.extend(value.clone().map(change));
+        let mut one = |value: &Option<String>, change: fn(String) -> Change| {
+            changes.extend(value.clone().map(change))
+        };
         one(&self.os, Change::Os);
         one(&self.arch, Change::Architecture);
         one(&self.variant, Change::Variant);
@@ -87,14 +91,55 @@ impl Args {
         one(&self.user, Change::User);
         one(&self.workingdir, Change::Workdir);
         one(&self.stop_signal, Change::StopSignal);
-        pairs(&mut changes, "env", &self.env, Change::Env, Change::UnsetEnv)?;
-        pairs(&mut changes, "label", &self.label, Change::Label, Change::UnsetLabel)?;
-        pairs(&mut changes, "annotation", &self.annotation, Change::Annotation, Change::UnsetAnnotation)?;
+        pairs(
+            &mut changes,
+            "env",
+            &self.env,
+            Change::Env,
+            Change::UnsetEnv,
+        )?;
+        pairs(
+            &mut changes,
+            "label",
+            &self.label,
+            Change::Label,
+            Change::UnsetLabel,
+        )?;
+        pairs(
+            &mut changes,
+            "annotation",
+            &self.annotation,
+            Change::Annotation,
+            Change::UnsetAnnotation,
+        )?;
         entries(&mut changes, &self.port, Change::Port, Change::UnsetPort);
-        entries(&mut changes, &self.volume, Change::Volume, Change::UnsetVolume);
-        changes.extend(self.shell.as_deref().map(command).transpose()?.map(Change::Shell));
-        changes.extend(self.entrypoint.as_deref().map(entrypoint).transpose()?.map(Change::Entrypoint));
-        changes.extend(self.cmd.as_deref().map(command).transpose()?.map(Change::Cmd));
+        entries(
+            &mut changes,
+            &self.volume,
+            Change::Volume,
+            Change::UnsetVolume,
+        );
+        changes.extend(
+            self.shell
+                .as_deref()
+                .map(command)
+                .transpose()?
+                .map(Change::Shell),
+        );
+        changes.extend(
+            self.entrypoint
+                .as_deref()
+                .map(entrypoint)
+                .transpose()?
+                .map(Change::Entrypoint),
+        );
+        changes.extend(
+            self.cmd
+                .as_deref()
+                .map(command)
+                .transpose()?
+                .map(Change::Cmd),
+        );
         Ok(changes)
     }
 }
@@ -115,7 +160,12 @@ fn pairs(
     Ok(())
 }
 
-fn entries(changes: &mut Vec<Change>, texts: &[String], set: fn(String) -> Change, unset: fn(String) -> Change) {
+fn entries(
+    changes: &mut Vec<Change>,
+    texts: &[String],
+    set: fn(String) -> Change,
+    unset: fn(String) -> Change,
+) {
     changes.extend(texts.iter().map(|text| match text.strip_suffix('-') {
         Some(name) => unset(name.to_owned()),
         None => set(text.clone()),

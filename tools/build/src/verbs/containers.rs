@@ -37,9 +37,13 @@ enum Format {
 /// Runs the verb.
 pub fn run(args: &Args, place: &Place) -> Result<(), Failure> {
     let records = place.session.records().map_err(told::build)?;
-    let id = |record: &Record| record.id[..if args.no_trunc { 64 } else { 12 }.min(record.id.len())].to_owned();
+    let id = |record: &Record| {
+        record.id[..if args.no_trunc { 64 } else { 12 }.min(record.id.len())].to_owned()
+    };
     if args.ids {
-        return records.iter().try_for_each(|record| output::line(id(record)));
+        return records
+            .iter()
+            .try_for_each(|record| output::line(id(record)));
     }
     match args.format {
         Format::Json => output::json(&records.iter().map(as_json).collect()),
@@ -67,7 +71,10 @@ fn as_json(record: &Record) -> serde_json::Value {
 fn base(record: &Record) -> String {
     match &record.base {
         None => "scratch".to_owned(),
-        Some(base) => base.name.clone().unwrap_or_else(|| base.image_id.hex()[..12].to_owned()),
+        Some(base) => base
+            .name
+            .clone()
+            .unwrap_or_else(|| base.image_id.hex()[..12].to_owned()),
     }
 }
 

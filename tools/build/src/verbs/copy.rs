@@ -41,7 +41,9 @@ pub struct Files {
 }
 
 fn octal(text: &str) -> Result<u32, String> {
-    let mode = u32::from_str_radix(text, 8).ok().filter(|mode| *mode <= 0o7777);
+    let mode = u32::from_str_radix(text, 8)
+        .ok()
+        .filter(|mode| *mode <= 0o7777);
     mode.ok_or_else(|| "an octal number up to 7777, as in 644".to_owned())
 }
 
@@ -53,7 +55,10 @@ pub fn run(args: &Args, place: &Place) -> Result<(), Failure> {
 impl Files {
     pub(super) fn copy(&self, place: &Place, unpack: bool) -> Result<(), Failure> {
         let container = place.container(&self.container)?;
-        let (destination, sources) = self.paths.split_last().ok_or_else(|| Failure::usage("SRC and DST are missing"))?;
+        let (destination, sources) = self
+            .paths
+            .split_last()
+            .ok_or_else(|| Failure::usage("SRC and DST are missing"))?;
         let here = std::path::absolute(self.contextdir.as_deref().unwrap_or(".".as_ref()))?;
         let mut copy = CopyFiles::new(here, sources, destination);
         copy = self.from.iter().fold(copy, CopyFiles::from);

@@ -91,16 +91,31 @@ fn find(args: &Args, place: &Place, name: &str) -> Result<String, Failure> {
         Pull::Never => PullPolicy::Never,
         Pull::Newer => PullPolicy::Newer,
     };
-    let context = args.registry.context(place.namespace.uid, place.drawing.clone())?;
+    let context = args
+        .registry
+        .context(place.namespace.uid, place.drawing.clone())?;
     let image = fetch::base(place, &context, &reference, policy, args.platform.clone())?;
-    Ok(image.name().map_or_else(|| image.manifest_digest().to_string(), str::to_owned))
+    Ok(image
+        .name()
+        .map_or_else(|| image.manifest_digest().to_string(), str::to_owned))
 }
 
 fn clues(flag: Option<i64>) -> Result<Clues, Failure> {
-    let variable = std::env::var("SOURCE_DATE_EPOCH").ok().filter(|value| !value.is_empty());
+    let variable = std::env::var("SOURCE_DATE_EPOCH")
+        .ok()
+        .filter(|value| !value.is_empty());
     let environment = variable.map(|value| repro::parse_epoch(&value)).transpose();
-    let environment = environment.map_err(|error| Failure::new(format!("SOURCE_DATE_EPOCH: {error}")))?;
+    let environment =
+        environment.map_err(|error| Failure::new(format!("SOURCE_DATE_EPOCH: {error}")))?;
     let git = || git::commit_time(&std::env::current_dir().ok()?);
-    let git = if flag.is_none() && environment.is_none() { git() } else { None };
-    Ok(Clues { flag, environment, git })
+    let git = if flag.is_none() && environment.is_none() {
+        git()
+    } else {
+        None
+    };
+    Ok(Clues {
+        flag,
+        environment,
+        git,
+    })
 }

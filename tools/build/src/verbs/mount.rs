@@ -16,14 +16,21 @@ pub fn run(args: &Args, place: &Place) -> Result<(), Failure> {
     if args.containers.is_empty() {
         for container in place.session.list().map_err(told::build)? {
             if container.is_mounted() {
-                output::line(format_args!("{} {}", container.name(), container.mount_point().display()))?;
+                output::line(format_args!(
+                    "{} {}",
+                    container.name(),
+                    container.mount_point().display()
+                ))?;
             }
         }
         return Ok(());
     }
     if place.namespace.private {
-        let failure = Failure::new("a mount of an ordinary user lasts only as long as its user namespace, which here is this command");
-        return Err(failure.with_hint("run the commands that need the mount inside one: `build unshare SCRIPT`"));
+        let failure = Failure::new(
+            "a mount of an ordinary user lasts only as long as its user namespace, which here is this command",
+        );
+        return Err(failure
+            .with_hint("run the commands that need the mount inside one: `build unshare SCRIPT`"));
     }
     for name in &args.containers {
         let path = place.container(name)?.mount().map_err(told::build)?;

@@ -15,5 +15,8 @@ pub struct Args {
 
 /// Runs the verb.
 pub fn run(args: &Args, place: &Place) -> Result<(), Failure> {
-    place.container(&args.container)?.rename(&args.name).map_err(told::build)
+    place
+        .container(&args.container)?
+        .rename(&args.name)
+        .map_err(told::build)
 }

@@ -18,11 +18,23 @@ pub struct Args {
 
 /// Runs the verb.
 pub fn run(args: &Args, place: &Place) -> Result<(), Failure> {
-    let named = args.containers.iter().map(|name| place.container(name)).collect::<Result<Vec<_>, _>>()?;
-    let containers = if args.all { place.session.list().map_err(told::build)? } else { named };
+    let named = args
+        .containers
+        .iter()
+        .map(|name| place.container(name))
+        .collect::<Result<Vec<_>, _>>()?;
+    let containers = if args.all {
+        place.session.list().map_err(told::build)?
+    } else {
+        named
+    };
     for container in containers {
         place.session.remove(&container).map_err(told::build)?;
         output::line(container.id())?;
     }
-    if args.all { place.session.sweep().map_err(told::build) } else { Ok(()) }
+    if args.all {
+        place.session.sweep().map_err(told::build)
+    } else {
+        Ok(())
+    }
 }

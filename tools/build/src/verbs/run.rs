@@ -71,7 +71,9 @@ enum Net {
 /// Runs the verb.
 pub fn run(args: &Args, place: &Place) -> Result<ExitCode, Failure> {
     let container = place.container(&args.container)?;
-    let outcome = container.run_with(step(args)?, |process| accompany(process)).map_err(told::build)?;
+    let outcome = container
+        .run_with(step(args)?, |process| accompany(process))
+        .map_err(told::build)?;
     for warning in &outcome.warnings {
         output::warn(warning);
     }
@@ -79,10 +81,17 @@ pub fn run(args: &Args, place: &Place) -> Result<ExitCode, Failure> {
 }
 
 fn step(args: &Args) -> Result<Run, Failure> {
-    let mut run = if args.sh { Run::sh(args.command.join(" ")) } else { Run::argv(&args.command) };
+    let mut run = if args.sh {
+        Run::sh(args.command.join(" "))
+    } else {
+        Run::argv(&args.command)
+    };
     for variable in &args.env {
-        let pair = variable.split_once('=').filter(|(name, _)| !name.is_empty());
-        let (name, value) = pair.ok_or_else(|| Failure::usage(format!("--env takes NAME=VALUE, not {variable:?}")))?;
+        let pair = variable
+            .split_once('=')
+            .filter(|(name, _)| !name.is_empty());
+        let (name, value) = pair
+            .ok_or_else(|| Failure::usage(format!("--env takes NAME=VALUE, not {variable:?}")))?;
         run = run.env(name, value);
     }
     run = args.user.iter().fold(run, Run::user);
@@ -95,7 +104,11 @@ fn step(args: &Args) -> Result<Run, Failure> {
         Net::Host => Network::Host,
         Net::None => Network::None,
     });
-    Ok(run.streams(Streams::Runtime(if args.terminal { Stdio::Terminal } else { Stdio::Inherit })))
+    Ok(run.streams(Streams::Runtime(if args.terminal {
+        Stdio::Terminal
+    } else {
+        Stdio::Inherit
+    })))
 }
 
 /// Passes signals on and serves the terminal until the step has ended.
@@ -105,7 +118,20 @@ fn accompany(process: &mut Process) -> libbuild::ContainerResult<ExitStatus> {
     let signals = signal::descriptor(&FORWARDED).map_err(failed)?;
     let (input, output) = (std::io::stdin(), std::io::stdout());
     let master = process.take_terminal();
-    let _raw = master.is_some().then(|| RawMode::enter(input.as_fd())).transpose()?;
-    let terminal = master.map(|master| Terminal { master, input: Some(input.as_fd()), output: output.as_fd() });
-    relay(process, Foreground { signals: Some(signals.as_fd()), terminal })
+    let _raw = master
+        .is_some()
+        .then(|| RawMode::enter(input.as_fd()))
+        .transpose()?;
+    let terminal = master.map(|master| Terminal {
+        master,
+        input: Some(input.as_fd()),
+        output: output.as_fd(),
+    });
+    relay(
+        process,
+        Foreground {
+            signals: Some(signals.as_fd()),
+            terminal,
+        },
+    )
 }

@@ -18,8 +18,16 @@ pub struct Args {
 
 /// Runs the verb.
 pub fn run(args: &Args, place: &Place) -> Result<(), Failure> {
-    let named = args.containers.iter().map(|name| place.container(name)).collect::<Result<Vec<_>, _>>()?;
-    let containers = if args.all { place.session.list().map_err(told::build)? } else { named };
+    let named = args
+        .containers
+        .iter()
+        .map(|name| place.container(name))
+        .collect::<Result<Vec<_>, _>>()?;
+    let containers = if args.all {
+        place.session.list().map_err(told::build)?
+    } else {
+        named
+    };
     for container in containers {
         if container.umount().map_err(told::build)? {
             output::line(container.id())?;

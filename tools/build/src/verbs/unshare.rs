@@ -18,7 +18,11 @@ pub struct Args {
 pub fn run(args: &Args) -> Result<ExitCode, Failure> {
     namespace::ready()?;
     let shell = [namespace::shell().into_os_string()];
-    let words = if args.command.is_empty() { &shell[..] } else { &args.command };
+    let words = if args.command.is_empty() {
+        &shell[..]
+    } else {
+        &args.command
+    };
     let error = Command::new(&words[0]).args(&words[1..]).exec();
     let code = match error.kind() {
         std::io::ErrorKind::NotFound => ExitCode::CommandNotFound,
