@@ -8,6 +8,7 @@ use std::{
     time::Duration,
 };
 
+use bytes::Bytes;
 use futures_util::StreamExt as _;
 use reqwest::{
     Method, Response, StatusCode, Url,
@@ -144,7 +145,7 @@ impl Registry {
             .proof(&self.0.http, &url, Access::Push)
             .await
             .map_err(RegistryError::from)?;
-        let watch = Arc::new(Watch::default());
+        let watch = Watch::new(blob.size);
         let mut request = self
             .0
             .http
@@ -205,41 +206,46 @@ impl Registry {
 /// Sees whether an upload moves.
 #[derive(Debug)]
 struct Watch<E> {
+    size: u64,
     taken: AtomicU64,
-    ended: AtomicBool,
+    /// Whether it is the source that is being waited for, which has a watch of its own.
+    starved: AtomicBool,
     /// The source's error, which would not survive its way through the HTTP client.
     failure: Mutex<Option<E>>,
 }
 
-impl<E> Default for Watch<E> {
-    fn default() -> Self {
-        Self {
-            taken: AtomicU64::new(0),
-            ended: AtomicBool::new(false),
-            failure: Mutex::new(None),
-        }
-    }
-}
-
 impl<E: std::fmt::Display + Send + 'static> Watch<E> {
-    fn over(watch: &Arc<Self>, content: BlobStream<E>) -> reqwest::Body {
-        let (watch, end) = (Arc::clone(watch), Arc::clone(watch));
-        let content = content.map(move |piece| match piece {
+    fn new(size: u64) -> Arc<Self> {
+        Arc::new(Self {
+            size,
+            taken: AtomicU64::new(0),
+            starved: AtomicBool::new(false),
+            failure: Mutex::new(None),
+        })
+    }
+
+    fn over(watch: &Arc<Self>, mut content: BlobStream<E>) -> reqwest::Body {
+        let watch = Arc::clone(watch);
+        let content = futures_util::stream::poll_fn(move |cx| {
+            let polled = content.poll_next_unpin(cx);
+            watch.starved.store(polled.is_pending(), Ordering::Relaxed);
+            polled.map(|piece| piece.map(|piece| watch.see(piece)))
+        });
+        reqwest::Body::wrap_stream(content)
+    }
+
+    fn see(&self, piece: Result<Bytes, E>) -> std::io::Result<Bytes> {
+        match piece {
             Ok(piece) => {
-                watch.taken.fetch_add(1, Ordering::Relaxed);
+                self.taken.fetch_add(piece.len() as u64, Ordering::Relaxed);
                 Ok(piece)
             }
             Err(error) => {
                 let message = error.to_string();
-                *watch.failure.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
+                *self.failure.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
                 Err(std::io::Error::other(message))
             }
-        });
-        let end = futures_util::stream::poll_fn(move |_| {
-            end.ended.store(true, Ordering::Relaxed);
-            std::task::Poll::Ready(None)
-        });
-        reqwest::Body::wrap_stream(content.chain(end))
+        }
     }
 
     fn failure(&self) -> Option<E> {
@@ -249,17 +255,17 @@ impl<E: std::fmt::Display + Send + 'static> Watch<E> {
             .take()
     }
 
-    /// Returns once nothing has been taken for `stall`, or the registry has been storing for too long.
+    /// Returns once the registry has taken nothing for `stall`, or has been storing for too long.
     async fn silence(&self, stall: Duration) -> Duration {
         let mut seen = 0;
         loop {
             tokio::time::sleep(stall).await;
-            if self.ended.load(Ordering::Relaxed) {
+            let taken = self.taken.load(Ordering::Relaxed);
+            if taken == self.size {
                 tokio::time::sleep(COMMIT).await;
                 return COMMIT;
             }
-            let taken = self.taken.load(Ordering::Relaxed);
-            if taken == seen {
+            if taken == seen && !self.starved.load(Ordering::Relaxed) {
                 return stall;
             }
             seen = taken;

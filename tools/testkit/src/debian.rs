@@ -185,6 +185,9 @@ fn certificate(dir: &Path) -> Option<()> {
             "/CN=localhost",
             "-addext",
             "subjectAltName=IP:127.0.0.1,DNS:localhost",
+            // openssl makes a CA otherwise, and rustls accepts no CA as a server.
+            "-addext",
+            "basicConstraints=critical,CA:FALSE",
         ])
         .args(["-keyout", "registry.key", "-out", "registry.crt"])
         .current_dir(dir)

@@ -1,0 +1,8 @@
+//! The crate's integration tests, in one binary.
+
+mod net;
+mod net_auth;
+mod net_copy;
+mod net_debian;
+mod net_faults;
+mod net_tags;
