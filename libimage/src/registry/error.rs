@@ -207,7 +207,10 @@ fn is_certificate_error(error: &reqwest::Error) -> bool {
             return true;
         }
         // An io::Error hides what it carries from `source()`, and here one carries another.
-        cause = match error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref) {
+        cause = match error
+            .downcast_ref::<std::io::Error>()
+            .and_then(std::io::Error::get_ref)
+        {
             Some(carried) => Some(carried),
             None => error.source(),
         };
