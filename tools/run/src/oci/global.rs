@@ -1,0 +1,97 @@
+//! The global flags of an OCI runtime, and the state directory they choose.
+
+use super::Ended;
+use clap::{ArgAction, Parser, ValueEnum};
+use libcontainer::runtime::{Container, Runtime};
+use libcontainer::{ContainerId, ErrorKind};
+use std::path::PathBuf;
+
+/// An OCI runtime: containers from bundles
+///
+/// Verbs: create, start, state, kill, delete, run, list, features.
+#[derive(Debug, Parser)]
+#[command(disable_version_flag = true)]
+pub struct Globals {
+    /// Where the state of containers is kept [default: /run/NAME, for a user $XDG_RUNTIME_DIR/NAME]
+    #[arg(long, value_name = "DIR")]
+    pub root: Option<PathBuf>,
+    /// File that a failure is appended to
+    #[arg(long, value_name = "FILE")]
+    pub log: Option<PathBuf>,
+    /// Form of that file
+    #[arg(long, value_name = "FORMAT", value_enum, default_value_t = LogFormat::Text)]
+    pub log_format: LogFormat,
+    /// Accepted for compatibility: only failures are logged
+    #[arg(long, value_name = "LEVEL")]
+    pub log_level: Option<String>,
+    /// Accepted for compatibility
+    #[arg(long)]
+    pub debug: bool,
+    /// Not supported yet: cgroups are made in the file system
+    #[arg(long)]
+    pub systemd_cgroup: bool,
+    /// Who makes cgroups: cgroupfs, or disabled for none
+    #[arg(long, value_name = "MANAGER", default_value = "cgroupfs")]
+    pub cgroup_manager: String,
+    /// Accepted for compatibility: found out by itself
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true)]
+    pub rootless: Option<String>,
+    /// Print the version
+    #[arg(short, long, action = ArgAction::SetTrue)]
+    pub version: bool,
+    /// The verb
+    #[arg(value_name = "VERB")]
+    pub verb: Option<String>,
+}
+
+/// Forms of the log file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One object a line.
+    Json,
+}
+
+/// The face, ready to act.
+pub struct Face {
+    /// What we were called by.
+    pub name: &'static str,
+    /// The runtime on the chosen state directory.
+    pub runtime: Runtime,
+    /// Whether the caller wants cgroups from systemd.
+    pub systemd_cgroup: bool,
+}
+
+impl Face {
+    pub(super) fn new(name: &'static str, globals: &Globals) -> Result<Self, Ended> {
+        let root = match &globals.root {
+            Some(root) => std::path::absolute(root).map_err(|error| Ended::Failed(format!("--root {}: {error}", root.display())))?,
+            None => default_root(name)?,
+        };
+        let systemd_cgroup = match globals.cgroup_manager.as_str() {
+            "cgroupfs" => globals.systemd_cgroup,
+            "systemd" => true,
+            other => return Err(Ended::Failed(format!("the cgroup manager {other:?} is not supported (cgroupfs is)"))),
+        };
+        Ok(Self { name, runtime: Runtime::builder().state_dir(root).build()?, systemd_cgroup })
+    }
+
+    /// Finds a container, in the words callers look for.
+    pub(super) fn load(&self, id: &str) -> Result<Container, Ended> {
+        self.runtime.load(&ContainerId::parse(id)?).map_err(|error| match error.kind() {
+            ErrorKind::NotFound => Ended::Failed(super::words::DOES_NOT_EXIST.to_owned()),
+            _ => error.into(),
+        })
+    }
+}
+
+fn default_root(name: &str) -> Result<PathBuf, Ended> {
+    if rustix::process::geteuid().is_root() {
+        return Ok(PathBuf::from("/run").join(name));
+    }
+    match std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from).filter(|dir| dir.is_absolute()) {
+        Some(dir) => Ok(dir.join(name)),
+        None => Err(Ended::Failed("no place for state: neither --root nor XDG_RUNTIME_DIR is set".to_owned())),
+    }
+}

@@ -1,0 +1,139 @@
+//! The command line of an OCI runtime, as podman, conmon, containerd, CRI-O and buildah call it.
+//!
+//! Global flags, a verb, its flags. What callers depend on beyond the results: failures end with 1 (255 for a failed start in the
+//! foreground), the words of an error, and exactly one line in the JSON log. Verbs that are not built are not registered.
+
+mod create;
+mod features;
+mod global;
+mod list;
+mod log;
+mod verbs;
+mod words;
+
+use crate::grammar::split_after_first_word;
+use clap::{CommandFactory, FromArgMatches, Parser};
+use global::{Face, Globals};
+use std::ffi::OsString;
+use std::process::ExitCode;
+use trimaran_cli::{Failure, output};
+
+/// What a verb that failed ends with, usage errors too: callers test for 1.
+const FAILED: u8 = 1;
+
+/// Runs the face under `name` and returns what the process ends with.
+pub fn main(name: &str, arguments: Vec<OsString>) -> ExitCode {
+    // Once a process, and clap wants names that live for ever.
+    let name: &'static str = Box::leak(name.to_owned().into_boxed_str());
+    let command = Globals::command().name(name).bin_name(name);
+    let (head, tail) = split_after_first_word(&command, arguments);
+    let globals = match parse::<Globals>(name, head) {
+        Ok(globals) => globals,
+        Err(parsed) => return parsed.shown(),
+    };
+    if globals.version {
+        return answer(output::text(&version(name)));
+    }
+    let face = Face::new(name, &globals);
+    match face.and_then(|face| call(&face, &globals, tail)) {
+        Ok(code) => ExitCode::from(code),
+        Err(Ended::Parse(parsed)) => {
+            if !parsed.is_help() {
+                log::error(&globals, &parsed.text());
+            }
+            parsed.shown()
+        }
+        Err(Ended::Failed(message)) => {
+            log::error(&globals, &message);
+            log::stderr(&message);
+            ExitCode::from(FAILED)
+        }
+        Err(Ended::Output(failure)) => answer(Err(failure)),
+    }
+}
+
+/// Why a verb did not end with an exit code.
+enum Ended {
+    /// Its command line makes no sense, or asks for help.
+    Parse(Parsed),
+    /// It failed, in the words callers look for.
+    Failed(String),
+    /// Its result cannot be written.
+    Output(Failure),
+}
+
+impl From<libcontainer::Error> for Ended {
+    fn from(error: libcontainer::Error) -> Self {
+        Self::Failed(words::of(&error))
+    }
+}
+
+impl From<Failure> for Ended {
+    fn from(failure: Failure) -> Self {
+        Self::Output(failure)
+    }
+}
+
+/// What clap had to say instead of a result.
+struct Parsed(clap::Error);
+
+impl Parsed {
+    fn is_help(&self) -> bool {
+        !self.0.use_stderr()
+    }
+
+    fn text(&self) -> String {
+        self.0.to_string().lines().next().unwrap_or_default().to_owned()
+    }
+
+    fn shown(&self) -> ExitCode {
+        // A stream that cannot be written leaves nobody to tell.
+        self.0.print().ok();
+        if self.is_help() { ExitCode::SUCCESS } else { ExitCode::from(FAILED) }
+    }
+}
+
+fn answer(printed: Result<(), Failure>) -> ExitCode {
+    match printed {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => match failure.report() {
+            trimaran_cli::ExitCode::Success => ExitCode::SUCCESS,
+            _ => ExitCode::from(FAILED),
+        },
+    }
+}
+
+/// Parses one verb's flags. A repeated flag is no error, the last one wins: callers append to what was configured.
+fn parse<T: CommandFactory + FromArgMatches>(name: &'static str, arguments: Vec<OsString>) -> Result<T, Parsed> {
+    let command = T::command().name(name).bin_name(name).args_override_self(true).color(clap::ColorChoice::Never);
+    let line = std::iter::once(OsString::from(name)).chain(arguments);
+    let matches = command.try_get_matches_from(line).map_err(Parsed)?;
+    T::from_arg_matches(&matches).map_err(Parsed)
+}
+
+fn call(face: &Face, globals: &Globals, arguments: Vec<OsString>) -> Result<u8, Ended> {
+    match globals.verb.as_deref().unwrap_or_default() {
+        "create" => create::create(face, &verb(face, "create", arguments)?),
+        "run" => create::run(face, &verb(face, "run", arguments)?),
+        "start" => verbs::start(face, &verb(face, "start", arguments)?),
+        "state" => verbs::state(face, &verb(face, "state", arguments)?),
+        "kill" => verbs::kill(face, &verb(face, "kill", arguments)?),
+        "delete" => verbs::delete(face, &verb(face, "delete", arguments)?),
+        "list" => list::list(face, &verb(face, "list", arguments)?),
+        "features" => features::features(&verb::<features::FeaturesArgs>(face, "features", arguments)?),
+        "" => Err(Ended::Failed(format!("{}: which verb? ({VERBS})", face.name))),
+        other => Err(Ended::Failed(format!("{}: there is no verb {other:?} ({VERBS})", face.name))),
+    }
+}
+
+const VERBS: &str = "create, start, state, kill, delete, run, list, features";
+
+fn verb<T: Parser>(face: &Face, verb: &str, arguments: Vec<OsString>) -> Result<T, Ended> {
+    let name: &'static str = Box::leak(format!("{} {verb}", face.name).into_boxed_str());
+    parse(name, arguments).map_err(Ended::Parse)
+}
+
+/// go-runc reads the first line, and only if it begins with `runc version` when called by that name.
+fn version(name: &str) -> String {
+    format!("{name} version {}\nspec: {}\n", env!("CARGO_PKG_VERSION"), features::SPEC_VERSION)
+}

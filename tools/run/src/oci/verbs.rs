@@ -1,0 +1,76 @@
+//! `start`, `state`, `kill`, `delete`: a container that exists.
+
+use super::{Ended, global::Face, words};
+use clap::Parser;
+use libcontainer::{ErrorKind, Signal};
+use trimaran_cli::output;
+
+/// Start the program of a created container
+#[derive(Debug, Parser)]
+pub struct StartArgs {
+    /// The container's id
+    #[arg(value_name = "ID")]
+    id: String,
+}
+
+/// Print the state of a container
+#[derive(Debug, Parser)]
+pub struct StateArgs {
+    /// The container's id
+    #[arg(value_name = "ID")]
+    id: String,
+}
+
+/// Send a signal to a container's first process
+#[derive(Debug, Parser)]
+pub struct KillArgs {
+    /// The container's id
+    #[arg(value_name = "ID")]
+    id: String,
+    /// Name or number
+    #[arg(value_name = "SIGNAL", default_value = "TERM")]
+    signal: String,
+    /// Accepted for compatibility
+    #[arg(short, long)]
+    all: bool,
+}
+
+/// Remove a container
+#[derive(Debug, Parser)]
+pub struct DeleteArgs {
+    /// The container's id
+    #[arg(value_name = "ID")]
+    id: String,
+    /// Kill it first; a container that does not exist is no error
+    #[arg(short, long)]
+    force: bool,
+}
+
+pub fn start(face: &Face, args: &StartArgs) -> Result<u8, Ended> {
+    face.load(&args.id)?.start()?;
+    Ok(0)
+}
+
+pub fn state(face: &Face, args: &StateArgs) -> Result<u8, Ended> {
+    let state = face.load(&args.id)?.state()?;
+    output::json(&super::list::value(&state)?)?;
+    Ok(0)
+}
+
+pub fn kill(face: &Face, args: &KillArgs) -> Result<u8, Ended> {
+    let signal: Signal = args.signal.parse()?;
+    face.load(&args.id)?.kill(signal)?;
+    Ok(0)
+}
+
+pub fn delete(face: &Face, args: &DeleteArgs) -> Result<u8, Ended> {
+    match face.load(&args.id) {
+        Ok(container) => container.delete(args.force).map_err(|error| match error.kind() {
+            ErrorKind::NotFound => Ended::Failed(words::DOES_NOT_EXIST.to_owned()),
+            _ => error.into(),
+        })?,
+        Err(Ended::Failed(message)) if args.force && message == words::DOES_NOT_EXIST => {}
+        Err(ended) => return Err(ended),
+    }
+    Ok(0)
+}
