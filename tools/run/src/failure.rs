@@ -5,7 +5,7 @@ use libimage::ErrorKind as Image;
 use trimaran_cli::{ExitCode, Failure};
 
 /// A failure to start or run a container. A command that is missing or cannot be executed has its own code.
-pub fn container(error: impl Into<libcontainer::Error>) -> Failure {
+pub(crate) fn container(error: impl Into<libcontainer::Error>) -> Failure {
     let error = error.into();
     let code = match error.kind() {
         Container::ExecNotFound => ExitCode::CommandNotFound,
@@ -21,13 +21,21 @@ pub fn container(error: impl Into<libcontainer::Error>) -> Failure {
 }
 
 /// A failure to find, fetch or unpack an image.
-pub fn image(error: impl Into<libimage::Error>) -> Failure {
+pub(crate) fn image(error: impl Into<libimage::Error>) -> Failure {
     let error = error.into();
     let hint = match error.kind() {
-        Image::Unauthorized => Some("log in with `podman login` or `docker login`, or give --creds USER:PASSWORD"),
-        Image::Denied => Some("the registry or the policy does not allow it: see containers-policy.json(5)"),
-        Image::NoSpace => Some("free space where images are kept, or choose another place with --root"),
-        Image::RateLimited { .. } => Some("wait, or log in: registries allow more to those they know"),
+        Image::Unauthorized => {
+            Some("log in with `podman login` or `docker login`, or give --creds USER:PASSWORD")
+        }
+        Image::Denied => {
+            Some("the registry or the policy does not allow it: see containers-policy.json(5)")
+        }
+        Image::NoSpace => {
+            Some("free space where images are kept, or choose another place with --root")
+        }
+        Image::RateLimited { .. } => {
+            Some("wait, or log in: registries allow more to those they know")
+        }
         _ => None,
     };
     let failure = Failure::new(error);

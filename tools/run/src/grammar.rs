@@ -13,20 +13,85 @@ use std::ffi::{OsStr, OsString};
 const RUNTIME_NAMES: [&str; 4] = ["runc", "crun", "run-oci", "trimaran-runtime"];
 
 /// Verbs that are there.
-pub const VERBS: [&str; 8] = ["run", "pull", "images", "rmi", "oci", "version", "completion", "man"];
+pub(crate) const VERBS: [&str; 8] = [
+    "run",
+    "pull",
+    "images",
+    "rmi",
+    "oci",
+    "version",
+    "completion",
+    "man",
+];
 
 /// Verbs of the field that are not there yet. They are reserved, so that no script changes its meaning when they arrive.
 const RESERVED: [&str; 61] = [
-    "attach", "auto-update", "boot", "build", "checkpoint", "clone", "commit", "container", "cp", "create", "diff", "events",
-    "exec", "exists", "export", "farm", "generate", "health", "healthcheck", "help", "history", "image", "import", "info",
-    "init", "inspect", "kill", "kube", "load", "login", "logout", "logs", "machine", "manifest", "monitor", "mount", "network",
-    "pause", "pod", "port", "ps", "push", "rename", "restart", "restore", "rm", "save", "search", "secret", "start", "stats",
-    "stop", "system", "tag", "top", "umount", "unpause", "untag", "update", "volume", "wait",
+    "attach",
+    "auto-update",
+    "boot",
+    "build",
+    "checkpoint",
+    "clone",
+    "commit",
+    "container",
+    "cp",
+    "create",
+    "diff",
+    "events",
+    "exec",
+    "exists",
+    "export",
+    "farm",
+    "generate",
+    "health",
+    "healthcheck",
+    "help",
+    "history",
+    "image",
+    "import",
+    "info",
+    "init",
+    "inspect",
+    "kill",
+    "kube",
+    "load",
+    "login",
+    "logout",
+    "logs",
+    "machine",
+    "manifest",
+    "monitor",
+    "mount",
+    "network",
+    "pause",
+    "pod",
+    "port",
+    "ps",
+    "push",
+    "rename",
+    "restart",
+    "restore",
+    "rm",
+    "save",
+    "search",
+    "secret",
+    "start",
+    "stats",
+    "stop",
+    "system",
+    "tag",
+    "top",
+    "umount",
+    "unpause",
+    "untag",
+    "update",
+    "volume",
+    "wait",
 ];
 
 /// What to do.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Call {
+pub(crate) enum Call {
     /// The OCI runtime's command line, under this name.
     Oci {
         /// What the runtime calls itself.
@@ -54,18 +119,26 @@ pub enum Call {
 }
 
 /// Decides by the name the program was called by and its arguments.
-pub fn classify(program: &str, arguments: Vec<OsString>) -> Call {
+pub(crate) fn classify(program: &str, arguments: Vec<OsString>) -> Call {
     if RUNTIME_NAMES.contains(&program) {
-        return Call::Oci { name: program.to_owned(), arguments };
+        return Call::Oci {
+            name: program.to_owned(),
+            arguments,
+        };
     }
     let globals = global_flags(&arguments);
     let word = arguments.get(globals).and_then(|word| word.to_str());
-    let known = |list: &'static [&'static str]| word.and_then(|word| list.iter().find(|verb| **verb == word).copied());
+    let known = |list: &'static [&'static str]| {
+        word.and_then(|word| list.iter().find(|verb| **verb == word).copied())
+    };
     if let Some(verb) = known(&VERBS) {
         let mut arguments = arguments;
         arguments.remove(globals);
         return match verb {
-            "oci" => Call::Oci { name: "trimaran-runtime".to_owned(), arguments },
+            "oci" => Call::Oci {
+                name: "trimaran-runtime".to_owned(),
+                arguments,
+            },
             verb => Call::Verb { verb, arguments },
         };
     }
@@ -91,7 +164,10 @@ fn global_flags(arguments: &[OsString]) -> usize {
 /// Splits arguments after their first positional word: what follows belongs to somebody else, whatever it looks like.
 ///
 /// `command` tells which flags take a value. Unknown flags are kept for clap to complain about.
-pub fn split_after_first_word(command: &Command, arguments: Vec<OsString>) -> (Vec<OsString>, Vec<OsString>) {
+pub(crate) fn split_after_first_word(
+    command: &Command,
+    arguments: Vec<OsString>,
+) -> (Vec<OsString>, Vec<OsString>) {
     let mut rest = arguments;
     let mut at = 0;
     while let Some(argument) = rest.get(at) {
@@ -116,13 +192,18 @@ pub fn split_after_first_word(command: &Command, arguments: Vec<OsString>) -> (V
 }
 
 fn takes_separate_value(argument: &clap::Arg) -> bool {
-    matches!(argument.get_action(), ArgAction::Set | ArgAction::Append) && !argument.is_require_equals_set()
+    matches!(argument.get_action(), ArgAction::Set | ArgAction::Append)
+        && !argument.is_require_equals_set()
 }
 
 fn long_takes_value(command: &Command, long: &[u8]) -> bool {
     command
         .get_arguments()
-        .filter(|argument| argument.get_long().is_some_and(|name| name.as_bytes() == long))
+        .filter(|argument| {
+            argument
+                .get_long()
+                .is_some_and(|name| name.as_bytes() == long)
+        })
         .any(takes_separate_value)
 }
 
@@ -142,7 +223,7 @@ fn shorts_want_value(command: &Command, cluster: &[u8]) -> bool {
 }
 
 /// The base name of the path a program was called by.
-pub fn base_name(argv0: Option<&OsStr>) -> &str {
+pub(crate) fn base_name(argv0: Option<&OsStr>) -> &str {
     argv0
         .map(std::path::Path::new)
         .and_then(std::path::Path::file_name)
@@ -161,9 +242,17 @@ mod tests {
 
     #[test]
     fn faces_and_verbs() {
-        let verb = |verb, rest| Call::Verb { verb, arguments: words(rest) };
-        let job = |line| Call::Job { arguments: words(line) };
-        let oci = |name: &str, rest| Call::Oci { name: name.to_owned(), arguments: words(rest) };
+        let verb = |verb, rest| Call::Verb {
+            verb,
+            arguments: words(rest),
+        };
+        let job = |line| Call::Job {
+            arguments: words(line),
+        };
+        let oci = |name: &str, rest| Call::Oci {
+            name: name.to_owned(),
+            arguments: words(rest),
+        };
         for (program, line, want) in [
             ("run", "busybox ps", job("busybox ps")),
             ("run", "", job("")),
@@ -177,7 +266,11 @@ mod tests {
             ("run", "--root=/r rmi x", verb("rmi", "--root=/r x")),
             ("run", "--root", job("--root")),
             ("run", "ps -a", Call::Missing { verb: "ps" }),
-            ("run", "oci --root /r state x", oci("trimaran-runtime", "--root /r state x")),
+            (
+                "run",
+                "oci --root /r state x",
+                oci("trimaran-runtime", "--root /r state x"),
+            ),
             ("runc", "state x", oci("runc", "state x")),
             ("run-oci", "pull", oci("run-oci", "pull")),
         ] {

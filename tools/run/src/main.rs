@@ -22,11 +22,17 @@ fn main() -> ProcessExit {
     let name = program::name_from(argv0.as_deref(), "run");
     match grammar::classify(grammar::base_name(argv0.as_deref()), arguments) {
         Call::Oci { name, arguments } => oci::main(&name, arguments),
-        Call::Verb { verb, arguments } => trimaran_cli::failure::run(|| verbs::call(name, verb, arguments)),
+        Call::Verb { verb, arguments } => {
+            trimaran_cli::failure::run(|| verbs::call(name, verb, arguments))
+        }
         Call::Job { arguments } => trimaran_cli::failure::run(|| job::call(name, arguments)),
         Call::Missing { verb } => trimaran_cli::failure::run(|| {
-            Err(Failure::usage(format!("the verb {verb:?} is reserved, and not there yet"))
-                .with_hint(format!("an image of that name is run by `{name} -- {verb}`")))
+            Err(
+                Failure::usage(format!("the verb {verb:?} is reserved, and not there yet"))
+                    .with_hint(format!(
+                        "an image of that name is run by `{name} -- {verb}`"
+                    )),
+            )
         }),
     }
 }

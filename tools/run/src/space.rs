@@ -11,11 +11,11 @@ const HELPER_DIRECTORIES: [&str; 4] = ["/usr/bin", "/bin", "/usr/local/bin", "/u
 
 /// The surroundings of a verb that works with images and containers.
 #[derive(Debug)]
-pub struct Space {
+pub(crate) struct Space {
     /// Where images and containers are.
-    pub directories: Directories,
+    pub(crate) directories: Directories,
     /// The user who called us, seen from outside of the namespace.
-    pub uid: u32,
+    pub(crate) uid: u32,
     options: StoreOptions,
 }
 
@@ -24,24 +24,32 @@ impl Space {
     ///
     /// # Errors
     /// No directory can be found, or user namespaces are forbidden or incomplete.
-    pub fn enter(root: Option<&Path>) -> Result<Self, Failure> {
+    pub(crate) fn enter(root: Option<&Path>) -> Result<Self, Failure> {
         let directories = Directories::find(root)?;
-        let proc = |error| Failure::new(format!("cannot read /proc, which must be mounted: {error}"));
+        let proc =
+            |error| Failure::new(format!("cannot read /proc, which must be mounted: {error}"));
         let outside = rootless::facts().map_err(proc)?;
         if outside.must_enter() {
             enter_namespace(outside.uid, outside.gid)?;
         }
         let inside = rootless::facts().map_err(proc)?;
         let privileged = inside.initial_user_namespace && inside.sys_admin;
-        let options = StoreOptions { ids: ids(), privileged };
-        Ok(Self { directories, uid: outside.uid, options })
+        let options = StoreOptions {
+            ids: ids(),
+            privileged,
+        };
+        Ok(Self {
+            directories,
+            uid: outside.uid,
+            options,
+        })
     }
 
     /// Opens the store.
     ///
     /// # Errors
     /// It cannot be made or opened.
-    pub fn store(&self) -> Result<Store, Failure> {
+    pub(crate) fn store(&self) -> Result<Store, Failure> {
         Store::open(&self.directories.root, &self.options).map_err(failure::image)
     }
 }
@@ -53,9 +61,14 @@ fn enter_namespace(uid: u32, gid: u32) -> Result<(), Failure> {
     let user = login_name(&passwd, uid);
     let maps = rootless::plan_maps(uid, gid, user, &text("/etc/subuid"), &text("/etc/subgid"));
     let path = std::env::var_os("PATH").unwrap_or_default();
-    let directories: Vec<PathBuf> =
-        std::env::split_paths(&path).chain(HELPER_DIRECTORIES.map(PathBuf::from)).collect();
-    rootless::enter(&maps, &Helpers::find(directories.iter().map(PathBuf::as_path))).map_err(failure::container)
+    let directories: Vec<PathBuf> = std::env::split_paths(&path)
+        .chain(HELPER_DIRECTORIES.map(PathBuf::from))
+        .collect();
+    rootless::enter(
+        &maps,
+        &Helpers::find(directories.iter().map(PathBuf::as_path)),
+    )
+    .map_err(failure::container)
 }
 
 /// The login name of a user id in a passwd file.
@@ -70,8 +83,15 @@ fn login_name(passwd: &str, uid: u32) -> Option<&str> {
 /// Whether more ids than one exist here.
 fn ids() -> IdMode {
     let map = std::fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
-    let count: u64 = libcontainer::idmap::parse_map(&map).iter().map(|map| u64::from(map.size)).sum();
-    if count == 1 { IdMode::Single } else { IdMode::Full }
+    let count: u64 = libcontainer::idmap::parse_map(&map)
+        .iter()
+        .map(|map| u64::from(map.size))
+        .sum();
+    if count == 1 {
+        IdMode::Single
+    } else {
+        IdMode::Full
+    }
 }
 
 #[cfg(test)]

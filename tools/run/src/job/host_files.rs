@@ -13,7 +13,11 @@ const LOOPBACK: &str = "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-l
 ///
 /// # Errors
 /// A file cannot be written.
-pub fn make(directory: &Path, hostname: &str, options: &RunOptions) -> io::Result<Vec<Mount>> {
+pub(crate) fn make(
+    directory: &Path,
+    hostname: &str,
+    options: &RunOptions,
+) -> io::Result<Vec<Mount>> {
     let host = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
     let mut files = vec![("hostname", format!("{hostname}\n"))];
     match options.network {
@@ -27,7 +31,11 @@ pub fn make(directory: &Path, hostname: &str, options: &RunOptions) -> io::Resul
     let mut mounts = Vec::new();
     for (name, text) in files {
         let target = format!("/etc/{name}");
-        if options.volumes.iter().any(|volume| covers(&volume.target, &target)) {
+        if options
+            .volumes
+            .iter()
+            .any(|volume| covers(&volume.target, &target))
+        {
             continue;
         }
         let file = directory.join(name);
@@ -52,7 +60,10 @@ fn hosts(entries: &str, hostname: &str) -> String {
 
 fn covers(volume: &str, target: &str) -> bool {
     let volume = volume.trim_end_matches('/');
-    target == volume || target.strip_prefix(volume).is_some_and(|rest| rest.starts_with('/'))
+    target == volume
+        || target
+            .strip_prefix(volume)
+            .is_some_and(|rest| rest.starts_with('/'))
 }
 
 fn bind(file: &Path, target: &str, read_only: bool) -> io::Result<Mount> {
@@ -61,7 +72,11 @@ fn bind(file: &Path, target: &str, read_only: bool) -> io::Result<Mount> {
         .destination(target)
         .typ("bind")
         .source(file)
-        .options(["bind", "rprivate", "nosuid", "nodev", "noexec", access].map(str::to_owned).to_vec())
+        .options(
+            ["bind", "rprivate", "nosuid", "nodev", "noexec", access]
+                .map(str::to_owned)
+                .to_vec(),
+        )
         .build()
         .map_err(io::Error::other)
 }
@@ -72,13 +87,20 @@ mod tests {
 
     #[test]
     fn the_container_finds_itself() {
-        assert_eq!(hosts("127.0.0.1 localhost # web\n", "web"), "127.0.0.1 localhost # web\n127.0.1.1\tweb\n");
+        assert_eq!(
+            hosts("127.0.0.1 localhost # web\n", "web"),
+            "127.0.0.1 localhost # web\n127.0.1.1\tweb\n"
+        );
         assert_eq!(hosts("10.0.0.1 a web\n\n", "web"), "10.0.0.1 a web\n");
     }
 
     #[test]
     fn a_volume_over_etc_wins() {
-        assert!(covers("/etc", "/etc/hosts") && covers("/etc/hosts", "/etc/hosts") && covers("/", "/etc/hosts"));
+        assert!(
+            covers("/etc", "/etc/hosts")
+                && covers("/etc/hosts", "/etc/hosts")
+                && covers("/", "/etc/hosts")
+        );
         assert!(!covers("/et", "/etc/hosts") && !covers("/etc/host", "/etc/hosts"));
     }
 }

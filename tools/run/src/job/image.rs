@@ -15,7 +15,7 @@ use trimaran_cli::progress::Drawing;
 ///
 /// # Errors
 /// There is no such image, or it cannot be fetched or unpacked.
-pub fn find_or_pull(args: &JobArgs, space: &Space, store: &Store) -> Result<Image, Failure> {
+pub(crate) fn find_or_pull(args: &JobArgs, space: &Space, store: &Store) -> Result<Image, Failure> {
     let wanted = ImageRef::parse_or_bare(&args.image).map_err(failure::image)?;
     let image = match local(args, &wanted, store)? {
         Some(image) => image,
@@ -43,25 +43,36 @@ fn local(args: &JobArgs, wanted: &ImageRef, store: &Store) -> Result<Option<Imag
         Err(error) if error.kind() == ErrorKind::NotFound => None,
         Err(error) => return Err(failure::image(error)),
     };
-    let fetchable = args.pull != PullArg::Never && !matches!(wanted, ImageRef::Store(_)) && name.parse::<Name>().is_ok();
+    let fetchable = args.pull != PullArg::Never
+        && !matches!(wanted, ImageRef::Store(_))
+        && name.parse::<Name>().is_ok();
     match found {
-        None if !fetchable => Err(Failure::new(format!("no image {name:?} in the store {}", store.path().display()))
-            .with_hint("`run pull NAME` brings one there, `run images` lists them")),
+        None if !fetchable => Err(Failure::new(format!(
+            "no image {name:?} in the store {}",
+            store.path().display()
+        ))
+        .with_hint("`run pull NAME` brings one there, `run images` lists them")),
         found => Ok(found),
     }
 }
 
 /// Whether the image is of the platform that was asked for, if one was.
 fn fits(image: &Image, platform: Option<&Platform>) -> bool {
-    let Some(platform) = platform else { return true };
+    let Some(platform) = platform else {
+        return true;
+    };
     let config = image.config();
-    let same = config.os().to_string() == platform.os() && config.architecture().to_string() == platform.architecture();
-    same && platform.variant().is_none_or(|variant| config.variant().as_deref() == Some(variant))
+    let same = config.os().to_string() == platform.os
+        && config.architecture().to_string() == platform.architecture;
+    same && (platform.variant.is_none() || platform.variant == *config.variant())
 }
 
 fn pull(args: &JobArgs, wanted: &ImageRef, space: &Space, store: &Store) -> Result<Image, Failure> {
     let remote = match wanted {
-        ImageRef::Bare(name) => ImageRef::Docker(name.parse().map_err(|error: NameError| failure::image(error))?),
+        ImageRef::Bare(name) => ImageRef::Docker(
+            name.parse()
+                .map_err(|error: NameError| failure::image(error))?,
+        ),
         other => other.clone(),
     };
     let policy = match args.pull {
@@ -70,7 +81,22 @@ fn pull(args: &JobArgs, wanted: &ImageRef, space: &Space, store: &Store) -> Resu
         PullArg::Never => PullPolicy::Never,
     };
     // What the store has is of another platform: the name alone must not find it again.
-    let policy = if args.platform.is_some() && args.pull == PullArg::Missing { PullPolicy::Always } else { policy };
-    let options = PullOptions { platform: args.platform.clone(), policy, ..PullOptions::default() };
-    verbs::fetch(space, Arc::new(store.clone()), &remote, &options, &args.registry, args.quiet)
+    let policy = if args.platform.is_some() && args.pull == PullArg::Missing {
+        PullPolicy::Always
+    } else {
+        policy
+    };
+    let options = PullOptions {
+        platform: args.platform.clone(),
+        policy,
+        ..PullOptions::default()
+    };
+    verbs::fetch(
+        space,
+        Arc::new(store.clone()),
+        &remote,
+        &options,
+        &args.registry,
+        args.quiet,
+    )
 }

@@ -24,30 +24,32 @@ const USER_FILE_BYTES: usize = 16 << 20;
 const SHORT: usize = 12;
 
 /// One job, everything decided that can be before a container exists.
-pub struct Job<'a> {
+pub(crate) struct Job<'a> {
     /// Where we work.
-    pub space: &'a Space,
+    pub(crate) space: &'a Space,
     /// Where the image is.
-    pub store: &'a Store,
+    pub(crate) store: &'a Store,
     /// The image, unpacked.
-    pub image: &'a Image,
+    pub(crate) image: &'a Image,
     /// What the flags ask for.
-    pub wishes: RunOptions,
+    pub(crate) wishes: RunOptions,
     /// The container's name.
-    pub name: Option<ContainerName>,
+    pub(crate) name: Option<ContainerName>,
 }
 
 /// Runs the job to its end.
 ///
 /// # Errors
 /// The container cannot be started. What was made for it is removed.
-pub fn run(args: &JobArgs, mut job: Job<'_>) -> Result<ExitCode, Failure> {
+pub(crate) fn run(args: &JobArgs, mut job: Job<'_>) -> Result<ExitCode, Failure> {
     // From here on a signal is something to pass on or to tidy up after; what nobody read ends us when this is dropped.
     let _blocked = signal::Blocked::block(&foreground::FORWARDED)?;
     let signals = signal::descriptor(&foreground::FORWARDED)?;
     let engine = Engine::open(&job.space.directories.root).map_err(failure::container)?;
     engine.sweep().map_err(failure::container)?;
-    let container = engine.begin(job.name.as_ref()).map_err(failure::container)?;
+    let container = engine
+        .begin(job.name.as_ref())
+        .map_err(failure::container)?;
     // The view keeps the image's layers from being removed; it is dropped after the container is gone.
     let view = view::root(job.store, job.image).map_err(failure::image)?;
     let bundle = bundle(&mut job, &container, &view)?;
@@ -58,7 +60,9 @@ pub fn run(args: &JobArgs, mut job: Job<'_>) -> Result<ExitCode, Failure> {
         parent_death_signal: Some(Signal::KILL),
         ..CreateOptions::default()
     };
-    let plan = runtime.plan(container.id(), &bundle, options).map_err(failure::container)?;
+    let plan = runtime
+        .plan(container.id(), &bundle, options)
+        .map_err(failure::container)?;
     drop(bundle);
     if args.explain {
         return output::text(&plan.to_string()).map(|()| ExitCode::Success);
@@ -79,12 +83,27 @@ fn bundle(job: &mut Job<'_>, container: &ContainerDir, view: &View) -> Result<Bu
         volatile: true,
     };
     let root = PreparedRoot::open(&Root::Overlay(overlay)).map_err(failure::container)?;
-    let read = |path| root.read_file(path, USER_FILE_BYTES).map(Option::unwrap_or_default).map_err(failure::container);
-    let users = UserFiles { passwd: read("/etc/passwd")?, group: read("/etc/group")? };
+    let read = |path| {
+        root.read_file(path, USER_FILE_BYTES)
+            .map(Option::unwrap_or_default)
+            .map_err(failure::container)
+    };
+    let users = UserFiles {
+        passwd: read("/etc/passwd")?,
+        group: read("/etc/group")?,
+    };
     let options = &mut job.wishes;
-    let hostname = options.hostname.get_or_insert_with(|| default_hostname(options.network, container)).clone();
-    options.extra_mounts = host_files::make(&container.files(), &hostname, options)
-        .map_err(|error| Failure::new(format!("cannot write {}: {error}", container.files().display())))?;
+    let hostname = options
+        .hostname
+        .get_or_insert_with(|| default_hostname(options.network, container))
+        .clone();
+    options.extra_mounts =
+        host_files::make(&container.files(), &hostname, options).map_err(|error| {
+            Failure::new(format!(
+                "cannot write {}: {error}",
+                container.files().display()
+            ))
+        })?;
     options.host = HostFacts::detect()?;
     let spec = spec::from_image(job.image.config(), options, &users).map_err(failure::container)?;
     Ok(Bundle::from_spec(spec, root))
@@ -92,17 +111,23 @@ fn bundle(job: &mut Job<'_>, container: &ContainerDir, view: &View) -> Result<Bu
 
 /// The upper directory decides owner and mode of the container's `/`: it gets those of the image's.
 fn like_the_image(upper: &Path, view: &View) -> Result<(), Failure> {
-    let Some(top) = view.lowers.first() else { return Ok(()) };
+    let Some(top) = view.lowers.first() else {
+        return Ok(());
+    };
     let failed = |error| Failure::new(format!("cannot prepare {}: {error}", upper.display()));
     let meta = std::fs::metadata(top).map_err(failed)?;
     chown(upper, Some(meta.uid()), Some(meta.gid())).map_err(failed)?;
-    std::fs::set_permissions(upper, std::fs::Permissions::from_mode(meta.mode() & 0o7777)).map_err(failed)
+    std::fs::set_permissions(upper, std::fs::Permissions::from_mode(meta.mode() & 0o7777))
+        .map_err(failed)
 }
 
 fn default_hostname(network: Network, container: &ContainerDir) -> String {
     match network {
         // Whoever shares the network shares its name, as with docker and podman.
-        Network::Host => rustix::system::uname().nodename().to_string_lossy().into_owned(),
+        Network::Host => rustix::system::uname()
+            .nodename()
+            .to_string_lossy()
+            .into_owned(),
         _ => container.id().as_str().chars().take(SHORT).collect(),
     }
 }
@@ -114,7 +139,10 @@ fn stdio(args: &JobArgs) -> Stdio {
     // A stream that is closed here is /dev/null there.
     let copy = |fd: BorrowedFd<'_>| fd.try_clone_to_owned().ok();
     Stdio::Streams {
-        stdin: args.interactive.then(|| copy(std::io::stdin().as_fd())).flatten(),
+        stdin: args
+            .interactive
+            .then(|| copy(std::io::stdin().as_fd()))
+            .flatten(),
         stdout: copy(std::io::stdout().as_fd()),
         stderr: copy(std::io::stderr().as_fd()),
     }
@@ -131,7 +159,10 @@ fn follow(
     let mut process = runtime.run(plan).map_err(failure::container)?;
     let status = attend(&mut process, container, args, signals);
     if status.is_err() {
-        process.kill(Signal::KILL).and_then(|()| process.wait()).ok();
+        process
+            .kill(Signal::KILL)
+            .and_then(|()| process.wait())
+            .ok();
     }
     status.map_err(failure::container)
 }
@@ -152,7 +183,17 @@ fn attend(
     let mut terminal = None;
     if let Some(master) = process.take_terminal() {
         _raw = input.map(RawMode::enter).transpose()?.flatten();
-        terminal = Some(Terminal { master, input, output: stdout.as_fd() });
+        terminal = Some(Terminal {
+            master,
+            input,
+            output: stdout.as_fd(),
+        });
     }
-    foreground::relay(process, Foreground { signals: Some(signals), terminal })
+    foreground::relay(
+        process,
+        Foreground {
+            signals: Some(signals),
+            terminal,
+        },
+    )
 }

@@ -1,7 +1,6 @@
 //! From flags to the library's options: what does not depend on the image or the container's id.
 
 use super::args::{JobArgs, NetworkArg};
-use crate::failure;
 use libcontainer::oci_spec::runtime::LinuxSeccomp;
 use libcontainer::spec::{Network, RunOptions, SeccompChoice, Volume};
 use std::path::Path;
@@ -11,7 +10,7 @@ use trimaran_cli::Failure;
 ///
 /// # Errors
 /// A flag's value makes no sense (code 2), or a file it names cannot be read.
-pub fn of(args: &JobArgs) -> Result<RunOptions, Failure> {
+pub(crate) fn of(args: &JobArgs) -> Result<RunOptions, Failure> {
     let mut options = RunOptions {
         args: args.command.clone(),
         entrypoint: args.entrypoint.as_deref().map(entrypoint).transpose()?,
@@ -19,7 +18,11 @@ pub fn of(args: &JobArgs) -> Result<RunOptions, Failure> {
         workdir: args.workdir.clone(),
         user: args.user.clone(),
         group_add: args.group_add.clone(),
-        volumes: args.volume.iter().map(|word| volume(word)).collect::<Result<_, _>>()?,
+        volumes: args
+            .volume
+            .iter()
+            .map(|word| volume(word))
+            .collect::<Result<_, _>>()?,
         read_only: args.read_only,
         hostname: args.hostname.clone(),
         terminal: args.tty,
@@ -45,16 +48,28 @@ fn entrypoint(word: &str) -> Result<Vec<String>, Failure> {
     if !word.starts_with('[') {
         return Ok(vec![word.to_owned()]);
     }
-    serde_json::from_str(word).map_err(|error| Failure::usage(format!("--entrypoint {word}: {error}")))
+    serde_json::from_str(word)
+        .map_err(|error| Failure::usage(format!("--entrypoint {word}: {error}")))
 }
 
 /// The files first, then the flags: later ones win.
-fn environment(args: &JobArgs, own: &dyn Fn(&str) -> Option<String>) -> Result<Vec<String>, Failure> {
+fn environment(
+    args: &JobArgs,
+    own: &dyn Fn(&str) -> Option<String>,
+) -> Result<Vec<String>, Failure> {
     let mut environment = Vec::new();
     for path in &args.env_file {
-        let text = std::fs::read_to_string(path)
-            .map_err(|error| Failure::new(format!("cannot read the environment file {}: {error}", path.display())))?;
-        for line in text.lines().map(str::trim_start).filter(|line| !line.is_empty() && !line.starts_with('#')) {
+        let text = std::fs::read_to_string(path).map_err(|error| {
+            Failure::new(format!(
+                "cannot read the environment file {}: {error}",
+                path.display()
+            ))
+        })?;
+        for line in text
+            .lines()
+            .map(str::trim_start)
+            .filter(|line| !line.is_empty() && !line.starts_with('#'))
+        {
             environment.extend(variable(line, own)?);
         }
     }
@@ -67,7 +82,9 @@ fn environment(args: &JobArgs, own: &dyn Fn(&str) -> Option<String>) -> Result<V
 /// `NAME=VALUE` as it is, `NAME` with our own value; one that we do not have is left out.
 fn variable(word: &str, own: &dyn Fn(&str) -> Option<String>) -> Result<Option<String>, Failure> {
     match word.split_once('=') {
-        Some(("", _)) => Err(Failure::usage(format!("the environment variable {word:?} has no name"))),
+        Some(("", _)) => Err(Failure::usage(format!(
+            "the environment variable {word:?} has no name"
+        ))),
         Some(_) => Ok(Some(word.to_owned())),
         None if word.is_empty() => Err(Failure::usage("an environment variable has no name")),
         None => Ok(own(word).map(|value| format!("{word}={value}"))),
@@ -79,17 +96,25 @@ fn volume(word: &str) -> Result<Volume, Failure> {
     let (source, rest) = word.split_once(':').unwrap_or((word, ""));
     let named = !source.is_empty() && !source.contains('/') && !source.starts_with('.');
     if named || rest.is_empty() {
-        let hint = "write SOURCE:TARGET[:OPTIONS]; a source in the current directory begins with ./";
-        return Err(Failure::usage(format!("volume {word:?} names no path of the host")).with_hint(hint));
+        let hint =
+            "write SOURCE:TARGET[:OPTIONS]; a source in the current directory begins with ./";
+        return Err(
+            Failure::usage(format!("volume {word:?} names no path of the host")).with_hint(hint),
+        );
     }
     let absolute = std::path::absolute(source)
         .map_err(|error| Failure::new(format!("cannot make {source} absolute: {error}")))?;
     let shown = absolute.display();
-    std::fs::metadata(&absolute).map_err(|error| Failure::new(format!("volume {word:?}: cannot use {shown}: {error}")))?;
+    std::fs::metadata(&absolute)
+        .map_err(|error| Failure::new(format!("volume {word:?}: cannot use {shown}: {error}")))?;
     let Some(text) = absolute.to_str() else {
-        return Err(Failure::usage(format!("volume {word:?}: the path {shown} is not UTF-8")));
+        return Err(Failure::usage(format!(
+            "volume {word:?}: the path {shown} is not UTF-8"
+        )));
     };
-    format!("{text}:{rest}").parse().map_err(|error| Failure::usage(error))
+    format!("{text}:{rest}")
+        .parse()
+        .map_err(|error| Failure::usage(error))
 }
 
 fn secure(options: &mut RunOptions, option: &str) -> Result<(), Failure> {
@@ -97,10 +122,14 @@ fn secure(options: &mut RunOptions, option: &str) -> Result<(), Failure> {
         ("no-new-privileges", "" | "true") => options.no_new_privileges = true,
         ("no-new-privileges", "false") => options.no_new_privileges = false,
         ("seccomp", "unconfined") => options.seccomp = SeccompChoice::Unconfined,
-        ("seccomp", file) if !file.is_empty() => options.seccomp = SeccompChoice::Profile(Box::new(profile(Path::new(file))?)),
+        ("seccomp", file) if !file.is_empty() => {
+            options.seccomp = SeccompChoice::Profile(Box::new(profile(Path::new(file))?))
+        }
         _ => {
             let known = "known are no-new-privileges, seccomp=unconfined and seccomp=FILE";
-            return Err(Failure::usage(format!("--security-opt {option:?} is not known")).with_hint(known));
+            return Err(
+                Failure::usage(format!("--security-opt {option:?} is not known")).with_hint(known),
+            );
         }
     }
     Ok(())
@@ -111,16 +140,22 @@ fn secure(options: &mut RunOptions, option: &str) -> Result<(), Failure> {
 /// The engines' own form has conditions (`includes`, `excludes`, `archMap`), which the specification's type would silently
 /// drop: calls that are allowed with a capability only would be allowed always. Such a file is refused.
 fn profile(path: &Path) -> Result<LinuxSeccomp, Failure> {
-    let failed = |error: &dyn std::fmt::Display| Failure::new(format!("seccomp profile {}: {error}", path.display()));
+    let failed = |error: &dyn std::fmt::Display| {
+        Failure::new(format!("seccomp profile {}: {error}", path.display()))
+    };
     let text = std::fs::read(path).map_err(|error| failed(&error))?;
     let value: serde_json::Value = serde_json::from_slice(&text).map_err(|error| failed(&error))?;
     let filled = |value: &serde_json::Value| value.as_object().is_some_and(|map| !map.is_empty());
     let conditional = value.get("archMap").is_some_and(|map| !map.is_null())
         || value["syscalls"].as_array().is_some_and(|groups| {
-            groups.iter().any(|group| filled(&group["includes"]) || filled(&group["excludes"]))
+            groups
+                .iter()
+                .any(|group| filled(&group["includes"]) || filled(&group["excludes"]))
         });
     if conditional {
-        return Err(failed(&"it has conditions (archMap, includes, excludes), which are not supported; resolve them first"));
+        return Err(failed(
+            &"it has conditions (archMap, includes, excludes), which are not supported; resolve them first",
+        ));
     }
     serde_json::from_value(value).map_err(|error| failed(&error))
 }
@@ -135,9 +170,22 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("env");
         std::fs::write(&file, "# comment\n\nA=1\n  B=two words \nOURS\nMISSING\n").unwrap();
-        let args = JobArgs::parse_from(["run", "--env-file", file.to_str().unwrap(), "-e", "A=2", "-eOURS", "-e", "C=", "image"]);
+        let args = JobArgs::parse_from([
+            "run",
+            "--env-file",
+            file.to_str().unwrap(),
+            "-e",
+            "A=2",
+            "-eOURS",
+            "-e",
+            "C=",
+            "image",
+        ]);
         let own = |name: &str| (name == "OURS").then(|| "yes".to_owned());
-        assert_eq!(environment(&args, &own).unwrap(), ["A=1", "B=two words ", "OURS=yes", "A=2", "OURS=yes", "C="]);
+        assert_eq!(
+            environment(&args, &own).unwrap(),
+            ["A=1", "B=two words ", "OURS=yes", "A=2", "OURS=yes", "C="]
+        );
         let args = JobArgs::parse_from(["run", "-e", "=x", "image"]);
         assert_eq!(environment(&args, &own).unwrap_err().code().code(), 2);
     }
@@ -152,7 +200,13 @@ mod tests {
 
     #[test]
     fn volumes_name_existing_paths() {
-        for (word, code) in [("name:/x", 2), ("/tmp", 2), ("", 2), ("/no/such/directory:/x", 125), ("./no-such:/x", 125)] {
+        for (word, code) in [
+            ("name:/x", 2),
+            ("/tmp", 2),
+            ("", 2),
+            ("/no/such/directory:/x", 125),
+            ("./no-such:/x", 125),
+        ] {
             assert_eq!(volume(word).unwrap_err().code().code(), code, "{word}");
         }
     }
@@ -165,7 +219,10 @@ mod tests {
         };
         assert!(with("no-new-privileges").unwrap().no_new_privileges);
         assert!(with("no-new-privileges:true").unwrap().no_new_privileges);
-        assert_eq!(with("seccomp=unconfined").unwrap().seccomp, SeccompChoice::Unconfined);
+        assert_eq!(
+            with("seccomp=unconfined").unwrap().seccomp,
+            SeccompChoice::Unconfined
+        );
         for bad in ["", "seccomp=", "label=disable", "no-new-privileges=maybe"] {
             assert_eq!(with(bad).unwrap_err().code().code(), 2, "{bad}");
         }
@@ -176,8 +233,14 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("profile.json");
         for (text, good) in [
-            (r#"{"defaultAction":"SCMP_ACT_ALLOW","syscalls":[{"names":["mount"],"action":"SCMP_ACT_ERRNO"}]}"#, true),
-            (r#"{"defaultAction":"SCMP_ACT_ERRNO","syscalls":[{"names":["bpf"],"action":"SCMP_ACT_ALLOW","includes":{"caps":["CAP_BPF"]}}]}"#, false),
+            (
+                r#"{"defaultAction":"SCMP_ACT_ALLOW","syscalls":[{"names":["mount"],"action":"SCMP_ACT_ERRNO"}]}"#,
+                true,
+            ),
+            (
+                r#"{"defaultAction":"SCMP_ACT_ERRNO","syscalls":[{"names":["bpf"],"action":"SCMP_ACT_ALLOW","includes":{"caps":["CAP_BPF"]}}]}"#,
+                false,
+            ),
             (r#"{"defaultAction":"SCMP_ACT_ERRNO","archMap":[]}"#, false),
             ("nonsense", false),
         ] {

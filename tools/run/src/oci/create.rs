@@ -12,7 +12,7 @@ use std::path::PathBuf;
 
 /// Create a container that waits for start
 #[derive(Debug, Parser)]
-pub struct CreateArgs {
+pub(crate) struct CreateArgs {
     /// The container's id
     #[arg(value_name = "ID")]
     id: String,
@@ -38,7 +38,7 @@ pub struct CreateArgs {
 
 /// Create and start a container, and wait for it
 #[derive(Debug, Parser)]
-pub struct RunArgs {
+pub(crate) struct RunArgs {
     #[command(flatten)]
     create: CreateArgs,
     /// Do not wait
@@ -52,11 +52,11 @@ pub struct RunArgs {
     no_subreaper: bool,
 }
 
-pub fn create(face: &Face, args: &CreateArgs) -> Result<u8, Ended> {
+pub(crate) fn create(face: &Face, args: &CreateArgs) -> Result<u8, Ended> {
     make(face, args, false).map(|_| 0)
 }
 
-pub fn run(face: &Face, args: &RunArgs) -> Result<u8, Ended> {
+pub(crate) fn run(face: &Face, args: &RunArgs) -> Result<u8, Ended> {
     let failed = |error| Ended::from(libcontainer::Error::from_io(error, "block signals"));
     let mut blocked = None;
     if !args.detach {
@@ -84,19 +84,34 @@ fn make(face: &Face, args: &CreateArgs, foreground: bool) -> Result<Container, E
         return Err(Ended::Failed("--no-pivot is not supported: the root must be on a file system that can be pivoted into".to_owned()));
     }
     if face.systemd_cgroup {
-        return Err(Ended::Failed("the systemd cgroup manager is not supported yet; use cgroupfs".to_owned()));
+        return Err(Ended::Failed(
+            "the systemd cgroup manager is not supported yet; use cgroupfs".to_owned(),
+        ));
     }
     let id = ContainerId::parse(&args.id)?;
     let bundle = Bundle::open(&args.bundle)?;
-    let terminal = bundle.spec().process().as_ref().and_then(|process| process.terminal()).unwrap_or(false);
+    let terminal = bundle
+        .spec()
+        .process()
+        .as_ref()
+        .and_then(|process| process.terminal())
+        .unwrap_or(false);
     if terminal && args.console_socket.is_none() && !foreground {
-        return Err(Ended::Failed("cannot allocate tty if runc will detach without setting console socket".to_owned()));
+        return Err(Ended::Failed(
+            "cannot allocate tty if runc will detach without setting console socket".to_owned(),
+        ));
     }
     if !terminal && args.console_socket.is_some() {
-        return Err(Ended::Failed("cannot use console socket if runc will not detach or allocate tty".to_owned()));
+        return Err(Ended::Failed(
+            "cannot use console socket if runc will not detach or allocate tty".to_owned(),
+        ));
     }
     let options = CreateOptions {
-        stdio: if terminal { Stdio::Terminal } else { Stdio::Inherit },
+        stdio: if terminal {
+            Stdio::Terminal
+        } else {
+            Stdio::Inherit
+        },
         console_socket: args.console_socket.clone(),
         pid_file: args.pid_file.clone(),
         preserve_fds: args.preserve_fds,
@@ -107,14 +122,27 @@ fn make(face: &Face, args: &CreateArgs, foreground: bool) -> Result<Container, E
     Ok(face.runtime.create(plan)?)
 }
 
-fn attend(container: &mut Container, signals: std::os::fd::BorrowedFd<'_>) -> libcontainer::Result<ExitStatus> {
+fn attend(
+    container: &mut Container,
+    signals: std::os::fd::BorrowedFd<'_>,
+) -> libcontainer::Result<ExitStatus> {
     let process = container.init()?;
     let (stdin, stdout) = (std::io::stdin(), std::io::stdout());
     let mut _raw = None;
     let mut terminal = None;
     if let Some(master) = process.take_terminal() {
         _raw = RawMode::enter(stdin.as_fd())?;
-        terminal = Some(Terminal { master, input: Some(stdin.as_fd()), output: stdout.as_fd() });
+        terminal = Some(Terminal {
+            master,
+            input: Some(stdin.as_fd()),
+            output: stdout.as_fd(),
+        });
     }
-    foreground::relay(process, Foreground { signals: Some(signals), terminal })
+    foreground::relay(
+        process,
+        Foreground {
+            signals: Some(signals),
+            terminal,
+        },
+    )
 }

@@ -6,13 +6,13 @@ use serde_json::json;
 use trimaran_cli::output;
 
 /// The runtime specification that is followed.
-pub const SPEC_VERSION: &str = "1.2.0";
+pub(crate) const SPEC_VERSION: &str = "1.2.0";
 
 /// Print what this runtime can do
 #[derive(Debug, Parser)]
-pub struct FeaturesArgs {}
+pub(crate) struct FeaturesArgs {}
 
-pub fn features(_args: &FeaturesArgs) -> Result<u8, Ended> {
+pub(crate) fn features(_args: &FeaturesArgs) -> Result<u8, Ended> {
     output::json(&json!({
         "ociVersionMin": "1.0.0",
         "ociVersionMax": SPEC_VERSION,

@@ -11,42 +11,42 @@ use std::path::PathBuf;
 /// Verbs: create, start, state, kill, delete, run, list, features.
 #[derive(Debug, Parser)]
 #[command(disable_version_flag = true)]
-pub struct Globals {
+pub(crate) struct Globals {
     /// Where the state of containers is kept [default: /run/NAME, for a user $XDG_RUNTIME_DIR/NAME]
     #[arg(long, value_name = "DIR")]
-    pub root: Option<PathBuf>,
+    pub(crate) root: Option<PathBuf>,
     /// File that a failure is appended to
     #[arg(long, value_name = "FILE")]
-    pub log: Option<PathBuf>,
+    pub(crate) log: Option<PathBuf>,
     /// Form of that file
     #[arg(long, value_name = "FORMAT", value_enum, default_value_t = LogFormat::Text)]
-    pub log_format: LogFormat,
+    pub(crate) log_format: LogFormat,
     /// Accepted for compatibility: only failures are logged
     #[arg(long, value_name = "LEVEL")]
-    pub log_level: Option<String>,
+    pub(crate) log_level: Option<String>,
     /// Accepted for compatibility
     #[arg(long)]
-    pub debug: bool,
+    pub(crate) debug: bool,
     /// Not supported yet: cgroups are made in the file system
     #[arg(long)]
-    pub systemd_cgroup: bool,
+    pub(crate) systemd_cgroup: bool,
     /// Who makes cgroups: cgroupfs, or disabled for none
     #[arg(long, value_name = "MANAGER", default_value = "cgroupfs")]
-    pub cgroup_manager: String,
+    pub(crate) cgroup_manager: String,
     /// Accepted for compatibility: found out by itself
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true)]
-    pub rootless: Option<String>,
+    pub(crate) rootless: Option<String>,
     /// Print the version
     #[arg(short, long, action = ArgAction::SetTrue)]
-    pub version: bool,
+    pub(crate) version: bool,
     /// The verb
     #[arg(value_name = "VERB")]
-    pub verb: Option<String>,
+    pub(crate) verb: Option<String>,
 }
 
 /// Forms of the log file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum LogFormat {
+pub(crate) enum LogFormat {
     /// For people.
     Text,
     /// One object a line.
@@ -54,35 +54,46 @@ pub enum LogFormat {
 }
 
 /// The face, ready to act.
-pub struct Face {
+pub(crate) struct Face {
     /// What we were called by.
-    pub name: &'static str,
+    pub(crate) name: &'static str,
     /// The runtime on the chosen state directory.
-    pub runtime: Runtime,
+    pub(crate) runtime: Runtime,
     /// Whether the caller wants cgroups from systemd.
-    pub systemd_cgroup: bool,
+    pub(crate) systemd_cgroup: bool,
 }
 
 impl Face {
     pub(super) fn new(name: &'static str, globals: &Globals) -> Result<Self, Ended> {
         let root = match &globals.root {
-            Some(root) => std::path::absolute(root).map_err(|error| Ended::Failed(format!("--root {}: {error}", root.display())))?,
+            Some(root) => std::path::absolute(root)
+                .map_err(|error| Ended::Failed(format!("--root {}: {error}", root.display())))?,
             None => default_root(name)?,
         };
         let systemd_cgroup = match globals.cgroup_manager.as_str() {
             "cgroupfs" => globals.systemd_cgroup,
             "systemd" => true,
-            other => return Err(Ended::Failed(format!("the cgroup manager {other:?} is not supported (cgroupfs is)"))),
+            other => {
+                return Err(Ended::Failed(format!(
+                    "the cgroup manager {other:?} is not supported (cgroupfs is)"
+                )));
+            }
         };
-        Ok(Self { name, runtime: Runtime::builder().state_dir(root).build()?, systemd_cgroup })
+        Ok(Self {
+            name,
+            runtime: Runtime::builder().state_dir(root).build()?,
+            systemd_cgroup,
+        })
     }
 
     /// Finds a container, in the words callers look for.
     pub(super) fn load(&self, id: &str) -> Result<Container, Ended> {
-        self.runtime.load(&ContainerId::parse(id)?).map_err(|error| match error.kind() {
-            ErrorKind::NotFound => Ended::Failed(super::words::DOES_NOT_EXIST.to_owned()),
-            _ => error.into(),
-        })
+        self.runtime
+            .load(&ContainerId::parse(id)?)
+            .map_err(|error| match error.kind() {
+                ErrorKind::NotFound => Ended::Failed(super::words::DOES_NOT_EXIST.to_owned()),
+                _ => error.into(),
+            })
     }
 }
 
@@ -90,8 +101,13 @@ fn default_root(name: &str) -> Result<PathBuf, Ended> {
     if rustix::process::geteuid().is_root() {
         return Ok(PathBuf::from("/run").join(name));
     }
-    match std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from).filter(|dir| dir.is_absolute()) {
+    match std::env::var_os("XDG_RUNTIME_DIR")
+        .map(PathBuf::from)
+        .filter(|dir| dir.is_absolute())
+    {
         Some(dir) => Ok(dir.join(name)),
-        None => Err(Ended::Failed("no place for state: neither --root nor XDG_RUNTIME_DIR is set".to_owned())),
+        None => Err(Ended::Failed(
+            "no place for state: neither --root nor XDG_RUNTIME_DIR is set".to_owned(),
+        )),
     }
 }

@@ -9,7 +9,7 @@ use trimaran_cli::table::Table;
 
 /// List containers
 #[derive(Debug, Parser)]
-pub struct ListArgs {
+pub(crate) struct ListArgs {
     /// How to print
     #[arg(short, long, value_enum, default_value_t = Format::Table)]
     format: Format,
@@ -24,14 +24,22 @@ enum Format {
     Json,
 }
 
-pub fn list(face: &Face, args: &ListArgs) -> Result<u8, Ended> {
+pub(crate) fn list(face: &Face, args: &ListArgs) -> Result<u8, Ended> {
     let containers = face.runtime.list()?;
     if args.quiet {
-        output::text(&containers.iter().map(|container| format!("{}\n", container.id())).collect::<String>())?;
+        output::text(
+            &containers
+                .iter()
+                .map(|container| format!("{}\n", container.id()))
+                .collect::<String>(),
+        )?;
         return Ok(0);
     }
     // One that is deleted while we look is not there any more.
-    let states: Vec<State> = containers.iter().filter_map(|container| container.state().ok()).collect();
+    let states: Vec<State> = containers
+        .iter()
+        .filter_map(|container| container.state().ok())
+        .collect();
     match args.format {
         Format::Json => output::line(states.iter().map(value).collect::<Result<Value, _>>()?)?,
         Format::Table => output::text(&table(&states)?.to_string())?,
@@ -42,13 +50,24 @@ pub fn list(face: &Face, args: &ListArgs) -> Result<u8, Ended> {
 fn table(states: &[State]) -> Result<Table, Ended> {
     let mut table = Table::new(&["ID", "PID", "STATUS", "BUNDLE", "CREATED", "OWNER"]);
     for state in states {
-        let status = value(state)?["status"].as_str().unwrap_or_default().to_owned();
-        table.row([&state.id, &state.pid.to_string(), &status, &state.bundle.display().to_string(), &state.created, &state.owner]);
+        let status = value(state)?["status"]
+            .as_str()
+            .unwrap_or_default()
+            .to_owned();
+        table.row([
+            &state.id,
+            &state.pid.to_string(),
+            &status,
+            &state.bundle.display().to_string(),
+            &state.created,
+            &state.owner,
+        ]);
     }
     Ok(table)
 }
 
 /// The state as callers read it.
-pub fn value(state: &State) -> Result<Value, Ended> {
-    serde_json::to_value(state).map_err(|error| Ended::Failed(format!("cannot print the state: {error}")))
+pub(crate) fn value(state: &State) -> Result<Value, Ended> {
+    serde_json::to_value(state)
+        .map_err(|error| Ended::Failed(format!("cannot print the state: {error}")))
 }

@@ -8,7 +8,7 @@ use std::time::SystemTime;
 use trimaran_cli::{output, time};
 
 /// Appends a failure to the log file, if there is one.
-pub fn error(globals: &Globals, message: &str) {
+pub(crate) fn error(globals: &Globals, message: &str) {
     let Some(path) = &globals.log else { return };
     let now = time::rfc3339(SystemTime::now());
     let line = match globals.log_format {
@@ -17,11 +17,14 @@ pub fn error(globals: &Globals, message: &str) {
     };
     let opened = OpenOptions::new().create(true).append(true).open(path);
     if let Err(error) = opened.and_then(|mut file| file.write_all(format!("{line}\n").as_bytes())) {
-        output::warn(format_args!("cannot write the log {}: {error}", path.display()));
+        output::warn(format_args!(
+            "cannot write the log {}: {error}",
+            path.display()
+        ));
     }
 }
 
 /// Prints a failure.
-pub fn stderr(message: &str) {
+pub(crate) fn stderr(message: &str) {
     output::note(format_args!("Error: {message}"));
 }

@@ -22,7 +22,7 @@ use trimaran_cli::{Failure, output};
 const FAILED: u8 = 1;
 
 /// Runs the face under `name` and returns what the process ends with.
-pub fn main(name: &str, arguments: Vec<OsString>) -> ExitCode {
+pub(crate) fn main(name: &str, arguments: Vec<OsString>) -> ExitCode {
     // Once a process, and clap wants names that live for ever.
     let name: &'static str = Box::leak(name.to_owned().into_boxed_str());
     let command = Globals::command().name(name).bin_name(name);
@@ -83,13 +83,22 @@ impl Parsed {
     }
 
     fn text(&self) -> String {
-        self.0.to_string().lines().next().unwrap_or_default().to_owned()
+        self.0
+            .to_string()
+            .lines()
+            .next()
+            .unwrap_or_default()
+            .to_owned()
     }
 
     fn shown(&self) -> ExitCode {
         // A stream that cannot be written leaves nobody to tell.
         self.0.print().ok();
-        if self.is_help() { ExitCode::SUCCESS } else { ExitCode::from(FAILED) }
+        if self.is_help() {
+            ExitCode::SUCCESS
+        } else {
+            ExitCode::from(FAILED)
+        }
     }
 }
 
@@ -104,8 +113,14 @@ fn answer(printed: Result<(), Failure>) -> ExitCode {
 }
 
 /// Parses one verb's flags. A repeated flag is no error, the last one wins: callers append to what was configured.
-fn parse<T: CommandFactory + FromArgMatches>(name: &'static str, arguments: Vec<OsString>) -> Result<T, Parsed> {
-    let command = T::command().name(name).bin_name(name).args_override_self(true).color(clap::ColorChoice::Never);
+fn parse<T: CommandFactory + FromArgMatches>(
+    name: &'static str,
+    arguments: Vec<OsString>,
+) -> Result<T, Parsed> {
+    let command = T::command()
+        .name(name)
+        .bin_name(name)
+        .args_override_self(true);
     let line = std::iter::once(OsString::from(name)).chain(arguments);
     let matches = command.try_get_matches_from(line).map_err(Parsed)?;
     T::from_arg_matches(&matches).map_err(Parsed)
@@ -120,9 +135,17 @@ fn call(face: &Face, globals: &Globals, arguments: Vec<OsString>) -> Result<u8, 
         "kill" => verbs::kill(face, &verb(face, "kill", arguments)?),
         "delete" => verbs::delete(face, &verb(face, "delete", arguments)?),
         "list" => list::list(face, &verb(face, "list", arguments)?),
-        "features" => features::features(&verb::<features::FeaturesArgs>(face, "features", arguments)?),
-        "" => Err(Ended::Failed(format!("{}: which verb? ({VERBS})", face.name))),
-        other => Err(Ended::Failed(format!("{}: there is no verb {other:?} ({VERBS})", face.name))),
+        "features" => features::features(&verb::<features::FeaturesArgs>(
+            face, "features", arguments,
+        )?),
+        "" => Err(Ended::Failed(format!(
+            "{}: which verb? ({VERBS})",
+            face.name
+        ))),
+        other => Err(Ended::Failed(format!(
+            "{}: there is no verb {other:?} ({VERBS})",
+            face.name
+        ))),
     }
 }
 
@@ -135,5 +158,9 @@ fn verb<T: Parser>(face: &Face, verb: &str, arguments: Vec<OsString>) -> Result<
 
 /// go-runc reads the first line, and only if it begins with `runc version` when called by that name.
 fn version(name: &str) -> String {
-    format!("{name} version {}\nspec: {}\n", env!("CARGO_PKG_VERSION"), features::SPEC_VERSION)
+    format!(
+        "{name} version {}\nspec: {}\n",
+        env!("CARGO_PKG_VERSION"),
+        features::SPEC_VERSION
+    )
 }

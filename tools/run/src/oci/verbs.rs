@@ -7,7 +7,7 @@ use trimaran_cli::output;
 
 /// Start the program of a created container
 #[derive(Debug, Parser)]
-pub struct StartArgs {
+pub(crate) struct StartArgs {
     /// The container's id
     #[arg(value_name = "ID")]
     id: String,
@@ -15,7 +15,7 @@ pub struct StartArgs {
 
 /// Print the state of a container
 #[derive(Debug, Parser)]
-pub struct StateArgs {
+pub(crate) struct StateArgs {
     /// The container's id
     #[arg(value_name = "ID")]
     id: String,
@@ -23,7 +23,7 @@ pub struct StateArgs {
 
 /// Send a signal to a container's first process
 #[derive(Debug, Parser)]
-pub struct KillArgs {
+pub(crate) struct KillArgs {
     /// The container's id
     #[arg(value_name = "ID")]
     id: String,
@@ -37,7 +37,7 @@ pub struct KillArgs {
 
 /// Remove a container
 #[derive(Debug, Parser)]
-pub struct DeleteArgs {
+pub(crate) struct DeleteArgs {
     /// The container's id
     #[arg(value_name = "ID")]
     id: String,
@@ -46,29 +46,31 @@ pub struct DeleteArgs {
     force: bool,
 }
 
-pub fn start(face: &Face, args: &StartArgs) -> Result<u8, Ended> {
+pub(crate) fn start(face: &Face, args: &StartArgs) -> Result<u8, Ended> {
     face.load(&args.id)?.start()?;
     Ok(0)
 }
 
-pub fn state(face: &Face, args: &StateArgs) -> Result<u8, Ended> {
+pub(crate) fn state(face: &Face, args: &StateArgs) -> Result<u8, Ended> {
     let state = face.load(&args.id)?.state()?;
     output::json(&super::list::value(&state)?)?;
     Ok(0)
 }
 
-pub fn kill(face: &Face, args: &KillArgs) -> Result<u8, Ended> {
+pub(crate) fn kill(face: &Face, args: &KillArgs) -> Result<u8, Ended> {
     let signal: Signal = args.signal.parse()?;
     face.load(&args.id)?.kill(signal)?;
     Ok(0)
 }
 
-pub fn delete(face: &Face, args: &DeleteArgs) -> Result<u8, Ended> {
+pub(crate) fn delete(face: &Face, args: &DeleteArgs) -> Result<u8, Ended> {
     match face.load(&args.id) {
-        Ok(container) => container.delete(args.force).map_err(|error| match error.kind() {
-            ErrorKind::NotFound => Ended::Failed(words::DOES_NOT_EXIST.to_owned()),
-            _ => error.into(),
-        })?,
+        Ok(container) => container
+            .delete(args.force)
+            .map_err(|error| match error.kind() {
+                ErrorKind::NotFound => Ended::Failed(words::DOES_NOT_EXIST.to_owned()),
+                _ => error.into(),
+            })?,
         Err(Ended::Failed(message)) if args.force && message == words::DOES_NOT_EXIST => {}
         Err(ended) => return Err(ended),
     }

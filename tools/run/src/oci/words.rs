@@ -8,10 +8,10 @@ use libcontainer::{Error, ErrorKind};
 use std::error::Error as _;
 
 /// There is no such container.
-pub const DOES_NOT_EXIST: &str = "container does not exist";
+pub(crate) const DOES_NOT_EXIST: &str = "container does not exist";
 
 /// One line: the field's words for the kind, then ours with their causes.
-pub fn of(error: &Error) -> String {
+pub(crate) fn of(error: &Error) -> String {
     let ours = chain(error);
     match field(error) {
         Some(words) if !ours.contains(words.as_str()) => format!("{words} ({ours})"),
@@ -20,14 +20,23 @@ pub fn of(error: &Error) -> String {
 }
 
 fn field(error: &Error) -> Option<String> {
-    let program = || error.path().map(|path| path.display().to_string()).unwrap_or_default();
+    let program = || {
+        error
+            .path()
+            .map(|path| path.display().to_string())
+            .unwrap_or_default()
+    };
     Some(match error.kind() {
         ErrorKind::Exists => "container with given ID already exists".to_owned(),
         ErrorKind::NotRunning => "container not running".to_owned(),
         ErrorKind::Paused => "cannot exec in a paused container".to_owned(),
         ErrorKind::InvalidId => "invalid container ID format".to_owned(),
-        ErrorKind::ExecNotFound if program().contains('/') => format!("exec: {:?}: no such file or directory", program()),
-        ErrorKind::ExecNotFound => format!("exec: {:?}: executable file not found in $PATH", program()),
+        ErrorKind::ExecNotFound if program().contains('/') => {
+            format!("exec: {:?}: no such file or directory", program())
+        }
+        ErrorKind::ExecNotFound => {
+            format!("exec: {:?}: executable file not found in $PATH", program())
+        }
         ErrorKind::ExecNotPermitted => format!("exec: {:?}: permission denied", program()),
         ErrorKind::PermissionDenied => "operation not permitted".to_owned(),
         _ => return None,
@@ -57,11 +66,27 @@ mod tests {
     #[test]
     fn callers_find_their_words() {
         for (kind, path, words) in [
-            (ErrorKind::Exists, None, "container with given ID already exists"),
+            (
+                ErrorKind::Exists,
+                None,
+                "container with given ID already exists",
+            ),
             (ErrorKind::NotRunning, None, "container not running"),
-            (ErrorKind::ExecNotFound, Some("nope"), "exec: \"nope\": executable file not found in $PATH"),
-            (ErrorKind::ExecNotFound, Some("/nope"), "exec: \"/nope\": no such file or directory"),
-            (ErrorKind::ExecNotPermitted, Some("/etc"), "exec: \"/etc\": permission denied"),
+            (
+                ErrorKind::ExecNotFound,
+                Some("nope"),
+                "exec: \"nope\": executable file not found in $PATH",
+            ),
+            (
+                ErrorKind::ExecNotFound,
+                Some("/nope"),
+                "exec: \"/nope\": no such file or directory",
+            ),
+            (
+                ErrorKind::ExecNotPermitted,
+                Some("/etc"),
+                "exec: \"/etc\": permission denied",
+            ),
         ] {
             let mut error = Error::new(kind, "step");
             if let Some(path) = path {

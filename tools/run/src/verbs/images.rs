@@ -14,7 +14,7 @@ use trimaran_cli::{Failure, human, output, time};
 
 /// List the images of the store
 #[derive(Debug, Parser)]
-pub struct ImagesArgs {
+pub(crate) struct ImagesArgs {
     /// Print ids only
     #[arg(short, long)]
     quiet: bool,
@@ -44,11 +44,17 @@ const SHORT: usize = 12;
 ///
 /// # Errors
 /// The store cannot be read.
-pub fn call(args: &ImagesArgs) -> Result<(), Failure> {
-    let images = Space::enter(args.root.root.as_deref())?.store()?.images().map_err(failure::image)?;
+pub(crate) fn call(args: &ImagesArgs) -> Result<(), Failure> {
+    let images = Space::enter(args.root.root.as_deref())?
+        .store()?
+        .images()
+        .map_err(failure::image)?;
     if args.quiet {
         let mut seen = BTreeSet::new();
-        let ids = images.iter().map(|image| id(&image.id, args.no_trunc)).filter(|id| seen.insert(id.clone()));
+        let ids = images
+            .iter()
+            .map(|image| id(&image.id, args.no_trunc))
+            .filter(|id| seen.insert(id.clone()));
         return output::text(&ids.map(|id| id + "\n").collect::<String>());
     }
     match args.format {
@@ -65,7 +71,11 @@ fn table(images: &[ImageRecord], args: &ImagesArgs, now: SystemTime) -> Table {
     let mut table = Table::new(&headers);
     for image in images {
         let (repository, tag) = repository_and_tag(image);
-        let age = image.created.as_deref().and_then(time::parse_rfc3339).map(|at| now.duration_since(at).unwrap_or_default());
+        let age = image
+            .created
+            .as_deref()
+            .and_then(time::parse_rfc3339)
+            .map(|at| now.duration_since(at).unwrap_or_default());
         let mut row = vec![
             repository,
             tag,
@@ -84,13 +94,20 @@ fn table(images: &[ImageRecord], args: &ImagesArgs, now: SystemTime) -> Table {
 fn repository_and_tag(image: &ImageRecord) -> (String, String) {
     let none = || "<none>".to_owned();
     match image.name.as_deref().map(str::parse::<Name>) {
-        Some(Ok(name)) => (name.without_reference(), name.tag().map_or_else(none, str::to_owned)),
+        Some(Ok(name)) => (
+            name.without_reference(),
+            name.tag().map_or_else(none, str::to_owned),
+        ),
         _ => (image.name.clone().unwrap_or_else(none), none()),
     }
 }
 
 fn id(digest: &Digest, full: bool) -> String {
-    if full { digest.to_string() } else { digest.hex().chars().take(SHORT).collect() }
+    if full {
+        digest.to_string()
+    } else {
+        digest.hex().chars().take(SHORT).collect()
+    }
 }
 
 fn as_json(image: &ImageRecord) -> Value {

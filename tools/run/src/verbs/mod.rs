@@ -10,14 +10,14 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use trimaran_cli::{ExitCode, Failure, generate, output, parse};
 
-pub use pull::fetch;
+pub(crate) use pull::fetch;
 
 /// What every verb that works with the store has.
 #[derive(Debug, Clone, Args)]
-pub struct RootArgs {
+pub(crate) struct RootArgs {
     /// Where images and containers are kept [default: TRIMARAN_ROOT, else /var/lib/trimaran or ~/.local/share/trimaran]
     #[arg(long, value_name = "DIR")]
-    pub root: Option<PathBuf>,
+    pub(crate) root: Option<PathBuf>,
 }
 
 /// Print a shell's completion script
@@ -42,7 +42,11 @@ struct Version {}
 ///
 /// # Errors
 /// Whatever the verb ends with.
-pub fn call(name: &'static str, verb: &str, arguments: Vec<OsString>) -> Result<ExitCode, Failure> {
+pub(crate) fn call(
+    name: &'static str,
+    verb: &str,
+    arguments: Vec<OsString>,
+) -> Result<ExitCode, Failure> {
     // The verb's own name in its help: once a process, and clap wants names that live for ever.
     let full: &'static str = Box::leak(format!("{name} {verb}").into_boxed_str());
     match verb {
@@ -50,7 +54,10 @@ pub fn call(name: &'static str, verb: &str, arguments: Vec<OsString>) -> Result<
         "pull" => pull::call(parse::parse(full, arguments)?)?,
         "images" => images::call(&parse::parse(full, arguments)?)?,
         "rmi" => return rmi::call(&parse::parse(full, arguments)?),
-        "completion" => generate::completion(&parse::parse::<Completion>(full, arguments)?.args, tree(name))?,
+        "completion" => generate::completion(
+            &parse::parse::<Completion>(full, arguments)?.args,
+            tree(name),
+        )?,
         "man" => generate::man(&parse::parse::<Man>(full, arguments)?.args, tree(name))?,
         "version" => {
             parse::parse::<Version>(full, arguments)?;
@@ -62,12 +69,12 @@ pub fn call(name: &'static str, verb: &str, arguments: Vec<OsString>) -> Result<
 }
 
 /// `run version 0.1.0`.
-pub fn version(name: &str) -> String {
+pub(crate) fn version(name: &str) -> String {
     format!("{name} version {}", env!("CARGO_PKG_VERSION"))
 }
 
 /// The whole command tree under one name: for help, manual pages and completions only. Verbs parse their own part.
-pub fn tree(name: &'static str) -> Command {
+pub(crate) fn tree(name: &'static str) -> Command {
     let verb = |name: &'static str, command: Command| command.name(name);
     job::JobArgs::command()
         .name(name)
@@ -79,7 +86,11 @@ pub fn tree(name: &'static str) -> Command {
         .subcommand(verb("images", images::ImagesArgs::command()))
         .subcommand(verb("rmi", rmi::RmiArgs::command()))
         .subcommand(verb("version", Version::command()))
-        .subcommand(verb("oci", Command::new("oci").about("Act as an OCI runtime: create, start, state, kill, delete, run, list")))
+        .subcommand(verb(
+            "oci",
+            Command::new("oci")
+                .about("Act as an OCI runtime: create, start, state, kill, delete, run, list"),
+        ))
         .subcommand(verb("completion", Completion::command()).hide(true))
         .subcommand(verb("man", Man::command()).hide(true))
 }

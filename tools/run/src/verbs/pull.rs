@@ -14,7 +14,7 @@ use trimaran_cli::{Failure, output};
 
 /// Bring an image into the store, unpacked and ready to run, and print its id
 #[derive(Debug, Parser)]
-pub struct PullArgs {
+pub(crate) struct PullArgs {
     /// Image: NAME, docker://NAME or oci:DIR[:TAG]
     #[arg(value_name = "IMAGE")]
     image: String,
@@ -34,15 +34,29 @@ pub struct PullArgs {
 ///
 /// # Errors
 /// The image cannot be found, fetched or unpacked.
-pub fn call(args: PullArgs) -> Result<(), Failure> {
+pub(crate) fn call(args: PullArgs) -> Result<(), Failure> {
     let image = match ImageRef::parse_or_bare(&args.image).map_err(failure::image)? {
         // `pull` asks the registry, also about what the store has.
-        ImageRef::Bare(name) => ImageRef::Docker(name.parse().map_err(|error: libimage::name::NameError| failure::image(error))?),
+        ImageRef::Bare(name) => ImageRef::Docker(
+            name.parse()
+                .map_err(|error: libimage::name::NameError| failure::image(error))?,
+        ),
         other => other,
     };
     let space = Space::enter(args.root.root.as_deref())?;
-    let options = PullOptions { platform: args.platform, policy: PullPolicy::Always, ..PullOptions::default() };
-    let pulled = fetch(&space, Arc::new(space.store()?), &image, &options, &args.registry, args.quiet)?;
+    let options = PullOptions {
+        platform: args.platform,
+        policy: PullPolicy::Always,
+        ..PullOptions::default()
+    };
+    let pulled = fetch(
+        &space,
+        Arc::new(space.store()?),
+        &image,
+        &options,
+        &args.registry,
+        args.quiet,
+    )?;
     output::line(pulled.id())
 }
 
@@ -50,7 +64,7 @@ pub fn call(args: PullArgs) -> Result<(), Failure> {
 ///
 /// # Errors
 /// The image cannot be found, fetched or unpacked.
-pub fn fetch(
+pub(crate) fn fetch(
     space: &Space,
     store: Arc<Store>,
     image: &ImageRef,

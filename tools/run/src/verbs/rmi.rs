@@ -8,7 +8,7 @@ use trimaran_cli::{ExitCode, Failure, output};
 
 /// Remove images from the store
 #[derive(Debug, Parser)]
-pub struct RmiArgs {
+pub(crate) struct RmiArgs {
     /// Names, digests or ids
     #[arg(value_name = "IMAGE", required = true)]
     images: Vec<String>,
@@ -23,7 +23,7 @@ pub struct RmiArgs {
 ///
 /// # Errors
 /// The store cannot be opened, or stdout not be written.
-pub fn call(args: &RmiArgs) -> Result<ExitCode, Failure> {
+pub(crate) fn call(args: &RmiArgs) -> Result<ExitCode, Failure> {
     let store = Space::enter(args.root.root.as_deref())?.store()?;
     let mut code = ExitCode::Success;
     for image in &args.images {
@@ -37,7 +37,13 @@ pub fn call(args: &RmiArgs) -> Result<ExitCode, Failure> {
 }
 
 fn words(removed: &Removed) -> String {
-    let untagged = removed.untagged.iter().map(|name| format!("untagged: {name}\n"));
-    let deleted = removed.deleted.iter().map(|digest| format!("deleted: {digest}\n"));
+    let untagged = removed
+        .untagged
+        .iter()
+        .map(|name| format!("untagged: {name}\n"));
+    let deleted = removed
+        .deleted
+        .iter()
+        .map(|digest| format!("deleted: {digest}\n"));
     untagged.chain(deleted).collect()
 }
