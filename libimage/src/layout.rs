@@ -1,173 +1,297 @@
 //! OCI image layouts on disk; the only importer of `ocidir`.
+//!
+//! `ocidir` makes and opens layouts and writes small blobs. What it leaves open is filled in here: blobs reach the disk before the
+//! index names them, edits of index.json are made under a lock on the layout's directory and keep what we do not understand,
+//! and manifests keep their bytes. Large blobs have a writer of their own, because `ocidir`'s borrows the layout and
+//! hashes a second time.
+
+mod blob;
+mod error;
+mod index;
 
 use std::{
     fs::File,
-    io::{self, Write},
-    path::Path,
+    io::{Read, Write},
+    path::{Path, PathBuf},
+    sync::Arc,
 };
+
+use cap_std::{ambient_authority, fs::Dir};
+use ocidir::OciDir;
+use rustix::{
+    fs::{FileType, Mode, OFlags},
+    io::Errno,
+};
+
+pub use blob::BlobWriter;
+pub use error::LayoutError;
+pub(crate) use index::IndexEdit;
+pub use index::{Entry, id_annotation};
 
 use crate::{
-    digest::Digest,
-    error::{Error, ErrorKind},
+    digest::{Algorithm, Digest, DigestError},
+    durable, limits,
+    manifest::{Content, Descriptor, Manifest},
 };
 
-/// Why a layout could not be used.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum LayoutError {
-    /// The directory could not be opened or made a layout.
-    #[error("cannot open the OCI layout {path:?}")]
-    Open {
-        /// The directory.
-        path: std::path::PathBuf,
-        /// What the system said.
-        source: io::Error,
-    },
-}
-
-impl LayoutError {
-    /// Returns what went wrong, for programs.
-    #[must_use]
-    pub fn kind(&self) -> ErrorKind {
-        match self {
-            Self::Open { source, .. } => ErrorKind::of_io(source),
-        }
-    }
-}
-
-impl From<LayoutError> for Error {
-    fn from(error: LayoutError) -> Self {
-        Self::new(error.kind(), error)
-    }
-}
-
-/// An OCI image layout directory.
+/// An OCI image layout directory. Cheap to clone.
 #[derive(Debug, Clone)]
-pub struct Layout {}
+pub struct Layout(Arc<Inner>);
 
-/// An entry of index.json.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Entry {
-    /// The manifest's digest.
-    pub digest: Digest,
-    /// The manifest's size in bytes.
-    pub size: u64,
-    /// The manifest's media type.
-    pub media_type: String,
-    /// The annotation `org.opencontainers.image.ref.name`.
-    pub tag: Option<String>,
+#[derive(Debug)]
+struct Inner {
+    path: PathBuf,
+    oci: OciDir,
+    blobs: Arc<Dir>,
 }
+
+/// How deep an index may hold indexes whose content is followed: the specification allows any, nobody nests more than once.
+const INDEX_DEPTH: usize = 4;
 
 impl Layout {
     /// Opens an existing layout.
     ///
     /// # Errors
     /// If there is none.
-    pub fn open(_path: &Path) -> Result<Self, LayoutError> {
-        unimplemented!()
+    pub fn open(path: &Path) -> Result<Self, LayoutError> {
+        let open = |source| LayoutError::Open { path: path.to_owned(), source };
+        let dir = Dir::open_ambient_dir(path, ambient_authority()).map_err(open)?;
+        let not = |what| LayoutError::NotALayout { path: path.to_owned(), what };
+        let marker = match dir.read_to_string("oci-layout") {
+            Ok(marker) => marker,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Err(not("it has no file oci-layout")),
+            Err(error) => return Err(open(error)),
+        };
+        let marker: serde_json::Value = serde_json::from_str(&marker).map_err(|_| not("its file oci-layout is not JSON"))?;
+        let version = marker.get("imageLayoutVersion").and_then(serde_json::Value::as_str).unwrap_or_default();
+        if !version.starts_with("1.") {
+            return Err(not("its imageLayoutVersion is not 1"));
+        }
+        let oci = OciDir::open(dir).map_err(|error| LayoutError::Oci { path: path.to_owned(), source: Box::new(error) })?;
+        let blobs = Arc::new(oci.blobs_dir().try_clone().map_err(open)?);
+        Ok(Self(Arc::new(Inner { path: path.to_owned(), oci, blobs })))
     }
 
-    /// Opens a layout, or makes an empty one.
+    /// Opens a layout, or makes an empty one; the directories above it must exist.
     ///
     /// # Errors
     /// If the directory cannot be made, or holds something else.
-    pub fn create(_path: &Path) -> Result<Self, LayoutError> {
-        unimplemented!()
+    pub fn create(path: &Path) -> Result<Self, LayoutError> {
+        let open = |source| LayoutError::Open { path: path.to_owned(), source };
+        match std::fs::create_dir(path) {
+            Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => return Err(open(error)),
+            _ => {}
+        }
+        let dir = Dir::open_ambient_dir(path, ambient_authority()).map_err(open)?;
+        let complete = ["oci-layout", "index.json", "blobs/sha256"].iter().all(|name| dir.exists(name));
+        if !complete {
+            let strange = !dir.exists("oci-layout") && dir.entries().map_err(open)?.next().is_some() && !dir.exists("blobs");
+            if strange {
+                return Err(LayoutError::NotALayout { path: path.to_owned(), what: "it is neither empty nor a layout" });
+            }
+            OciDir::ensure(dir.try_clone().map_err(open)?)
+                .map_err(|error| LayoutError::Oci { path: path.to_owned(), source: Box::new(error) })?;
+        }
+        let layout = Self::open(path)?;
+        if !complete {
+            layout.edit_index(IndexEdit::ensure)?;
+        }
+        Ok(layout)
     }
 
-    /// Returns the entries of index.json in their order.
-    ///
-    /// # Errors
-    /// If it cannot be read.
-    pub fn entries(&self) -> Result<Vec<Entry>, LayoutError> {
-        unimplemented!()
+    /// Returns where the layout is.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.0.path
+    }
+
+    pub(crate) fn dir(&self) -> &Dir {
+        self.0.oci.dir()
+    }
+
+    pub(crate) fn blobs_dir(&self) -> &Arc<Dir> {
+        &self.0.blobs
     }
 
     /// Finds a manifest by tag, by digest, or (`None`) the only one.
     ///
     /// # Errors
     /// If there is none, or more than one.
-    pub fn resolve(&self, _reference: Option<&str>) -> Result<Entry, LayoutError> {
-        unimplemented!()
+    pub fn resolve(&self, reference: Option<&str>) -> Result<Entry, LayoutError> {
+        let entries = self.entries()?;
+        let path = || self.0.path.clone();
+        let Some(reference) = reference else {
+            let mut tags: Vec<String> = entries.iter().map(|entry| entry.tag.clone().unwrap_or_else(|| entry.digest.to_string())).collect();
+            let first = entries.first().cloned();
+            return match first {
+                // The same manifest under several names is still the only one.
+                Some(first) if entries.iter().all(|entry| entry.digest == first.digest) => Ok(first),
+                Some(_) => {
+                    tags.sort();
+                    Err(LayoutError::Ambiguous { path: path(), names: tags })
+                }
+                None => Err(LayoutError::Empty { path: path() }),
+            };
+        };
+        let missing = || LayoutError::NoManifest { path: path(), reference: reference.to_owned() };
+        let Ok(digest) = reference.trim_start_matches('@').parse::<Digest>() else {
+            return entries.into_iter().find(|entry| entry.tag.as_deref() == Some(reference)).ok_or_else(missing);
+        };
+        if let Some(entry) = entries.into_iter().find(|entry| entry.digest == digest) {
+            return Ok(entry);
+        }
+        // A manifest inside of an index.
+        let size = self.blob_size(&digest)?.ok_or_else(missing)?;
+        let manifest = Manifest::parse(self.read_blob(&digest, limits::MANIFEST_BYTES)?, None)?;
+        Ok(Entry { digest, size, media_type: manifest.media_type().to_owned(), tag: None, platform: None, annotations: Vec::new() })
     }
 
     /// Returns the size of a blob in bytes; `None` if missing.
     ///
     /// # Errors
     /// If the file system fails.
-    pub fn blob_size(&self, _digest: &Digest) -> Result<Option<u64>, LayoutError> {
-        unimplemented!()
+    pub fn blob_size(&self, digest: &Digest) -> Result<Option<u64>, LayoutError> {
+        match self.dir().symlink_metadata(blob_path(digest)) {
+            Ok(metadata) if metadata.is_file() => Ok(Some(metadata.len())),
+            Ok(_) => Err(LayoutError::NotAFile { path: self.0.path.clone(), digest: digest.clone() }),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+            Err(source) => Err(self.blob_error("find", digest, source)),
+        }
     }
 
     /// Opens a blob; its content is not verified (see [`crate::digest::VerifyingReader`]).
     ///
     /// # Errors
     /// If it is missing.
-    pub fn open_blob(&self, _digest: &Digest) -> Result<File, LayoutError> {
-        unimplemented!()
+    pub fn open_blob(&self, digest: &Digest) -> Result<File, LayoutError> {
+        // Without O_NONBLOCK a FIFO in a foreign layout would hang us; symlinks could lead anywhere.
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+        let file = match rustix::fs::openat(self.dir(), blob_path(digest), flags, Mode::empty()) {
+            Ok(fd) => File::from(fd),
+            Err(Errno::NOENT) => return Err(LayoutError::NoBlob { path: self.0.path.clone(), digest: digest.clone() }),
+            Err(Errno::LOOP) => return Err(LayoutError::NotAFile { path: self.0.path.clone(), digest: digest.clone() }),
+            Err(errno) => return Err(self.blob_error("open", digest, errno.into())),
+        };
+        let stat = rustix::fs::fstat(&file).map_err(|errno| self.blob_error("find", digest, errno.into()))?;
+        if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
+            return Err(LayoutError::NotAFile { path: self.0.path.clone(), digest: digest.clone() });
+        }
+        Ok(file)
     }
 
     /// Reads a small blob whole and verifies it.
     ///
     /// # Errors
-    /// If it is missing, larger than `limit`, or its content has another digest.
-    pub fn read_blob(&self, _digest: &Digest, _limit: u64) -> Result<Vec<u8>, LayoutError> {
-        unimplemented!()
+    /// If it is missing, larger than `limit` bytes, or its content has another digest.
+    pub fn read_blob(&self, digest: &Digest, limit: u64) -> Result<Vec<u8>, LayoutError> {
+        let mut content = Vec::new();
+        let file = self.open_blob(digest)?;
+        file.take(limit + 1).read_to_end(&mut content).map_err(|source| self.blob_error("read", digest, source))?;
+        if content.len() as u64 > limit {
+            return Err(LayoutError::TooLarge { digest: digest.clone(), limit });
+        }
+        let mut hasher = crate::digest::Hasher::new(digest.algorithm());
+        hasher.update(&content);
+        let found = hasher.finish();
+        if found != *digest {
+            return Err(DigestError::Mismatch { expected: digest.clone(), found }.into());
+        }
+        Ok(content)
     }
 
-    /// Starts to write a blob.
+    /// Writes a manifest's raw bytes as a blob and enters it in index.json: under `tag` if given, whose old entry goes.
     ///
     /// # Errors
-    /// If no temporary file can be made.
-    pub fn blob_writer(&self) -> Result<BlobWriter, LayoutError> {
-        unimplemented!()
-    }
-
-    /// Writes a manifest's raw bytes as a blob and enters it in index.json, under `tag` if given (which it takes from others).
-    ///
-    /// # Errors
-    /// If it is malformed or cannot be written.
+    /// If it is malformed, or names content that is not there (an index may), or cannot be written.
     ///
     /// # Durability
-    /// Blobs it names are fsynced before the index is replaced.
-    pub fn put_manifest(
-        &self,
-        _raw: &[u8],
-        _media_type: &str,
-        _tag: Option<&str>,
-    ) -> Result<Entry, LayoutError> {
-        unimplemented!()
+    /// What it names is on the disk before the index is replaced.
+    pub fn put_manifest(&self, raw: &[u8], media_type: &str, tag: Option<&str>) -> Result<Entry, LayoutError> {
+        let manifest = Manifest::parse(raw.to_vec(), Some(media_type))?;
+        self.settle(&manifest)?;
+        let entry = Entry::of(&manifest);
+        self.edit_index(|index| {
+            if let Some(tag) = tag {
+                index.remove_tag(tag);
+            }
+            index.add(&entry, tag)
+        })?;
+        Ok(Entry { tag: tag.map(str::to_owned), ..entry })
     }
 
-    /// Removes a tag; tells whether it was there. The manifest stays in the index without a name if nothing else names it.
+    /// Removes a tag and its entry; tells whether it was there. Blobs stay.
     ///
     /// # Errors
     /// If the index cannot be replaced.
-    pub fn untag(&self, _tag: &str) -> Result<bool, LayoutError> {
-        unimplemented!()
+    pub fn untag(&self, tag: &str) -> Result<bool, LayoutError> {
+        self.edit_index(|index| Ok(index.remove_tag(tag)))
     }
-}
 
-/// A blob on its way; nothing is visible before [`BlobWriter::finish`], dropping it undoes it.
-#[derive(Debug)]
-#[must_use = "dropping it throws the written bytes away"]
-pub struct BlobWriter {}
-
-impl Write for BlobWriter {
-    fn write(&mut self, _bytes: &[u8]) -> io::Result<usize> {
-        unimplemented!()
+    /// Stores a manifest's bytes, and makes them and all they name durable.
+    pub(crate) fn settle(&self, manifest: &Manifest) -> Result<(), LayoutError> {
+        let needs = self.needs(manifest, INDEX_DEPTH)?;
+        self.write_small(manifest)?;
+        for digest in needs.iter().chain([manifest.digest()]) {
+            self.open_blob(digest)?.sync_all().map_err(|source| self.blob_error("synchronise", digest, source))?;
+        }
+        durable::sync_dir(&self.0.blobs).map_err(|source| self.blob_error("synchronise the directory of", manifest.digest(), source))
     }
-    fn flush(&mut self) -> io::Result<()> {
+
+    /// Writes a manifest as a blob, by its bytes.
+    fn write_small(&self, manifest: &Manifest) -> Result<(), LayoutError> {
+        let oci_error = |error| LayoutError::Oci { path: self.0.path.clone(), source: Box::new(error) };
+        let digest = oci_spec::image::Digest::from(manifest.digest());
+        let size = manifest.raw().len() as u64;
+        let descriptor = oci_spec::image::Descriptor::new(manifest.media_type().into(), size, digest);
+        let mut blob = self.0.oci.create_blob().map_err(oci_error)?;
+        blob.write_all(manifest.raw()).map_err(|source| self.blob_error("write", manifest.digest(), source))?;
+        blob.complete_verified_as(&descriptor).map_err(oci_error)?;
         Ok(())
     }
-}
 
-impl BlobWriter {
-    /// Publishes the blob under its digest, and returns that and the size in bytes.
-    ///
-    /// # Errors
-    /// If the content is not what was `expected`, or cannot be written.
-    pub fn finish(self, _expected: Option<(&Digest, u64)>) -> Result<(Digest, u64), LayoutError> {
-        unimplemented!()
+    /// Returns every blob a manifest needs, checked to be there with the right size. Entries of an index may be missing.
+    pub(crate) fn needs(&self, manifest: &Manifest, depth: usize) -> Result<Vec<Digest>, LayoutError> {
+        let mut digests = Vec::new();
+        match manifest.content() {
+            Content::Image { config, layers } => {
+                for part in layers.iter().chain([config]) {
+                    match self.blob_size(&part.digest)? {
+                        Some(size) if size == part.size => digests.push(part.digest.clone()),
+                        Some(size) => return Err(wrong_size(part, size)),
+                        None if part.is_foreign() => {}
+                        None => return Err(LayoutError::NoBlob { path: self.0.path.clone(), digest: part.digest.clone() }),
+                    }
+                }
+            }
+            Content::Index { entries } => {
+                for entry in entries {
+                    if self.blob_size(&entry.digest)?.is_none() || depth == 0 {
+                        continue;
+                    }
+                    digests.push(entry.digest.clone());
+                    if matches!(crate::media::kind(&entry.media_type), crate::media::Kind::Manifest | crate::media::Kind::Index) {
+                        let raw = self.read_blob(&entry.digest, limits::MANIFEST_BYTES)?;
+                        let inner = Manifest::parse(raw, Some(&entry.media_type))?;
+                        digests.extend(self.needs(&inner, depth - 1)?);
+                    }
+                }
+            }
+        }
+        Ok(digests)
+    }
+
+    fn blob_error(&self, operation: &'static str, digest: &Digest, source: std::io::Error) -> LayoutError {
+        LayoutError::Blob { operation, path: self.0.path.clone(), digest: digest.clone(), source }
     }
 }
+
+fn wrong_size(part: &Descriptor, found: u64) -> LayoutError {
+    DigestError::Size { digest: part.digest.clone(), expected: part.size, found, more: false }.into()
+}
+
+fn blob_path(digest: &Digest) -> String {
+    format!("blobs/{}/{}", digest.algorithm().as_str(), digest.hex())
+}
+
+/// The only algorithm whose blobs are written: `ocidir` knows no other, nor does any registry's content in practice.
+const WRITTEN: Algorithm = Algorithm::Sha256;

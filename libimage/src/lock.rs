@@ -59,6 +59,15 @@ impl FileLock {
         }
     }
 
+    /// Locks an open file or directory, and waits as long as it takes.
+    ///
+    /// # Errors
+    /// If it cannot be locked.
+    pub fn of(file: File, mode: LockMode) -> io::Result<Self> {
+        flock(&file, mode, true)?;
+        Ok(Self { file })
+    }
+
     /// Locks an open file or directory unless someone else holds it: then `None`.
     ///
     /// # Errors
