@@ -54,22 +54,41 @@ impl Layout {
     /// # Errors
     /// If there is none.
     pub fn open(path: &Path) -> Result<Self, LayoutError> {
-        let open = |source| LayoutError::Open { path: path.to_owned(), source };
+        let open = |source| LayoutError::Open {
+            path: path.to_owned(),
+            source,
+        };
         let dir = Dir::open_ambient_dir(path, ambient_authority()).map_err(open)?;
-        let not = |what| LayoutError::NotALayout { path: path.to_owned(), what };
+        let not = |what| LayoutError::NotALayout {
+            path: path.to_owned(),
+            what,
+        };
         let marker = match dir.read_to_string("oci-layout") {
             Ok(marker) => marker,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Err(not("it has no file oci-layout")),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                return Err(not("it has no file oci-layout"));
+            }
             Err(error) => return Err(open(error)),
         };
-        let marker: serde_json::Value = serde_json::from_str(&marker).map_err(|_| not("its file oci-layout is not JSON"))?;
-        let version = marker.get("imageLayoutVersion").and_then(serde_json::Value::as_str).unwrap_or_default();
+        let marker: serde_json::Value =
+            serde_json::from_str(&marker).map_err(|_| not("its file oci-layout is not JSON"))?;
+        let version = marker
+            .get("imageLayoutVersion")
+            .and_then(serde_json::Value::as_str)
+            .unwrap_or_default();
         if !version.starts_with("1.") {
             return Err(not("its imageLayoutVersion is not 1"));
         }
-        let oci = OciDir::open(dir).map_err(|error| LayoutError::Oci { path: path.to_owned(), source: Box::new(error) })?;
+        let oci = OciDir::open(dir).map_err(|error| LayoutError::Oci {
+            path: path.to_owned(),
+            source: Box::new(error),
+        })?;
         let blobs = Arc::new(oci.blobs_dir().try_clone().map_err(open)?);
-        Ok(Self(Arc::new(Inner { path: path.to_owned(), oci, blobs })))
+        Ok(Self(Arc::new(Inner {
+            path: path.to_owned(),
+            oci,
+            blobs,
+        })))
     }
 
     /// Opens a layout, or makes an empty one; the directories above it must exist.
@@ -77,20 +96,34 @@ impl Layout {
     /// # Errors
     /// If the directory cannot be made, or holds something else.
     pub fn create(path: &Path) -> Result<Self, LayoutError> {
-        let open = |source| LayoutError::Open { path: path.to_owned(), source };
+        let open = |source| LayoutError::Open {
+            path: path.to_owned(),
+            source,
+        };
         match std::fs::create_dir(path) {
-            Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => return Err(open(error)),
+            Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => {
+                return Err(open(error));
+            }
             _ => {}
         }
         let dir = Dir::open_ambient_dir(path, ambient_authority()).map_err(open)?;
-        let complete = ["oci-layout", "index.json", "blobs/sha256"].iter().all(|name| dir.exists(name));
+        let complete = ["oci-layout", "index.json", "blobs/sha256"]
+            .iter()
+            .all(|name| dir.exists(name));
         if !complete {
-            let strange = !dir.exists("oci-layout") && dir.entries().map_err(open)?.next().is_some() && !dir.exists("blobs");
+            let strange = !dir.exists("oci-layout")
+                && dir.entries().map_err(open)?.next().is_some()
+                && !dir.exists("blobs");
             if strange {
-                return Err(LayoutError::NotALayout { path: path.to_owned(), what: "it is neither empty nor a layout" });
+                return Err(LayoutError::NotALayout {
+                    path: path.to_owned(),
+                    what: "it is neither empty nor a layout",
+                });
             }
-            OciDir::ensure(dir.try_clone().map_err(open)?)
-                .map_err(|error| LayoutError::Oci { path: path.to_owned(), source: Box::new(error) })?;
+            OciDir::ensure(dir.try_clone().map_err(open)?).map_err(|error| LayoutError::Oci {
+                path: path.to_owned(),
+                source: Box::new(error),
+            })?;
         }
         let layout = Self::open(path)?;
         if !complete {
@@ -121,21 +154,40 @@ impl Layout {
         let entries = self.entries()?;
         let path = || self.0.path.clone();
         let Some(reference) = reference else {
-            let mut tags: Vec<String> = entries.iter().map(|entry| entry.tag.clone().unwrap_or_else(|| entry.digest.to_string())).collect();
+            let mut tags: Vec<String> = entries
+                .iter()
+                .map(|entry| {
+                    entry
+                        .tag
+                        .clone()
+                        .unwrap_or_else(|| entry.digest.to_string())
+                })
+                .collect();
             let first = entries.first().cloned();
             return match first {
                 // The same manifest under several names is still the only one.
-                Some(first) if entries.iter().all(|entry| entry.digest == first.digest) => Ok(first),
+                Some(first) if entries.iter().all(|entry| entry.digest == first.digest) => {
+                    Ok(first)
+                }
                 Some(_) => {
                     tags.sort();
-                    Err(LayoutError::Ambiguous { path: path(), names: tags })
+                    Err(LayoutError::Ambiguous {
+                        path: path(),
+                        names: tags,
+                    })
                 }
                 None => Err(LayoutError::Empty { path: path() }),
             };
         };
-        let missing = || LayoutError::NoManifest { path: path(), reference: reference.to_owned() };
+        let missing = || LayoutError::NoManifest {
+            path: path(),
+            reference: reference.to_owned(),
+        };
         let Ok(digest) = reference.trim_start_matches('@').parse::<Digest>() else {
-            return entries.into_iter().find(|entry| entry.tag.as_deref() == Some(reference)).ok_or_else(missing);
+            return entries
+                .into_iter()
+                .find(|entry| entry.tag.as_deref() == Some(reference))
+                .ok_or_else(missing);
         };
         if let Some(entry) = entries.into_iter().find(|entry| entry.digest == digest) {
             return Ok(entry);
@@ -143,7 +195,14 @@ impl Layout {
         // A manifest inside of an index.
         let size = self.blob_size(&digest)?.ok_or_else(missing)?;
         let manifest = Manifest::parse(self.read_blob(&digest, limits::MANIFEST_BYTES)?, None)?;
-        Ok(Entry { digest, size, media_type: manifest.media_type().to_owned(), tag: None, platform: None, annotations: Vec::new() })
+        Ok(Entry {
+            digest,
+            size,
+            media_type: manifest.media_type().to_owned(),
+            tag: None,
+            platform: None,
+            annotations: Vec::new(),
+        })
     }
 
     /// Returns the size of a blob in bytes; `None` if missing.
@@ -153,7 +212,10 @@ impl Layout {
     pub fn blob_size(&self, digest: &Digest) -> Result<Option<u64>, LayoutError> {
         match self.dir().symlink_metadata(blob_path(digest)) {
             Ok(metadata) if metadata.is_file() => Ok(Some(metadata.len())),
-            Ok(_) => Err(LayoutError::NotAFile { path: self.0.path.clone(), digest: digest.clone() }),
+            Ok(_) => Err(LayoutError::NotAFile {
+                path: self.0.path.clone(),
+                digest: digest.clone(),
+            }),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
             Err(source) => Err(self.blob_error("find", digest, source)),
         }
@@ -165,16 +227,31 @@ impl Layout {
     /// If it is missing.
     pub fn open_blob(&self, digest: &Digest) -> Result<File, LayoutError> {
         // Without O_NONBLOCK a FIFO in a foreign layout would hang us; symlinks could lead anywhere.
-        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+        let flags =
+            OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
         let file = match rustix::fs::openat(self.dir(), blob_path(digest), flags, Mode::empty()) {
             Ok(fd) => File::from(fd),
-            Err(Errno::NOENT) => return Err(LayoutError::NoBlob { path: self.0.path.clone(), digest: digest.clone() }),
-            Err(Errno::LOOP) => return Err(LayoutError::NotAFile { path: self.0.path.clone(), digest: digest.clone() }),
+            Err(Errno::NOENT) => {
+                return Err(LayoutError::NoBlob {
+                    path: self.0.path.clone(),
+                    digest: digest.clone(),
+                });
+            }
+            Err(Errno::LOOP) => {
+                return Err(LayoutError::NotAFile {
+                    path: self.0.path.clone(),
+                    digest: digest.clone(),
+                });
+            }
             Err(errno) => return Err(self.blob_error("open", digest, errno.into())),
         };
-        let stat = rustix::fs::fstat(&file).map_err(|errno| self.blob_error("find", digest, errno.into()))?;
+        let stat = rustix::fs::fstat(&file)
+            .map_err(|errno| self.blob_error("find", digest, errno.into()))?;
         if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
-            return Err(LayoutError::NotAFile { path: self.0.path.clone(), digest: digest.clone() });
+            return Err(LayoutError::NotAFile {
+                path: self.0.path.clone(),
+                digest: digest.clone(),
+            });
         }
         Ok(file)
     }
@@ -186,15 +263,24 @@ impl Layout {
     pub fn read_blob(&self, digest: &Digest, limit: u64) -> Result<Vec<u8>, LayoutError> {
         let mut content = Vec::new();
         let file = self.open_blob(digest)?;
-        file.take(limit + 1).read_to_end(&mut content).map_err(|source| self.blob_error("read", digest, source))?;
+        file.take(limit + 1)
+            .read_to_end(&mut content)
+            .map_err(|source| self.blob_error("read", digest, source))?;
         if content.len() as u64 > limit {
-            return Err(LayoutError::TooLarge { digest: digest.clone(), limit });
+            return Err(LayoutError::TooLarge {
+                digest: digest.clone(),
+                limit,
+            });
         }
         let mut hasher = crate::digest::Hasher::new(digest.algorithm());
         hasher.update(&content);
         let found = hasher.finish();
         if found != *digest {
-            return Err(DigestError::Mismatch { expected: digest.clone(), found }.into());
+            return Err(DigestError::Mismatch {
+                expected: digest.clone(),
+                found,
+            }
+            .into());
         }
         Ok(content)
     }
@@ -206,7 +292,12 @@ impl Layout {
     ///
     /// # Durability
     /// What it names is on the disk before the index is replaced.
-    pub fn put_manifest(&self, raw: &[u8], media_type: &str, tag: Option<&str>) -> Result<Entry, LayoutError> {
+    pub fn put_manifest(
+        &self,
+        raw: &[u8],
+        media_type: &str,
+        tag: Option<&str>,
+    ) -> Result<Entry, LayoutError> {
         let manifest = Manifest::parse(raw.to_vec(), Some(media_type))?;
         self.settle(&manifest)?;
         let entry = Entry::of(&manifest);
@@ -216,7 +307,10 @@ impl Layout {
             }
             index.add(&entry, tag)
         })?;
-        Ok(Entry { tag: tag.map(str::to_owned), ..entry })
+        Ok(Entry {
+            tag: tag.map(str::to_owned),
+            ..entry
+        })
     }
 
     /// Removes a tag and its entry; tells whether it was there. Blobs stay.
@@ -232,25 +326,38 @@ impl Layout {
         let needs = self.needs(manifest, INDEX_DEPTH)?;
         self.write_small(manifest)?;
         for digest in needs.iter().chain([manifest.digest()]) {
-            self.open_blob(digest)?.sync_all().map_err(|source| self.blob_error("synchronise", digest, source))?;
+            self.open_blob(digest)?
+                .sync_all()
+                .map_err(|source| self.blob_error("synchronise", digest, source))?;
         }
-        durable::sync_dir(&self.0.blobs).map_err(|source| self.blob_error("synchronise the directory of", manifest.digest(), source))
+        durable::sync_dir(&self.0.blobs).map_err(|source| {
+            self.blob_error("synchronise the directory of", manifest.digest(), source)
+        })
     }
 
     /// Writes a manifest as a blob, by its bytes.
     fn write_small(&self, manifest: &Manifest) -> Result<(), LayoutError> {
-        let oci_error = |error| LayoutError::Oci { path: self.0.path.clone(), source: Box::new(error) };
+        let oci_error = |error| LayoutError::Oci {
+            path: self.0.path.clone(),
+            source: Box::new(error),
+        };
         let digest = oci_spec::image::Digest::from(manifest.digest());
         let size = manifest.raw().len() as u64;
-        let descriptor = oci_spec::image::Descriptor::new(manifest.media_type().into(), size, digest);
+        let descriptor =
+            oci_spec::image::Descriptor::new(manifest.media_type().into(), size, digest);
         let mut blob = self.0.oci.create_blob().map_err(oci_error)?;
-        blob.write_all(manifest.raw()).map_err(|source| self.blob_error("write", manifest.digest(), source))?;
+        blob.write_all(manifest.raw())
+            .map_err(|source| self.blob_error("write", manifest.digest(), source))?;
         blob.complete_verified_as(&descriptor).map_err(oci_error)?;
         Ok(())
     }
 
     /// Returns every blob a manifest needs, checked to be there with the right size. Entries of an index may be missing.
-    pub(crate) fn needs(&self, manifest: &Manifest, depth: usize) -> Result<Vec<Digest>, LayoutError> {
+    pub(crate) fn needs(
+        &self,
+        manifest: &Manifest,
+        depth: usize,
+    ) -> Result<Vec<Digest>, LayoutError> {
         let mut digests = Vec::new();
         match manifest.content() {
             Content::Image { config, layers } => {
@@ -259,7 +366,12 @@ impl Layout {
                         Some(size) if size == part.size => digests.push(part.digest.clone()),
                         Some(size) => return Err(wrong_size(part, size)),
                         None if part.is_foreign() => {}
-                        None => return Err(LayoutError::NoBlob { path: self.0.path.clone(), digest: part.digest.clone() }),
+                        None => {
+                            return Err(LayoutError::NoBlob {
+                                path: self.0.path.clone(),
+                                digest: part.digest.clone(),
+                            });
+                        }
                     }
                 }
             }
@@ -269,7 +381,10 @@ impl Layout {
                         continue;
                     }
                     digests.push(entry.digest.clone());
-                    if matches!(crate::media::kind(&entry.media_type), crate::media::Kind::Manifest | crate::media::Kind::Index) {
+                    if matches!(
+                        crate::media::kind(&entry.media_type),
+                        crate::media::Kind::Manifest | crate::media::Kind::Index
+                    ) {
                         let raw = self.read_blob(&entry.digest, limits::MANIFEST_BYTES)?;
                         let inner = Manifest::parse(raw, Some(&entry.media_type))?;
                         digests.extend(self.needs(&inner, depth - 1)?);
@@ -280,13 +395,29 @@ impl Layout {
         Ok(digests)
     }
 
-    fn blob_error(&self, operation: &'static str, digest: &Digest, source: std::io::Error) -> LayoutError {
-        LayoutError::Blob { operation, path: self.0.path.clone(), digest: digest.clone(), source }
+    fn blob_error(
+        &self,
+        operation: &'static str,
+        digest: &Digest,
+        source: std::io::Error,
+    ) -> LayoutError {
+        LayoutError::Blob {
+            operation,
+            path: self.0.path.clone(),
+            digest: digest.clone(),
+            source,
+        }
     }
 }
 
 fn wrong_size(part: &Descriptor, found: u64) -> LayoutError {
-    DigestError::Size { digest: part.digest.clone(), expected: part.size, found, more: false }.into()
+    DigestError::Size {
+        digest: part.digest.clone(),
+        expected: part.size,
+        found,
+        more: false,
+    }
+    .into()
 }
 
 fn blob_path(digest: &Digest) -> String {

@@ -27,12 +27,18 @@ impl Layout {
     /// # Errors
     /// If no temporary file can be made.
     pub fn blob_writer(&self) -> Result<BlobWriter, LayoutError> {
-        let file = TempFile::new(Arc::clone(self.blobs_dir())).map_err(|source| LayoutError::NewBlob {
-            operation: "start",
-            path: self.path().to_owned(),
-            source,
-        })?;
-        Ok(BlobWriter { layout: self.clone(), file, hasher: Hasher::new(WRITTEN), size: 0 })
+        let file =
+            TempFile::new(Arc::clone(self.blobs_dir())).map_err(|source| LayoutError::NewBlob {
+                operation: "start",
+                path: self.path().to_owned(),
+                source,
+            })?;
+        Ok(BlobWriter {
+            layout: self.clone(),
+            file,
+            hasher: Hasher::new(WRITTEN),
+            size: 0,
+        })
     }
 }
 
@@ -67,21 +73,35 @@ impl BlobWriter {
         let found = self.hasher.finish();
         if let Some((digest, size)) = expected {
             if digest.algorithm() != WRITTEN {
-                return Err(LayoutError::Algorithm { digest: digest.clone() });
+                return Err(LayoutError::Algorithm {
+                    digest: digest.clone(),
+                });
             }
             if size != self.size {
-                return Err(DigestError::Size { digest: digest.clone(), expected: size, found: self.size, more: false }.into());
+                return Err(DigestError::Size {
+                    digest: digest.clone(),
+                    expected: size,
+                    found: self.size,
+                    more: false,
+                }
+                .into());
             }
             if *digest != found {
-                return Err(DigestError::Mismatch { expected: digest.clone(), found }.into());
+                return Err(DigestError::Mismatch {
+                    expected: digest.clone(),
+                    found,
+                }
+                .into());
             }
         }
-        self.file.persist(self.layout.blobs_dir(), found.hex()).map_err(|source| LayoutError::Blob {
-            operation: "name",
-            path: self.layout.path().to_owned(),
-            digest: found.clone(),
-            source,
-        })?;
+        self.file
+            .persist(self.layout.blobs_dir(), found.hex())
+            .map_err(|source| LayoutError::Blob {
+                operation: "name",
+                path: self.layout.path().to_owned(),
+                digest: found.clone(),
+                source,
+            })?;
         Ok((found, self.size))
     }
 }

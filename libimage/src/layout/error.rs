@@ -141,12 +141,17 @@ impl LayoutError {
     #[must_use]
     pub fn kind(&self) -> ErrorKind {
         match self {
-            Self::Open { source, .. } | Self::Index { source, .. } | Self::Blob { source, .. } | Self::NewBlob { source, .. } => {
-                ErrorKind::of_io(source)
-            }
+            Self::Open { source, .. }
+            | Self::Index { source, .. }
+            | Self::Blob { source, .. }
+            | Self::NewBlob { source, .. } => ErrorKind::of_io(source),
             Self::Oci { source, .. } => of_chain(&**source),
-            Self::NotALayout { .. } | Self::MalformedIndex { .. } | Self::NotAFile { .. } => ErrorKind::Malformed,
-            Self::NoBlob { .. } | Self::NoManifest { .. } | Self::Empty { .. } => ErrorKind::NotFound,
+            Self::NotALayout { .. } | Self::MalformedIndex { .. } | Self::NotAFile { .. } => {
+                ErrorKind::Malformed
+            }
+            Self::NoBlob { .. } | Self::NoManifest { .. } | Self::Empty { .. } => {
+                ErrorKind::NotFound
+            }
             Self::TooLarge { .. } => ErrorKind::LimitExceeded,
             Self::Algorithm { .. } => ErrorKind::Unsupported,
             Self::Digest(error) => error.kind(),

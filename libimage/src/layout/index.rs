@@ -59,7 +59,10 @@ impl Entry {
     /// Returns an annotation.
     #[must_use]
     pub fn annotation(&self, key: &str) -> Option<&str> {
-        self.annotations.iter().find(|(known, _)| known == key).map(|(_, value)| value.as_str())
+        self.annotations
+            .iter()
+            .find(|(known, _)| known == key)
+            .map(|(_, value)| value.as_str())
     }
 
     fn parse(value: &Value) -> Option<Self> {
@@ -71,13 +74,22 @@ impl Entry {
             .filter_map(|(key, value)| Some((key.clone(), value.as_str()?.to_owned())))
             .collect();
         annotations.sort();
-        let tag = annotations.iter().position(|(key, _)| key == media::REF_NAME).map(|at| annotations.remove(at).1);
+        let tag = annotations
+            .iter()
+            .position(|(key, _)| key == media::REF_NAME)
+            .map(|at| annotations.remove(at).1);
         Some(Self {
             digest: value.get("digest")?.as_str()?.parse().ok()?,
             size: value.get("size")?.as_u64()?,
-            media_type: value.get("mediaType").and_then(Value::as_str).unwrap_or(media::OCI_MANIFEST).to_owned(),
+            media_type: value
+                .get("mediaType")
+                .and_then(Value::as_str)
+                .unwrap_or(media::OCI_MANIFEST)
+                .to_owned(),
             tag,
-            platform: value.get("platform").and_then(|platform| serde_json::from_value(platform.clone()).ok()),
+            platform: value
+                .get("platform")
+                .and_then(|platform| serde_json::from_value(platform.clone()).ok()),
             annotations,
         })
     }
@@ -107,7 +119,9 @@ pub(crate) struct IndexEdit {
 impl IndexEdit {
     fn manifests(&mut self) -> &mut Vec<Value> {
         // `Layout::index` checked that this is an array.
-        self.value["manifests"].as_array_mut().expect("an index has an array of manifests")
+        self.value["manifests"]
+            .as_array_mut()
+            .expect("an index has an array of manifests")
     }
 
     /// Makes sure that there is a file at all.
@@ -119,16 +133,30 @@ impl IndexEdit {
 
     /// Returns the entries.
     pub(crate) fn entries(&self) -> Vec<Entry> {
-        self.value["manifests"].as_array().into_iter().flatten().filter_map(Entry::parse).collect()
+        self.value["manifests"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .filter_map(Entry::parse)
+            .collect()
     }
 
     /// Enters a manifest, under a tag that nobody has (any more), unless it is there.
-    #[expect(clippy::unnecessary_wraps, reason = "it ends what is handed to `edit_index`")]
+    #[expect(
+        clippy::unnecessary_wraps,
+        reason = "it ends what is handed to `edit_index`"
+    )]
     pub(crate) fn add(&mut self, entry: &Entry, tag: Option<&str>) -> Result<(), LayoutError> {
-        let there = |value: &Value| Entry::parse(value).filter(|known| known.digest == entry.digest);
+        let there =
+            |value: &Value| Entry::parse(value).filter(|known| known.digest == entry.digest);
         let manifests = self.manifests();
-        let same: Vec<usize> = (0..manifests.len()).filter(|at| there(&manifests[*at]).is_some()).collect();
-        let untagged = same.iter().copied().find(|at| there(&manifests[*at]).is_some_and(|known| known.tag.is_none()));
+        let same: Vec<usize> = (0..manifests.len())
+            .filter(|at| there(&manifests[*at]).is_some())
+            .collect();
+        let untagged = same
+            .iter()
+            .copied()
+            .find(|at| there(&manifests[*at]).is_some_and(|known| known.tag.is_none()));
         match (tag, untagged) {
             // Any entry will do, it is found by its digest.
             (None, _) if !same.is_empty() => return Ok(()),
@@ -156,8 +184,20 @@ impl IndexEdit {
 
     /// Takes a tag away from its manifest, which stays in the index: without a name, unless it has another one.
     pub(crate) fn strip_tag(&mut self, tag: &str) -> bool {
-        let Some(entry) = self.entries().into_iter().find(|entry| entry.tag.as_deref() == Some(tag)) else { return false };
-        if self.entries().iter().filter(|other| other.digest == entry.digest).count() > 1 {
+        let Some(entry) = self
+            .entries()
+            .into_iter()
+            .find(|entry| entry.tag.as_deref() == Some(tag))
+        else {
+            return false;
+        };
+        if self
+            .entries()
+            .iter()
+            .filter(|other| other.digest == entry.digest)
+            .count()
+            > 1
+        {
             return self.remove_tag(tag);
         }
         for value in self.manifests().iter_mut() {
@@ -179,7 +219,10 @@ impl Layout {
     /// If it cannot be read.
     pub fn entries(&self) -> Result<Vec<Entry>, LayoutError> {
         let index = self.index()?;
-        let manifests = index["manifests"].as_array().map(Vec::as_slice).unwrap_or_default();
+        let manifests = index["manifests"]
+            .as_array()
+            .map(Vec::as_slice)
+            .unwrap_or_default();
         let parse = |value: &Value| {
             Entry::parse(value).ok_or_else(|| {
                 let shown: String = value.to_string().chars().take(200).collect();
@@ -190,16 +233,24 @@ impl Layout {
     }
 
     /// Changes index.json under its lock: nobody else's change is lost. A failed edit changes nothing.
-    pub(crate) fn edit_index<T>(&self, edit: impl FnOnce(&mut IndexEdit) -> Result<T, LayoutError>) -> Result<T, LayoutError> {
+    pub(crate) fn edit_index<T>(
+        &self,
+        edit: impl FnOnce(&mut IndexEdit) -> Result<T, LayoutError>,
+    ) -> Result<T, LayoutError> {
         let _lock = self.lock_index().map_err(self.index_error("lock"))?;
-        let mut index = IndexEdit { value: self.index()?, changed: false };
+        let mut index = IndexEdit {
+            value: self.index()?,
+            changed: false,
+        };
         let result = edit(&mut index)?;
         if index.changed {
             if index.manifests().len() > limits::INDEX_ENTRIES {
                 return Err(self.malformed(format!("more than {} entries", limits::INDEX_ENTRIES)));
             }
-            let bytes = serde_json::to_vec(&index.value).map_err(|error| self.malformed(error.to_string()))?;
-            durable::write_atomic(self.dir(), INDEX, &bytes).map_err(self.index_error("replace"))?;
+            let bytes = serde_json::to_vec(&index.value)
+                .map_err(|error| self.malformed(error.to_string()))?;
+            durable::write_atomic(self.dir(), INDEX, &bytes)
+                .map_err(self.index_error("replace"))?;
         }
         Ok(result)
     }
@@ -213,18 +264,26 @@ impl Layout {
 
     /// Reads index.json; an empty index if there is none.
     fn index(&self) -> Result<Value, LayoutError> {
-        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+        let flags =
+            OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
         let file = match rustix::fs::openat(self.dir(), INDEX, flags, Mode::empty()) {
             Ok(fd) => File::from(fd),
-            Err(Errno::NOENT) => return Ok(json!({ "schemaVersion": 2, "mediaType": media::OCI_INDEX, "manifests": [] })),
+            Err(Errno::NOENT) => {
+                return Ok(
+                    json!({ "schemaVersion": 2, "mediaType": media::OCI_INDEX, "manifests": [] }),
+                );
+            }
             Err(errno) => return Err(self.index_error("open")(errno.into())),
         };
         let mut bytes = Vec::new();
-        file.take(limits::INDEX_BYTES + 1).read_to_end(&mut bytes).map_err(self.index_error("read"))?;
+        file.take(limits::INDEX_BYTES + 1)
+            .read_to_end(&mut bytes)
+            .map_err(self.index_error("read"))?;
         if bytes.len() as u64 > limits::INDEX_BYTES {
             return Err(self.malformed(format!("more than {} bytes", limits::INDEX_BYTES)));
         }
-        let mut value: Value = serde_json::from_slice(&bytes).map_err(|error| self.malformed(error.to_string()))?;
+        let mut value: Value =
+            serde_json::from_slice(&bytes).map_err(|error| self.malformed(error.to_string()))?;
         match value.get_mut("manifests") {
             Some(Value::Array(_)) => Ok(value),
             // Go writes an empty list as null.
@@ -238,10 +297,17 @@ impl Layout {
 
     fn index_error(&self, operation: &'static str) -> impl FnOnce(std::io::Error) -> LayoutError {
         let path = self.path().to_owned();
-        move |source| LayoutError::Index { operation, path, source }
+        move |source| LayoutError::Index {
+            operation,
+            path,
+            source,
+        }
     }
 
     fn malformed(&self, what: String) -> LayoutError {
-        LayoutError::MalformedIndex { path: self.path().to_owned(), what }
+        LayoutError::MalformedIndex {
+            path: self.path().to_owned(),
+            what,
+        }
     }
 }
