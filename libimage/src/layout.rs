@@ -107,20 +107,28 @@ impl Layout {
             _ => {}
         }
         let dir = Dir::open_ambient_dir(path, ambient_authority()).map_err(open)?;
-        let complete = ["oci-layout", "index.json", "blobs/sha256"]
-            .iter()
-            .all(|name| dir.exists(name));
+        let begun = dir.exists("oci-layout") || dir.exists("blobs");
+        if !begun && dir.entries().map_err(open)?.next().is_some() {
+            let what = "it is neither empty nor a layout";
+            return Err(LayoutError::NotALayout {
+                path: path.to_owned(),
+                what,
+            });
+        }
+        Self::ensure(path)
+    }
+
+    /// Makes a directory a layout, whatever else it holds.
+    pub(crate) fn ensure(path: &Path) -> Result<Self, LayoutError> {
+        let open = |source| LayoutError::Open {
+            path: path.to_owned(),
+            source,
+        };
+        let dir = Dir::open_ambient_dir(path, ambient_authority()).map_err(open)?;
+        let parts = ["oci-layout", "index.json", "blobs/sha256"];
+        let complete = parts.iter().all(|name| dir.exists(name));
         if !complete {
-            let strange = !dir.exists("oci-layout")
-                && dir.entries().map_err(open)?.next().is_some()
-                && !dir.exists("blobs");
-            if strange {
-                return Err(LayoutError::NotALayout {
-                    path: path.to_owned(),
-                    what: "it is neither empty nor a layout",
-                });
-            }
-            OciDir::ensure(dir.try_clone().map_err(open)?).map_err(|error| LayoutError::Oci {
+            OciDir::ensure(dir).map_err(|error| LayoutError::Oci {
                 path: path.to_owned(),
                 source: Box::new(error),
             })?;

@@ -1,0 +1,136 @@
+//! Is everything there and what it should be: hashes every blob, and says what can be done.
+
+use std::{
+    collections::HashSet,
+    io,
+    path::Path,
+};
+
+use super::{Store, StoreError};
+use crate::{
+    digest::{Digest, VerifyingReader},
+    lock::LockMode,
+    manifest::{Content, Descriptor},
+    media::{self, Kind},
+};
+
+/// Something wrong with the store.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Finding {
+    /// What, for people.
+    pub problem: String,
+    /// Whether it is repaired now.
+    pub repaired: bool,
+}
+
+/// What [`Store::check`] found.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Findings {
+    /// In the order found; empty is good.
+    pub findings: Vec<Finding>,
+}
+
+impl Findings {
+    /// Tells whether nothing is wrong (any more).
+    #[must_use]
+    pub fn is_clean(&self) -> bool {
+        self.findings.iter().all(|finding| finding.repaired)
+    }
+
+    fn add(&mut self, problem: String, repaired: bool) {
+        self.findings.push(Finding { problem, repaired });
+    }
+}
+
+/// How deep indexes are followed.
+const DEPTH: usize = 8;
+
+impl Store {
+    /// Looks for missing and corrupt content, reading every blob. With `repair`, corrupt blobs and layers are dropped, so that the next
+    /// pull or unpacking makes them anew. Layers that are merely not unpacked are no finding: they are a cache.
+    ///
+    /// # Errors
+    /// If the file system fails; findings are no errors.
+    pub fn check(&self, repair: bool) -> Result<Findings, StoreError> {
+        let _lock = self.gc_lock(if repair { LockMode::Exclusive } else { LockMode::Shared })?;
+        let mut findings = Findings::default();
+        let mut seen = HashSet::new();
+        for entry in self.0.layout.entries()? {
+            let name = entry.tag.clone().unwrap_or_else(|| entry.digest.to_string());
+            let part = Descriptor {
+                media_type: entry.media_type.clone(),
+                digest: entry.digest.clone(),
+                size: entry.size,
+                platform: None,
+                urls: Vec::new(),
+                artifact_type: None,
+            };
+            self.check_blob(&part, &name, repair, &mut findings, &mut seen, DEPTH)?;
+        }
+        self.check_layers(repair, &mut findings)?;
+        Ok(findings)
+    }
+
+    fn check_blob(
+        &self,
+        part: &Descriptor,
+        name: &str,
+        repair: bool,
+        findings: &mut Findings,
+        seen: &mut HashSet<Digest>,
+        depth: usize,
+    ) -> Result<(), StoreError> {
+        if !seen.insert(part.digest.clone()) || depth == 0 {
+            return Ok(());
+        }
+        if self.blob_size(&part.digest)?.is_none() {
+            findings.add(format!("{name}: blob {} is missing (pull the image again)", part.digest), false);
+            return Ok(());
+        }
+        let mut reader = VerifyingReader::new(self.read_blob(&part.digest)?, part.digest.clone(), part.size);
+        if let Err(error) = io::copy(&mut reader, &mut io::sink()) {
+            if repair {
+                let path = Path::new("blobs/sha256").join(part.digest.hex());
+                self.0.layout.blobs_dir().remove_file(part.digest.hex()).map_err(self.io("remove", path))?;
+            }
+            let done = if repair { "dropped, pull the image again" } else { "pull the image again after a repair" };
+            findings.add(format!("{name}: blob {}: {error} ({done})", part.digest), false);
+            return Ok(());
+        }
+        if !matches!(media::kind(&part.media_type), Kind::Manifest | Kind::Index) {
+            return Ok(());
+        }
+        match self.read_manifest(&part.digest, Some(&part.media_type)) {
+            Ok(manifest) => {
+                let (below, sparse) = match manifest.content() {
+                    Content::Image { config, layers } => (layers.iter().chain([config]).cloned().collect(), false),
+                    Content::Index { entries } => (entries.clone(), true),
+                };
+                for part in below {
+                    // An index may name images that nobody pulled, and no registry has foreign layers.
+                    let may_be_missing = sparse || part.is_foreign();
+                    if !(may_be_missing && self.blob_size(&part.digest)?.is_none()) {
+                        self.check_blob(&part, name, repair, findings, seen, depth - 1)?;
+                    }
+                }
+            }
+            Err(error) => findings.add(format!("{name}: {error}"), false),
+        }
+        Ok(())
+    }
+
+    fn check_layers(&self, repair: bool, findings: &mut Findings) -> Result<(), StoreError> {
+        for entry in self.0.layers.entries().map_err(self.io("read", "layers"))? {
+            let name = entry.map_err(self.io("read", "layers"))?.file_name();
+            let shown = name.to_string_lossy().into_owned();
+            let record = format!("sha256:{shown}").parse().or_else(|_| format!("sha512:{shown}").parse()).ok();
+            let record = record.and_then(|diff_id: Digest| self.layer_record(&diff_id));
+            let whole = record.is_some_and(|record| record.diff_id.hex() == shown) && self.0.layers.is_dir(Path::new(&name).join("fs"));
+            if !whole {
+                let repaired = repair && self.drop_layer(&shown)?;
+                findings.add(format!("layer {shown} is damaged (it is unpacked again when needed)"), repaired);
+            }
+        }
+        Ok(())
+    }
+}
