@@ -23,7 +23,11 @@ pub fn root(store: &Store, image: &Image) -> Result<View, StoreError> {
     let lease = store.lease(image)?;
     let mut lowers = Vec::new();
     for diff_id in image.diff_ids().iter().rev() {
-        let record = store.layer_record(diff_id).ok_or_else(|| StoreError::NotUnpacked { diff_id: diff_id.clone() })?;
+        let record = store
+            .layer_record(diff_id)
+            .ok_or_else(|| StoreError::NotUnpacked {
+                diff_id: diff_id.clone(),
+            })?;
         let path = store.path().join("layers").join(diff_id.hex()).join("fs");
         // Overlay refuses a directory twice; of two equal layers the lower one shows nothing the upper one does not.
         if !lowers.contains(&path) {
@@ -37,5 +41,9 @@ pub fn root(store: &Store, image: &Image) -> Result<View, StoreError> {
     if lowers.is_empty() {
         lowers.push(store.path().join(EMPTY));
     }
-    Ok(View { lowers, lease, userxattr: !store.options().privileged })
+    Ok(View {
+        lowers,
+        lease,
+        userxattr: !store.options().privileged,
+    })
 }

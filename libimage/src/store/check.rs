@@ -1,10 +1,6 @@
 //! Is everything there and what it should be: hashes every blob, and says what can be done.
 
-use std::{
-    collections::HashSet,
-    io,
-    path::Path,
-};
+use std::{collections::HashSet, io, path::Path};
 
 use super::{Store, StoreError};
 use crate::{
@@ -52,11 +48,18 @@ impl Store {
     /// # Errors
     /// If the file system fails; findings are no errors.
     pub fn check(&self, repair: bool) -> Result<Findings, StoreError> {
-        let _lock = self.gc_lock(if repair { LockMode::Exclusive } else { LockMode::Shared })?;
+        let _lock = self.gc_lock(if repair {
+            LockMode::Exclusive
+        } else {
+            LockMode::Shared
+        })?;
         let mut findings = Findings::default();
         let mut seen = HashSet::new();
         for entry in self.0.layout.entries()? {
-            let name = entry.tag.clone().unwrap_or_else(|| entry.digest.to_string());
+            let name = entry
+                .tag
+                .clone()
+                .unwrap_or_else(|| entry.digest.to_string());
             let part = Descriptor {
                 media_type: entry.media_type.clone(),
                 digest: entry.digest.clone(),
@@ -84,17 +87,38 @@ impl Store {
             return Ok(());
         }
         if self.blob_size(&part.digest)?.is_none() {
-            findings.add(format!("{name}: blob {} is missing (pull the image again)", part.digest), false);
+            findings.add(
+                format!(
+                    "{name}: blob {} is missing (pull the image again)",
+                    part.digest
+                ),
+                false,
+            );
             return Ok(());
         }
-        let mut reader = VerifyingReader::new(self.read_blob(&part.digest)?, part.digest.clone(), part.size);
+        let mut reader = VerifyingReader::new(
+            self.read_blob(&part.digest)?,
+            part.digest.clone(),
+            part.size,
+        );
         if let Err(error) = io::copy(&mut reader, &mut io::sink()) {
             if repair {
                 let path = Path::new("blobs/sha256").join(part.digest.hex());
-                self.0.layout.blobs_dir().remove_file(part.digest.hex()).map_err(self.io("remove", path))?;
+                self.0
+                    .layout
+                    .blobs_dir()
+                    .remove_file(part.digest.hex())
+                    .map_err(self.io("remove", path))?;
             }
-            let done = if repair { "dropped, pull the image again" } else { "pull the image again after a repair" };
-            findings.add(format!("{name}: blob {}: {error} ({done})", part.digest), false);
+            let done = if repair {
+                "dropped, pull the image again"
+            } else {
+                "pull the image again after a repair"
+            };
+            findings.add(
+                format!("{name}: blob {}: {error} ({done})", part.digest),
+                false,
+            );
             return Ok(());
         }
         if !matches!(media::kind(&part.media_type), Kind::Manifest | Kind::Index) {
@@ -103,7 +127,9 @@ impl Store {
         match self.read_manifest(&part.digest, Some(&part.media_type)) {
             Ok(manifest) => {
                 let (below, sparse) = match manifest.content() {
-                    Content::Image { config, layers } => (layers.iter().chain([config]).cloned().collect(), false),
+                    Content::Image { config, layers } => {
+                        (layers.iter().chain([config]).cloned().collect(), false)
+                    }
                     Content::Index { entries } => (entries.clone(), true),
                 };
                 for part in below {
@@ -123,12 +149,19 @@ impl Store {
         for entry in self.0.layers.entries().map_err(self.io("read", "layers"))? {
             let name = entry.map_err(self.io("read", "layers"))?.file_name();
             let shown = name.to_string_lossy().into_owned();
-            let record = format!("sha256:{shown}").parse().or_else(|_| format!("sha512:{shown}").parse()).ok();
+            let record = format!("sha256:{shown}")
+                .parse()
+                .or_else(|_| format!("sha512:{shown}").parse())
+                .ok();
             let record = record.and_then(|diff_id: Digest| self.layer_record(&diff_id));
-            let whole = record.is_some_and(|record| record.diff_id.hex() == shown) && self.0.layers.is_dir(Path::new(&name).join("fs"));
+            let whole = record.is_some_and(|record| record.diff_id.hex() == shown)
+                && self.0.layers.is_dir(Path::new(&name).join("fs"));
             if !whole {
                 let repaired = repair && self.drop_layer(&shown)?;
-                findings.add(format!("layer {shown} is damaged (it is unpacked again when needed)"), repaired);
+                findings.add(
+                    format!("layer {shown} is damaged (it is unpacked again when needed)"),
+                    repaired,
+                );
             }
         }
         Ok(())

@@ -76,6 +76,9 @@ impl Store {
     /// If no temporary file can be made.
     pub fn upload(&self) -> Result<Upload, StoreError> {
         let hold = self.hold()?;
-        Ok(Upload { blob: self.0.layout.blob_writer()?, _hold: hold })
+        Ok(Upload {
+            blob: self.0.layout.blob_writer()?,
+            _hold: hold,
+        })
     }
 }

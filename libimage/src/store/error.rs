@@ -122,8 +122,12 @@ impl StoreError {
         match self {
             Self::Io { source, .. } => ErrorKind::of_io(source),
             Self::Newer { .. } | Self::NotAnImage { .. } => ErrorKind::Unsupported,
-            Self::NoImage { .. } | Self::NoPlatform { .. } | Self::NotUnpacked { .. } => ErrorKind::NotFound,
-            Self::Ambiguous { .. } | Self::SeveralNames { .. } | Self::NotApplied { .. } => ErrorKind::Conflict,
+            Self::NoImage { .. } | Self::NoPlatform { .. } | Self::NotUnpacked { .. } => {
+                ErrorKind::NotFound
+            }
+            Self::Ambiguous { .. } | Self::SeveralNames { .. } | Self::NotApplied { .. } => {
+                ErrorKind::Conflict
+            }
             Self::DiffId { source } => source.kind(),
             Self::Layout(error) => error.kind(),
             Self::Manifest(error) => error.kind(),

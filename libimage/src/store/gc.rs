@@ -58,7 +58,11 @@ impl Store {
         let id = self.id_of(&target).unwrap_or_else(|| target.digest.clone());
         let mut removed = self.0.layout.edit_index(|index| {
             let names = |entries: Vec<Entry>| -> Vec<String> {
-                entries.into_iter().filter(|entry| entry.digest == target.digest).filter_map(|entry| entry.tag).collect()
+                entries
+                    .into_iter()
+                    .filter(|entry| entry.digest == target.digest)
+                    .filter_map(|entry| entry.tag)
+                    .collect()
             };
             let all = names(index.entries());
             let mut removed = Removed::default();
@@ -67,7 +71,12 @@ impl Store {
                     index.remove_tag(name);
                     removed.untagged.push(name.clone());
                 }
-                None if !force && all.len() > 1 => return Ok(Err(StoreError::SeveralNames { id: id.clone(), names: all })),
+                None if !force && all.len() > 1 => {
+                    return Ok(Err(StoreError::SeveralNames {
+                        id: id.clone(),
+                        names: all,
+                    }));
+                }
                 _ => {
                     index.remove(|entry| entry.digest == target.digest);
                     removed.untagged = all;
@@ -87,7 +96,12 @@ impl Store {
     /// # Errors
     /// If the file system fails, or something that is named cannot be read: then nothing is removed.
     pub fn gc(&self, live: &[Digest]) -> Result<Freed, StoreError> {
-        let Some(lock) = self.try_gc_lock()? else { return Ok(Freed { deferred: true, ..Freed::default() }) };
+        let Some(lock) = self.try_gc_lock()? else {
+            return Ok(Freed {
+                deferred: true,
+                ..Freed::default()
+            });
+        };
         let mut marks = Marks::default();
         for entry in self.0.layout.entries()? {
             self.mark(&entry.digest, Some(&entry.media_type), &mut marks, DEPTH)?;
@@ -97,15 +111,28 @@ impl Store {
             self.mark(digest, None, &mut marks, DEPTH)?;
         }
         let (blobs, blob_bytes) = self.sweep_blobs(&marks)?;
-        let (layers, layer_bytes) = self.drop_layers(|record| record.is_none_or(|record| !marks.layers.contains(record.diff_id.hex())))?;
+        let (layers, layer_bytes) = self.drop_layers(|record| {
+            record.is_none_or(|record| !marks.layers.contains(record.diff_id.hex()))
+        })?;
         drop(lock);
         self.clear_remains();
         self.settle()?;
-        Ok(Freed { blobs, layers, bytes: blob_bytes + layer_bytes, deferred: false })
+        Ok(Freed {
+            blobs,
+            layers,
+            bytes: blob_bytes + layer_bytes,
+            deferred: false,
+        })
     }
 
     /// Marks a manifest and all it needs. What is missing or no manifest marks itself only; [`Store::check`] tells of it.
-    fn mark(&self, digest: &Digest, media_type: Option<&str>, marks: &mut Marks, depth: usize) -> Result<(), StoreError> {
+    fn mark(
+        &self,
+        digest: &Digest,
+        media_type: Option<&str>,
+        marks: &mut Marks,
+        depth: usize,
+    ) -> Result<(), StoreError> {
         if !marks.blobs.insert(digest.hex().to_owned()) || depth == 0 {
             return Ok(());
         }
@@ -114,10 +141,17 @@ impl Store {
             _ => return Ok(()),
         }
         let raw = self.read_small(digest, limits::MANIFEST_BYTES)?;
-        let Ok(manifest) = Manifest::parse(raw, media_type) else { return Ok(()) };
+        let Ok(manifest) = Manifest::parse(raw, media_type) else {
+            return Ok(());
+        };
         match manifest.content() {
             Content::Image { config, layers } => {
-                marks.blobs.extend(layers.iter().chain([config]).map(|part| part.digest.hex().to_owned()));
+                marks.blobs.extend(
+                    layers
+                        .iter()
+                        .chain([config])
+                        .map(|part| part.digest.hex().to_owned()),
+                );
                 if media::kind(&config.media_type) == Kind::Config
                     && let Ok(raw) = self.read_small(&config.digest, limits::CONFIG_BYTES)
                 {
@@ -145,7 +179,9 @@ impl Store {
                 continue;
             }
             bytes += entry.metadata().map_or(0, |metadata| metadata.len());
-            blobs.remove_file(name).map_err(self.io("remove", std::path::Path::new("blobs/sha256").join(name)))?;
+            blobs
+                .remove_file(name)
+                .map_err(self.io("remove", std::path::Path::new("blobs/sha256").join(name)))?;
             count += 1;
         }
         Ok((count, bytes))
@@ -169,14 +205,21 @@ impl Store {
     /// If the index cannot be read.
     pub fn names(&self, manifest: &Digest) -> Result<Vec<Name>, StoreError> {
         let entries = self.0.layout.entries()?;
-        Ok(entries.iter().filter(|entry| entry.digest == *manifest).filter_map(|entry| entry.tag.as_deref()?.parse().ok()).collect())
+        Ok(entries
+            .iter()
+            .filter(|entry| entry.digest == *manifest)
+            .filter_map(|entry| entry.tag.as_deref()?.parse().ok())
+            .collect())
     }
 }
 
 /// Returns the hexadecimal part of each diffID a configuration names.
 fn diff_ids(raw_config: &[u8]) -> Vec<String> {
     let config: serde_json::Value = serde_json::from_slice(raw_config).unwrap_or_default();
-    let ids = config.pointer("/rootfs/diff_ids").and_then(serde_json::Value::as_array);
-    let parse = |id: &serde_json::Value| Some(id.as_str()?.parse::<Digest>().ok()?.hex().to_owned());
+    let ids = config
+        .pointer("/rootfs/diff_ids")
+        .and_then(serde_json::Value::as_array);
+    let parse =
+        |id: &serde_json::Value| Some(id.as_str()?.parse::<Digest>().ok()?.hex().to_owned());
     ids.into_iter().flatten().filter_map(parse).collect()
 }

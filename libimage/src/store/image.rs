@@ -86,7 +86,10 @@ impl Image {
     }
 
     pub(super) fn with_name(self, name: Option<&str>) -> Self {
-        Self { name: name.map(str::to_owned), ..self }
+        Self {
+            name: name.map(str::to_owned),
+            ..self
+        }
     }
 }
 
@@ -114,18 +117,28 @@ impl Store {
     pub(super) fn load(&self, manifest: Manifest) -> Result<Image, StoreError> {
         let manifest = self.for_this_machine(manifest)?;
         let digest = manifest.digest().clone();
-        let not = |what: String| StoreError::NotAnImage { digest: digest.clone(), what };
+        let not = |what: String| StoreError::NotAnImage {
+            digest: digest.clone(),
+            what,
+        };
         let Content::Image { config, layers } = manifest.content() else {
             return Err(not("an index inside of an index".to_owned()));
         };
         if media::kind(&config.media_type) != Kind::Config {
-            return Err(not(format!("its configuration has the type {:?}", config.media_type)));
+            return Err(not(format!(
+                "its configuration has the type {:?}",
+                config.media_type
+            )));
         }
-        if let Some(layer) = layers.iter().find(|layer| !media::is_layer(&layer.media_type)) {
+        if let Some(layer) = layers
+            .iter()
+            .find(|layer| !media::is_layer(&layer.media_type))
+        {
             return Err(not(format!("a layer has the type {:?}", layer.media_type)));
         }
         let raw_config = self.read_small(&config.digest, limits::CONFIG_BYTES)?;
-        let parsed: ImageConfiguration = serde_json::from_slice(&raw_config).map_err(|error| not(format!("its configuration: {error}")))?;
+        let parsed: ImageConfiguration = serde_json::from_slice(&raw_config)
+            .map_err(|error| not(format!("its configuration: {error}")))?;
         let diff_ids: Vec<Digest> = parsed
             .rootfs()
             .diff_ids()
@@ -134,13 +147,18 @@ impl Store {
             .collect::<Result<_, _>>()
             .map_err(|error: crate::digest::DigestError| not(error.to_string()))?;
         if diff_ids.len() != layers.len() {
-            return Err(not(format!("{} layers and {} diffIDs", layers.len(), diff_ids.len())));
+            return Err(not(format!(
+                "{} layers and {} diffIDs",
+                layers.len(),
+                diff_ids.len()
+            )));
         }
         Ok(Image {
             name: None,
             manifest_digest: digest.clone(),
             raw_manifest: manifest.raw().to_vec(),
-            manifest: serde_json::from_slice(manifest.raw()).map_err(|error| not(error.to_string()))?,
+            manifest: serde_json::from_slice(manifest.raw())
+                .map_err(|error| not(error.to_string()))?,
             config_digest: config.digest.clone(),
             raw_config,
             config: parsed,
@@ -151,22 +169,34 @@ impl Store {
 
     /// Chooses from an index what is there and fits this machine best; of an index without any, the first image that is there.
     fn for_this_machine(&self, manifest: Manifest) -> Result<Manifest, StoreError> {
-        let Content::Index { entries } = manifest.content() else { return Ok(manifest) };
+        let Content::Index { entries } = manifest.content() else {
+            return Ok(manifest);
+        };
         let host = Platform::host();
         let mut there = Vec::new();
         for entry in entries {
             let attestation = entry.platform.as_ref().is_some_and(Platform::is_unknown);
-            if !attestation && media::kind(&entry.media_type) == Kind::Manifest && self.blob_size(&entry.digest)?.is_some() {
+            if !attestation
+                && media::kind(&entry.media_type) == Kind::Manifest
+                && self.blob_size(&entry.digest)?.is_some()
+            {
                 there.push(entry);
             }
         }
         let best = host.best(there.iter().map(|entry| entry.platform.as_ref()));
         let chosen = best.map(|at| there[at]).or(there.first().copied());
-        let chosen = chosen.ok_or_else(|| StoreError::NoPlatform { digest: manifest.digest().clone(), platform: host.to_string() })?;
+        let chosen = chosen.ok_or_else(|| StoreError::NoPlatform {
+            digest: manifest.digest().clone(),
+            platform: host.to_string(),
+        })?;
         Ok(self.read_manifest(&chosen.digest, Some(&chosen.media_type))?)
     }
 
-    pub(super) fn read_manifest(&self, digest: &Digest, media_type: Option<&str>) -> Result<Manifest, StoreError> {
+    pub(super) fn read_manifest(
+        &self,
+        digest: &Digest,
+        media_type: Option<&str>,
+    ) -> Result<Manifest, StoreError> {
         let raw = self.read_small(digest, limits::MANIFEST_BYTES)?;
         Ok(Manifest::parse(raw, media_type)?)
     }

@@ -9,10 +9,7 @@ use rustix::{
 };
 use serde::{Deserialize, Serialize};
 
-use super::{
-    Hold, IdMode, Store, StoreError,
-    lease::layer_path,
-};
+use super::{Hold, IdMode, Store, StoreError, lease::layer_path};
 use crate::{
     digest::{Digest, DigestError, DigestReader},
     durable::unique_name,
@@ -75,8 +72,11 @@ impl Store {
             self.release(claim, diff_id);
             return Ok(None);
         }
-        let (name, directory, alive) = self.make_staging().map_err(self.io("make a directory in", "tmp"))?;
-        let tree = make_dir(&directory, "fs", 0o755).map_err(self.io("make a directory in", "tmp"))?;
+        let (name, directory, alive) = self
+            .make_staging()
+            .map_err(self.io("make a directory in", "tmp"))?;
+        let tree =
+            make_dir(&directory, "fs", 0o755).map_err(self.io("make a directory in", "tmp"))?;
         Ok(Some(StagedLayer {
             store: self.clone(),
             diff_id: diff_id.clone(),
@@ -101,7 +101,9 @@ impl Store {
             };
             let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
             let handle: File = rustix::fs::openat(&directory, ".", flags, Mode::empty())?.into();
-            let Some(lock) = FileLock::try_of(handle, LockMode::Exclusive)? else { continue };
+            let Some(lock) = FileLock::try_of(handle, LockMode::Exclusive)? else {
+                continue;
+            };
             if self.0.tmp.exists(&name) {
                 return Ok((name, directory, lock));
             }
@@ -119,7 +121,11 @@ impl Store {
             IdMode::Single => Owners::Squash,
         };
         match self.0.options.privileged {
-            true => ApplyOptions { owners, devices: Devices::Create, ..ApplyOptions::privileged() },
+            true => ApplyOptions {
+                owners,
+                devices: Devices::Create,
+                ..ApplyOptions::privileged()
+            },
             false => ApplyOptions::rootless(owners),
         }
     }
@@ -137,7 +143,10 @@ impl Store {
     /// Moves the layers that `which` chooses to the trash, except those in use, and returns how many and how many bytes.
     ///
     /// The caller holds the gc lock exclusively.
-    pub(super) fn drop_layers(&self, which: impl Fn(Option<&LayerRecord>) -> bool) -> Result<(u64, u64), StoreError> {
+    pub(super) fn drop_layers(
+        &self,
+        which: impl Fn(Option<&LayerRecord>) -> bool,
+    ) -> Result<(u64, u64), StoreError> {
         let (mut count, mut bytes) = (0, 0);
         for entry in self.0.layers.entries().map_err(self.io("read", "layers"))? {
             let name = entry.map_err(self.io("read", "layers"))?.file_name();
@@ -163,9 +172,18 @@ impl Store {
             Err(Errno::NOENT) => return Ok(false),
             Err(errno) => return Err(self.io("open", path)(errno.into())),
         };
-        let Some(_lock) = FileLock::try_of(directory.into(), LockMode::Exclusive).map_err(self.io("lock", &path))? else { return Ok(false) };
-        rustix::fs::renameat(&self.0.layers, name, &self.0.trash, unique_name("layer-").as_str())
-            .map_err(|errno| self.io("move to the trash", path)(errno.into()))?;
+        let Some(_lock) = FileLock::try_of(directory.into(), LockMode::Exclusive)
+            .map_err(self.io("lock", &path))?
+        else {
+            return Ok(false);
+        };
+        rustix::fs::renameat(
+            &self.0.layers,
+            name,
+            &self.0.trash,
+            unique_name("layer-").as_str(),
+        )
+        .map_err(|errno| self.io("move to the trash", path)(errno.into()))?;
         Ok(true)
     }
 
@@ -173,7 +191,14 @@ impl Store {
     /// outside of its user namespace, a user cannot remove what belongs to its sub-ids.
     pub(super) fn clear_remains(&self) {
         for (directory, what) in [(&self.0.tmp, "tmp"), (&self.0.trash, "trash")] {
-            let Ok(handle) = rustix::fs::openat(directory, ".", OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty()) else { continue };
+            let Ok(handle) = rustix::fs::openat(
+                directory,
+                ".",
+                OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC,
+                Mode::empty(),
+            ) else {
+                continue;
+            };
             for name in names(handle).unwrap_or_default() {
                 self.clear_one(directory, &name, what == "tmp").ok();
             }
@@ -185,7 +210,9 @@ impl Store {
         let path = OsStr::from_bytes(name);
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let opened = match rustix::fs::openat(directory, path, flags, Mode::empty()) {
-            Err(Errno::NOTDIR | Errno::LOOP) => return Ok(rustix::fs::unlinkat(directory, path, AtFlags::empty())?),
+            Err(Errno::NOTDIR | Errno::LOOP) => {
+                return Ok(rustix::fs::unlinkat(directory, path, AtFlags::empty())?);
+            }
             other => other?,
         };
         // In the trash only two cleaners can meet, and it does not matter which of them removes a file.
@@ -204,8 +231,12 @@ impl StagedLayer {
     /// See [`crate::layer::LayerError`].
     pub fn apply(&mut self, tar: impl Read) -> Result<LayerStats, StoreError> {
         let mut reader = DigestReader::new(tar, self.diff_id.algorithm());
-        let stats = layer::apply(&mut reader, &self.tree, &self.store.apply_options())
-            .map_err(|source| StoreError::Layer { diff_id: self.diff_id.clone(), source })?;
+        let stats = layer::apply(&mut reader, &self.tree, &self.store.apply_options()).map_err(
+            |source| StoreError::Layer {
+                diff_id: self.diff_id.clone(),
+                source,
+            },
+        )?;
         let (digest, _) = reader.finish();
         self.applied = Some((digest, stats.clone()));
         Ok(stats)
@@ -225,21 +256,43 @@ impl StagedLayer {
     /// # Durability
     /// None, on purpose: a power cut takes the layer, and [`Store::unpack`] makes it again from its blob.
     pub fn finish(mut self) -> Result<(), StoreError> {
-        let not_applied = || StoreError::NotApplied { diff_id: self.diff_id.clone() };
+        let not_applied = || StoreError::NotApplied {
+            diff_id: self.diff_id.clone(),
+        };
         let (found, stats) = self.applied.take().ok_or_else(not_applied)?;
         if found != self.diff_id {
-            return Err(StoreError::DiffId { source: DigestError::Mismatch { expected: self.diff_id.clone(), found } });
+            return Err(StoreError::DiffId {
+                source: DigestError::Mismatch {
+                    expected: self.diff_id.clone(),
+                    found,
+                },
+            });
         }
         let store = self.store.clone();
         let (_announced, generation) = store.announce_layer()?;
-        let record = LayerRecord { diff_id: self.diff_id.clone(), generation, stats };
+        let record = LayerRecord {
+            diff_id: self.diff_id.clone(),
+            generation,
+            stats,
+        };
         let bytes = serde_json::to_vec(&record).expect("numbers and texts become JSON");
-        self.directory.write(RECORD, bytes).map_err(store.io("write", Path::new("tmp").join(&self.name).join(RECORD)))?;
-        match rustix::fs::renameat(&store.0.tmp, &self.name, &store.0.layers, self.diff_id.hex()) {
+        self.directory
+            .write(RECORD, bytes)
+            .map_err(store.io("write", Path::new("tmp").join(&self.name).join(RECORD)))?;
+        match rustix::fs::renameat(
+            &store.0.tmp,
+            &self.name,
+            &store.0.layers,
+            self.diff_id.hex(),
+        ) {
             Ok(()) => self.done = true,
             // Someone without our lock was faster; the content is the same.
             Err(Errno::EXIST | Errno::NOTEMPTY) => {}
-            Err(errno) => return Err(store.io("rename to", layer_path(&self.diff_id))(errno.into())),
+            Err(errno) => {
+                return Err(store.io("rename to", layer_path(&self.diff_id))(
+                    errno.into(),
+                ));
+            }
         }
         Ok(())
     }
@@ -261,7 +314,12 @@ impl Drop for StagedLayer {
 fn make_dir(parent: &Dir, name: &str, mode: u32) -> std::io::Result<Dir> {
     rustix::fs::mkdirat(parent, name, Mode::RWXU)?;
     let made = parent.open_dir(name)?;
-    let handle = rustix::fs::openat(&made, ".", OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
+    let handle = rustix::fs::openat(
+        &made,
+        ".",
+        OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC,
+        Mode::empty(),
+    )?;
     rustix::fs::fchmod(handle, Mode::from_raw_mode(mode))?;
     Ok(made)
 }

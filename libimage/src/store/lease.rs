@@ -43,7 +43,9 @@ impl Store {
     /// # Errors
     /// If the lock file cannot be locked.
     pub fn hold(&self) -> Result<Hold, StoreError> {
-        Ok(Hold { _lock: self.gc_lock(LockMode::Shared)? })
+        Ok(Hold {
+            _lock: self.gc_lock(LockMode::Shared)?,
+        })
     }
 
     pub(super) fn gc_lock(&self, mode: LockMode) -> Result<FileLock, StoreError> {
@@ -51,7 +53,8 @@ impl Store {
     }
 
     pub(super) fn try_gc_lock(&self) -> Result<Option<FileLock>, StoreError> {
-        FileLock::try_acquire(self.0.layout.dir(), "gc.lock", LockMode::Exclusive).map_err(self.io("lock", "gc.lock"))
+        FileLock::try_acquire(self.0.layout.dir(), "gc.lock", LockMode::Exclusive)
+            .map_err(self.io("lock", "gc.lock"))
     }
 
     /// Keeps an image's layers from being removed.
@@ -59,17 +62,28 @@ impl Store {
     /// # Errors
     /// If a layer is not unpacked.
     pub fn lease(&self, image: &Image) -> Result<Lease, StoreError> {
-        let locks = image.diff_ids().iter().map(|diff_id| self.lease_layer(diff_id)).collect::<Result<_, _>>()?;
+        let locks = image
+            .diff_ids()
+            .iter()
+            .map(|diff_id| self.lease_layer(diff_id))
+            .collect::<Result<_, _>>()?;
         Ok(Lease { _locks: locks })
     }
 
     fn lease_layer(&self, diff_id: &Digest) -> Result<FileLock, StoreError> {
-        let gone = || StoreError::NotUnpacked { diff_id: diff_id.clone() };
+        let gone = || StoreError::NotUnpacked {
+            diff_id: diff_id.clone(),
+        };
         let file = self.open_layer(diff_id)?.ok_or_else(gone)?;
         // Only who removes it locks it exclusively.
-        let lock = FileLock::try_of(file, LockMode::Shared).map_err(self.io("lock", layer_path(diff_id)))?;
+        let lock = FileLock::try_of(file, LockMode::Shared)
+            .map_err(self.io("lock", layer_path(diff_id)))?;
         let lock = lock.ok_or_else(gone)?;
-        if self.has_layer(diff_id) { Ok(lock) } else { Err(gone()) }
+        if self.has_layer(diff_id) {
+            Ok(lock)
+        } else {
+            Err(gone())
+        }
     }
 
     /// Opens a layer's directory, to lock it; `None` if it is not unpacked.
@@ -94,9 +108,13 @@ impl Store {
     pub fn pin(&self, owner: &str, image: &Image) -> Result<(), StoreError> {
         self.check_owner(owner)?;
         let _hold = self.hold()?;
-        let pin = Pin { manifest: image.manifest_digest().clone(), diff_ids: image.diff_ids().to_vec() };
+        let pin = Pin {
+            manifest: image.manifest_digest().clone(),
+            diff_ids: image.diff_ids().to_vec(),
+        };
         let bytes = serde_json::to_vec(&pin).expect("texts become JSON");
-        durable::write_atomic(&self.0.pins, owner, &bytes).map_err(self.io("write", Path::new("pins").join(owner)))
+        durable::write_atomic(&self.0.pins, owner, &bytes)
+            .map_err(self.io("write", Path::new("pins").join(owner)))
     }
 
     /// Lets go of what [`Store::pin`] keeps; a pin that is not there is none to let go of.
@@ -106,15 +124,22 @@ impl Store {
     pub fn unpin(&self, owner: &str) -> Result<(), StoreError> {
         self.check_owner(owner)?;
         match self.0.pins.remove_file(owner) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(self.io("remove", Path::new("pins").join(owner))(error)),
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                Err(self.io("remove", Path::new("pins").join(owner))(error))
+            }
             _ => Ok(()),
         }
     }
 
     fn check_owner(&self, owner: &str) -> Result<(), StoreError> {
         let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');
-        if owner.is_empty() || owner.starts_with('.') || owner.len() > 200 || !owner.bytes().all(plain) {
-            let error = std::io::Error::new(std::io::ErrorKind::InvalidInput, "not a plain file name");
+        if owner.is_empty()
+            || owner.starts_with('.')
+            || owner.len() > 200
+            || !owner.bytes().all(plain)
+        {
+            let error =
+                std::io::Error::new(std::io::ErrorKind::InvalidInput, "not a plain file name");
             return Err(self.io("pin for", Path::new("pins").join(owner))(error));
         }
         Ok(())
@@ -134,7 +159,9 @@ impl Store {
                 Err(error) => return Err(self.io("read", Path::new("pins").join(&name))(error)),
             };
             // Removing what an unreadable pin may keep would be worse than an error.
-            let pin: Pin = serde_json::from_slice(&bytes).map_err(|error| self.io("understand", Path::new("pins").join(&name))(error.into()))?;
+            let pin: Pin = serde_json::from_slice(&bytes).map_err(|error| {
+                self.io("understand", Path::new("pins").join(&name))(error.into())
+            })?;
             digests.push(pin.manifest);
             digests.extend(pin.diff_ids);
         }

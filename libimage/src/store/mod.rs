@@ -87,7 +87,11 @@ impl Store {
     pub fn open(path: &Path, options: &StoreOptions) -> Result<Self, StoreError> {
         let io = |operation, path: &Path| {
             let path = path.to_owned();
-            move |source| StoreError::Io { operation, path, source }
+            move |source| StoreError::Io {
+                operation,
+                path,
+                source,
+            }
         };
         make_private(path, true).map_err(io("make the directory", path))?;
         let layout = Layout::ensure(path)?;
@@ -130,9 +134,17 @@ impl Store {
         &self.0.layout
     }
 
-    fn io(&self, operation: &'static str, below: impl AsRef<Path>) -> impl FnOnce(std::io::Error) -> StoreError {
+    fn io(
+        &self,
+        operation: &'static str,
+        below: impl AsRef<Path>,
+    ) -> impl FnOnce(std::io::Error) -> StoreError {
         let path = self.0.path.join(below);
-        move |source| StoreError::Io { operation, path, source }
+        move |source| StoreError::Io {
+            operation,
+            path,
+            source,
+        }
     }
 }
 

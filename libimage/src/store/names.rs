@@ -27,11 +27,20 @@ impl Store {
                 rows.push(row);
             }
         }
-        rows.sort_by(|left, right| left.name.is_none().cmp(&right.name.is_none()).then_with(|| left.name.cmp(&right.name)));
+        rows.sort_by(|left, right| {
+            left.name
+                .is_none()
+                .cmp(&right.name.is_none())
+                .then_with(|| left.name.cmp(&right.name))
+        });
         Ok(rows)
     }
 
-    fn row(&self, entry: &Entry, sizes: &mut HashMap<Digest, Option<u64>>) -> Result<ImageRecord, StoreError> {
+    fn row(
+        &self,
+        entry: &Entry,
+        sizes: &mut HashMap<Digest, Option<u64>>,
+    ) -> Result<ImageRecord, StoreError> {
         let manifest = self.read_manifest(&entry.digest, Some(&entry.media_type))?;
         let size_bytes = self.blob_bytes(&manifest)?;
         let mut record = ImageRecord {
@@ -53,7 +62,10 @@ impl Store {
             record.platform = Some(platform_of(&image));
             let unpacked = |diff_id: &Digest| {
                 let known = sizes.entry(diff_id.clone());
-                *known.or_insert_with(|| self.layer_record(diff_id).map(|record| record.stats.content_bytes))
+                *known.or_insert_with(|| {
+                    self.layer_record(diff_id)
+                        .map(|record| record.stats.content_bytes)
+                })
             };
             record.unpacked_bytes = image.diff_ids().iter().map(unpacked).sum();
         }
@@ -66,14 +78,20 @@ impl Store {
         Ok(own
             + match manifest.content() {
                 Content::Image { config, layers } => {
-                    let distinct: BTreeSet<_> = layers.iter().chain([config]).map(|part| (&part.digest, part.size)).collect();
+                    let distinct: BTreeSet<_> = layers
+                        .iter()
+                        .chain([config])
+                        .map(|part| (&part.digest, part.size))
+                        .collect();
                     distinct.iter().map(|(_, size)| size).sum()
                 }
                 Content::Index { entries } => {
                     let mut sum = 0;
                     for entry in entries {
                         if self.blob_size(&entry.digest)?.is_some() {
-                            sum += self.blob_bytes(&self.read_manifest(&entry.digest, Some(&entry.media_type))?)?;
+                            sum += self.blob_bytes(
+                                &self.read_manifest(&entry.digest, Some(&entry.media_type))?,
+                            )?;
                         }
                     }
                     sum
@@ -97,30 +115,51 @@ impl Store {
     /// If there is none, or more than one.
     pub fn find_entry(&self, name_or_id: &str) -> Result<Entry, StoreError> {
         let entries = self.0.layout.entries()?;
-        let untagged = |entry: &Entry| Entry { tag: None, ..entry.clone() };
+        let untagged = |entry: &Entry| Entry {
+            tag: None,
+            ..entry.clone()
+        };
         if let Ok(digest) = name_or_id.parse::<Digest>() {
-            return self.one_of(name_or_id, &entries, |entry, id| entry.digest == digest || id == Some(&digest));
+            return self.one_of(name_or_id, &entries, |entry, id| {
+                entry.digest == digest || id == Some(&digest)
+            });
         }
         if let Ok(name) = name_or_id.parse::<Name>() {
             let text = name.to_string();
-            if let Some(entry) = entries.iter().find(|entry| entry.tag.as_deref() == Some(&text)) {
+            if let Some(entry) = entries
+                .iter()
+                .find(|entry| entry.tag.as_deref() == Some(&text))
+            {
                 return Ok(entry.clone());
             }
             // "name@digest" means the digest, whatever name it came under.
-            if let Some(entry) = name.digest().and_then(|digest| entries.iter().find(|entry| entry.digest == *digest)) {
+            if let Some(entry) = name
+                .digest()
+                .and_then(|digest| entries.iter().find(|entry| entry.digest == *digest))
+            {
                 return Ok(untagged(entry));
             }
         }
         let hex = |byte: u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
-        if name_or_id.len() >= SHORTEST_ID && name_or_id.len() <= 64 && name_or_id.bytes().all(hex) {
+        if name_or_id.len() >= SHORTEST_ID && name_or_id.len() <= 64 && name_or_id.bytes().all(hex)
+        {
             let starts = |digest: &Digest| digest.hex().starts_with(name_or_id);
-            return self.one_of(name_or_id, &entries, |entry, id| starts(&entry.digest) || id.is_some_and(starts));
+            return self.one_of(name_or_id, &entries, |entry, id| {
+                starts(&entry.digest) || id.is_some_and(starts)
+            });
         }
-        Err(StoreError::NoImage { name: name_or_id.to_owned() })
+        Err(StoreError::NoImage {
+            name: name_or_id.to_owned(),
+        })
     }
 
     /// Returns the one image whose manifest digest or id is meant.
-    fn one_of(&self, name: &str, entries: &[Entry], means: impl Fn(&Entry, Option<&Digest>) -> bool) -> Result<Entry, StoreError> {
+    fn one_of(
+        &self,
+        name: &str,
+        entries: &[Entry],
+        means: impl Fn(&Entry, Option<&Digest>) -> bool,
+    ) -> Result<Entry, StoreError> {
         let mut found: Vec<&Entry> = Vec::new();
         for entry in entries {
             let known = found.iter().any(|other| other.digest == entry.digest);
@@ -129,11 +168,24 @@ impl Store {
             }
         }
         match found[..] {
-            [] => Err(StoreError::NoImage { name: name.to_owned() }),
-            [entry] => Ok(Entry { tag: None, ..entry.clone() }),
+            [] => Err(StoreError::NoImage {
+                name: name.to_owned(),
+            }),
+            [entry] => Ok(Entry {
+                tag: None,
+                ..entry.clone()
+            }),
             _ => Err(StoreError::Ambiguous {
                 name: name.to_owned(),
-                candidates: found.iter().map(|entry| entry.tag.clone().unwrap_or_else(|| entry.digest.to_string())).collect(),
+                candidates: found
+                    .iter()
+                    .map(|entry| {
+                        entry
+                            .tag
+                            .clone()
+                            .unwrap_or_else(|| entry.digest.to_string())
+                    })
+                    .collect(),
             }),
         }
     }
@@ -143,7 +195,9 @@ impl Store {
         if let Some(id) = entry.annotation(id_annotation()) {
             return id.parse().ok();
         }
-        let manifest = self.read_manifest(&entry.digest, Some(&entry.media_type)).ok()?;
+        let manifest = self
+            .read_manifest(&entry.digest, Some(&entry.media_type))
+            .ok()?;
         self.load(manifest).ok().map(|image| image.id().clone())
     }
 
@@ -160,7 +214,9 @@ impl Store {
         self.0.layout.settle(&manifest)?;
         let mut entry = Entry::of(&manifest);
         let image = self.load(manifest)?;
-        entry.annotations.push((id_annotation().to_owned(), image.id().to_string()));
+        entry
+            .annotations
+            .push((id_annotation().to_owned(), image.id().to_string()));
         self.enter(&entry, names)?;
         Ok(image.with_name(names.first().map(Name::to_string).as_deref()))
     }
@@ -169,13 +225,20 @@ impl Store {
     ///
     /// # Errors
     /// If a blob it names is missing or has another size (entries of an index may be missing).
-    pub fn publish_any(&self, raw_manifest: &[u8], media_type: &str, names: &[Name]) -> Result<Digest, StoreError> {
+    pub fn publish_any(
+        &self,
+        raw_manifest: &[u8],
+        media_type: &str,
+        names: &[Name],
+    ) -> Result<Digest, StoreError> {
         let _hold = self.hold()?;
         let manifest = Manifest::parse(raw_manifest.to_vec(), Some(media_type))?;
         self.0.layout.settle(&manifest)?;
         let mut entry = Entry::of(&manifest);
         if let Ok(image) = self.load(manifest) {
-            entry.annotations.push((id_annotation().to_owned(), image.id().to_string()));
+            entry
+                .annotations
+                .push((id_annotation().to_owned(), image.id().to_string()));
         }
         self.enter(&entry, names)?;
         Ok(entry.digest)
@@ -187,7 +250,9 @@ impl Store {
                 return index.add(entry, None);
             }
             for name in names.iter().map(Name::to_string) {
-                let has_it = |known: &Entry| known.tag.as_deref() == Some(&name) && known.digest == entry.digest;
+                let has_it = |known: &Entry| {
+                    known.tag.as_deref() == Some(&name) && known.digest == entry.digest
+                };
                 if !index.entries().iter().any(has_it) {
                     index.strip_tag(&name);
                     index.add(entry, Some(&name))?;
@@ -204,14 +269,18 @@ impl Store {
     pub fn tag(&self, image: &Image, name: &Name) -> Result<(), StoreError> {
         let _hold = self.hold()?;
         let known = self.0.layout.entries()?;
-        let known = known.into_iter().find(|entry| entry.digest == *image.manifest_digest());
+        let known = known
+            .into_iter()
+            .find(|entry| entry.digest == *image.manifest_digest());
         let entry = match known {
             Some(entry) => entry,
             // Part of an index: entered by itself.
             None => {
                 let manifest = self.read_manifest(image.manifest_digest(), None)?;
                 let mut entry = Entry::of(&manifest);
-                entry.annotations.push((id_annotation().to_owned(), image.id().to_string()));
+                entry
+                    .annotations
+                    .push((id_annotation().to_owned(), image.id().to_string()));
                 entry
             }
         };
@@ -223,7 +292,10 @@ impl Store {
     /// # Errors
     /// If the index cannot be replaced.
     pub fn untag(&self, name: &Name) -> Result<bool, StoreError> {
-        Ok(self.0.layout.edit_index(|index| Ok(index.strip_tag(&name.to_string())))?)
+        Ok(self
+            .0
+            .layout
+            .edit_index(|index| Ok(index.strip_tag(&name.to_string())))?)
     }
 }
 

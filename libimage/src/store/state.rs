@@ -38,27 +38,52 @@ impl Store {
         let boot = boot_id();
         let stale = |state: &State| state.dirty && state.boot_id != boot;
         match self.read_state()? {
-            None => return self.write_state(&State { version: VERSION, generation: 1, boot_id: boot, dirty: false }),
+            None => {
+                return self.write_state(&State {
+                    version: VERSION,
+                    generation: 1,
+                    boot_id: boot,
+                    dirty: false,
+                });
+            }
             Some(state) if !stale(&state) => return Ok(()),
             Some(_) => {}
         }
         // Whoever else found this too waits here, and finds it done.
         let _gc = self.gc_lock(LockMode::Exclusive)?;
         let _lock = self.state_lock()?;
-        let Some(state) = self.read_state()?.filter(stale) else { return Ok(()) };
-        self.drop_layers(|record| record.is_none_or(|record| record.generation >= state.generation))?;
-        self.write_state(&State { generation: state.generation + 1, boot_id: boot, dirty: false, ..state })
+        let Some(state) = self.read_state()?.filter(stale) else {
+            return Ok(());
+        };
+        self.drop_layers(|record| {
+            record.is_none_or(|record| record.generation >= state.generation)
+        })?;
+        self.write_state(&State {
+            generation: state.generation + 1,
+            boot_id: boot,
+            dirty: false,
+            ..state
+        })
     }
 
     /// Announces a new layer; hold the lock until the layer has its name.
     pub(super) fn announce_layer(&self) -> Result<(FileLock, u64), StoreError> {
         let lock = self.state_lock()?;
         let boot = boot_id();
-        let state = self.read_state()?.unwrap_or(State { version: VERSION, generation: 1, boot_id: boot.clone(), dirty: false });
+        let state = self.read_state()?.unwrap_or(State {
+            version: VERSION,
+            generation: 1,
+            boot_id: boot.clone(),
+            dirty: false,
+        });
         let generation = state.generation;
         if !state.dirty || state.boot_id != boot {
             // On the disk before the layer is: a power cut must not find an unannounced one.
-            self.write_state(&State { dirty: true, boot_id: boot, ..state })?;
+            self.write_state(&State {
+                dirty: true,
+                boot_id: boot,
+                ..state
+            })?;
         }
         Ok((lock, generation))
     }
@@ -70,9 +95,17 @@ impl Store {
     /// # Errors
     /// If the file system fails.
     pub fn settle(&self) -> Result<(), StoreError> {
-        let Some(state) = self.read_state()? else { return Ok(()) };
-        let age = fs::metadata(self.0.path.join(STATE)).and_then(|metadata| metadata.modified()).map(|time| time.elapsed().unwrap_or_default());
-        if state.dirty && age.map_err(self.io("find", STATE))? >= SETTLED_AFTER { self.sync() } else { Ok(()) }
+        let Some(state) = self.read_state()? else {
+            return Ok(());
+        };
+        let age = fs::metadata(self.0.path.join(STATE))
+            .and_then(|metadata| metadata.modified())
+            .map(|time| time.elapsed().unwrap_or_default());
+        if state.dirty && age.map_err(self.io("find", STATE))? >= SETTLED_AFTER {
+            self.sync()
+        } else {
+            Ok(())
+        }
     }
 
     /// Writes unpacked layers to the disk now.
@@ -82,14 +115,24 @@ impl Store {
     #[doc(alias = "syncfs")]
     pub fn sync(&self) -> Result<(), StoreError> {
         let _lock = self.state_lock()?;
-        let Some(state) = self.read_state()?.filter(|state| state.dirty && state.boot_id == boot_id()) else { return Ok(()) };
+        let Some(state) = self
+            .read_state()?
+            .filter(|state| state.dirty && state.boot_id == boot_id())
+        else {
+            return Ok(());
+        };
         let directory = fs::File::open(&self.0.path).map_err(self.io("open", ""))?;
         rustix::fs::syncfs(directory).map_err(|errno| self.io("synchronise", "")(errno.into()))?;
-        self.write_state(&State { generation: state.generation + 1, dirty: false, ..state })
+        self.write_state(&State {
+            generation: state.generation + 1,
+            dirty: false,
+            ..state
+        })
     }
 
     fn state_lock(&self) -> Result<FileLock, StoreError> {
-        FileLock::acquire(&self.0.locks, "state", LockMode::Exclusive).map_err(self.io("lock", "locks/state"))
+        FileLock::acquire(&self.0.locks, "state", LockMode::Exclusive)
+            .map_err(self.io("lock", "locks/state"))
     }
 
     fn read_state(&self) -> Result<Option<State>, StoreError> {
@@ -98,9 +141,14 @@ impl Store {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(self.io("read", STATE)(error)),
         };
-        let state: State = serde_json::from_slice(&bytes).map_err(|error| self.io("understand", STATE)(error.into()))?;
+        let state: State = serde_json::from_slice(&bytes)
+            .map_err(|error| self.io("understand", STATE)(error.into()))?;
         if state.version > VERSION {
-            return Err(StoreError::Newer { path: self.0.path.clone(), found: state.version, known: VERSION });
+            return Err(StoreError::Newer {
+                path: self.0.path.clone(),
+                found: state.version,
+                known: VERSION,
+            });
         }
         Ok(Some(state))
     }
@@ -113,5 +161,7 @@ impl Store {
 
 /// Returns what changes with every boot; empty where it cannot be read, and then every boot looks the same.
 fn boot_id() -> String {
-    fs::read_to_string("/proc/sys/kernel/random/boot_id").map(|id| id.trim().to_owned()).unwrap_or_default()
+    fs::read_to_string("/proc/sys/kernel/random/boot_id")
+        .map(|id| id.trim().to_owned())
+        .unwrap_or_default()
 }

@@ -1,10 +1,6 @@
 //! Unpacks an image's layers from local blobs: offline, several at once, the largest first.
 
-use std::{
-    io::BufReader,
-    sync::Mutex,
-    thread,
-};
+use std::{io::BufReader, sync::Mutex, thread};
 
 use super::{Image, Store, StoreError};
 use crate::{
@@ -38,7 +34,11 @@ impl Store {
         let mut jobs: Vec<Job> = image
             .layers()
             .filter(|(_, diff_id)| !self.has_layer(diff_id))
-            .map(|(layer, diff_id)| Job { blob: layer.digest.clone(), size: layer.size, diff_id: diff_id.clone() })
+            .map(|(layer, diff_id)| Job {
+                blob: layer.digest.clone(),
+                size: layer.size,
+                diff_id: diff_id.clone(),
+            })
             .collect();
         if jobs.is_empty() {
             return Ok(());
@@ -46,14 +46,27 @@ impl Store {
         let _hold = self.hold()?;
         // Taken from the end.
         jobs.sort_by_key(|job| job.size);
-        let workers = thread::available_parallelism().map_or(1, usize::from).min(WORKERS).min(jobs.len());
+        let workers = thread::available_parallelism()
+            .map_or(1, usize::from)
+            .min(WORKERS)
+            .min(jobs.len());
         let queue = Mutex::new(jobs);
         let failure = Mutex::new(None);
         let work = || {
-            while let Some(job) = queue.lock().expect("no worker panics while it holds the queue").pop() {
+            while let Some(job) = queue
+                .lock()
+                .expect("no worker panics while it holds the queue")
+                .pop()
+            {
                 if let Err(error) = self.unpack_one(&job, progress) {
-                    queue.lock().expect("no worker panics while it holds the queue").clear();
-                    failure.lock().expect("no worker panics while it holds the failure").get_or_insert(error);
+                    queue
+                        .lock()
+                        .expect("no worker panics while it holds the queue")
+                        .clear();
+                    failure
+                        .lock()
+                        .expect("no worker panics while it holds the failure")
+                        .get_or_insert(error);
                 }
             }
         };
@@ -63,21 +76,40 @@ impl Store {
             }
             work();
         });
-        failure.into_inner().expect("no worker panics while it holds the failure").map_or(Ok(()), Err)
+        failure
+            .into_inner()
+            .expect("no worker panics while it holds the failure")
+            .map_or(Ok(()), Err)
     }
 
     fn unpack_one(&self, job: &Job, progress: &dyn Progress) -> Result<(), StoreError> {
-        let Some(mut staged) = self.stage(&job.diff_id)? else { return Ok(()) };
-        progress.event(&Event::Started { digest: &job.blob, kind: BlobKind::Layer, total: Some(job.size) });
+        let Some(mut staged) = self.stage(&job.diff_id)? else {
+            return Ok(());
+        };
+        progress.event(&Event::Started {
+            digest: &job.blob,
+            kind: BlobKind::Layer,
+            total: Some(job.size),
+        });
         let blob = VerifyingReader::new(self.read_blob(&job.blob)?, job.blob.clone(), job.size);
-        let tar = decode_ahead(BufReader::with_capacity(READ_BUFFER, blob))
-            .map_err(|source| StoreError::Compress { diff_id: job.diff_id.clone(), source })?;
+        let tar = decode_ahead(BufReader::with_capacity(READ_BUFFER, blob)).map_err(|source| {
+            StoreError::Compress {
+                diff_id: job.diff_id.clone(),
+                source,
+            }
+        })?;
         let stats = staged.apply(tar)?;
         staged.finish()?;
         for message in &stats.warnings {
-            progress.event(&Event::Warning { message: &format!("layer {}: {message}", job.diff_id) });
+            progress.event(&Event::Warning {
+                message: &format!("layer {}: {message}", job.diff_id),
+            });
         }
-        progress.event(&Event::Unpacked { diff_id: &job.diff_id, entries: stats.entries, bytes: stats.archive_bytes });
+        progress.event(&Event::Unpacked {
+            diff_id: &job.diff_id,
+            entries: stats.entries,
+            bytes: stats.archive_bytes,
+        });
         progress.event(&Event::Done { digest: &job.blob });
         Ok(())
     }
