@@ -238,3 +238,108 @@ impl FromStr for Platform {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn platform(text: &str) -> Platform {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn the_entry_that_fits_best_is_chosen() {
+        // What is wanted, what there is, which one it gets.
+        let cases: [(&str, &[&str], Option<usize>); 16] = [
+            ("linux/amd64", &["linux/arm64", "linux/amd64"], Some(1)),
+            ("linux/amd64", &["linux/amd64/v3", "linux/amd64"], Some(1)),
+            (
+                "linux/amd64/v3",
+                &["linux/amd64", "linux/amd64/v2", "linux/amd64/v4"],
+                Some(1),
+            ),
+            (
+                "linux/amd64/v4",
+                &["linux/amd64", "linux/amd64/v3"],
+                Some(1),
+            ),
+            ("linux/arm/v8", &["linux/arm/v6", "linux/arm/v7"], Some(1)),
+            (
+                "linux/arm/v7",
+                &["linux/arm/v8", "linux/arm/v6", "linux/arm/v5"],
+                Some(1),
+            ),
+            ("linux/arm/v6", &["linux/arm/v7"], None),
+            ("linux/arm", &["linux/arm/v5", "linux/arm/v7"], Some(1)),
+            ("linux/arm/v6", &["linux/arm"], None),
+            ("linux/arm64", &["linux/arm64/v8"], Some(0)),
+            ("linux/arm64/v8", &["linux/arm64"], Some(0)),
+            ("linux/arm64", &["linux/arm/v7"], None),
+            ("linux/x86_64", &["linux/amd64"], Some(0)),
+            ("linux/amd64", &["windows/amd64"], None),
+            ("linux/amd64", &["linux/amd64", "linux/amd64"], Some(0)),
+            ("linux/amd64", &["unknown/unknown"], None),
+        ];
+        for (wanted, entries, expected) in cases {
+            let entries: Vec<Platform> = entries.iter().map(|entry| platform(entry)).collect();
+            assert_eq!(
+                platform(wanted).best(entries.iter().map(Some)),
+                expected,
+                "{wanted} of {entries:?}"
+            );
+        }
+        assert_eq!(platform("linux/amd64").best([None]), None);
+        assert_eq!(
+            platform("unknown/unknown").best([Some(&platform("unknown/unknown"))]),
+            None
+        );
+    }
+
+    #[test]
+    fn this_machine_runs_its_own_images() {
+        let host = Platform::host();
+        assert_eq!(host.os, "linux");
+        let plain = Platform {
+            variant: None,
+            ..host.clone()
+        };
+        assert!(
+            host.rank(&plain).is_some() && host.rank(&host).is_some(),
+            "{host}"
+        );
+        for (machine, expected) in [
+            ("x86_64", "amd64"),
+            ("aarch64", "arm64"),
+            ("armv7l", "arm"),
+            ("i686", "386"),
+            ("riscv64", "riscv64"),
+        ] {
+            assert_eq!(from_machine(machine).0, expected);
+        }
+    }
+
+    #[test]
+    fn what_is_no_platform_is_refused() {
+        for bad in [
+            "",
+            "linux",
+            "linux/",
+            "/amd64",
+            "linux/amd64/v1/x",
+            "linux/a b",
+            "linux/amd64/",
+            "*/amd64",
+        ] {
+            assert!(bad.parse::<Platform>().is_err(), "{bad}");
+        }
+        assert_eq!(platform("Linux/ARM64/V8").to_string(), "linux/arm64/v8");
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn a_platform_is_what_it_displays(text in "[a-z]{1,8}/[a-z0-9]{1,8}(/v[0-9]{1,2})?") {
+            let platform: Platform = text.parse().unwrap();
+            proptest::prop_assert_eq!(platform.to_string().parse::<Platform>().unwrap(), platform);
+        }
+    }
+}

@@ -185,3 +185,86 @@ fn keys(name: &Name) -> impl Iterator<Item = String> {
         key.rsplit_once('/').map(|(parent, _)| parent.to_owned())
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn user(file: &AuthFile, name: &str) -> Option<String> {
+        match file.lookup(&name.parse().unwrap())? {
+            Credentials::Basic { user, .. } => Some(user.clone()),
+            other => Some(format!("{other:?}")),
+        }
+    }
+
+    #[test]
+    fn the_longest_path_wins() {
+        let entry = |user: &str| {
+            format!(
+                r#"{{"auth": "{}"}}"#,
+                STANDARD.encode(format!("{user}:pass:word"))
+            )
+        };
+        let text = format!(
+            r#"{{"auths": {{"quay.io": {}, "quay.io/a": {}, "quay.io/a/b": {}, "https://index.docker.io/v1/": {}, "empty.org": {{}}}},
+                "credHelpers": {{"ecr.example.org": "ecr-login"}}, "HttpHeaders": {{}}}}"#,
+            entry("host"),
+            entry("team"),
+            entry("repository"),
+            entry("hub")
+        );
+        let file = AuthFile::parse(&text).unwrap();
+        let cases = [
+            ("quay.io/x", Some("host")),
+            ("quay.io/a/x", Some("team")),
+            ("quay.io/a/b", Some("repository")),
+            ("quay.io/a/b/c", Some("repository")),
+            ("quay.io/ab", Some("host")),
+            ("debian", Some("hub")),
+            ("empty.org/x", None),
+            ("quay.io.example.org/x", None),
+        ];
+        for (name, expected) in cases {
+            assert_eq!(user(&file, name).as_deref(), expected, "{name}");
+        }
+        assert_eq!(
+            file.helper(&"ecr.example.org/x".parse().unwrap()),
+            Some("ecr-login")
+        );
+        assert_eq!(file.helper(&"quay.io/x".parse().unwrap()), None);
+    }
+
+    #[test]
+    fn tokens_and_plain_fields_are_read() {
+        let text = r#"{"auths": {"a.org": {"identitytoken": "i"}, "b.org": {"registrytoken": "r"}, "c.org": {"username": "u", "password": "p"}}}"#;
+        let file = AuthFile::parse(text).unwrap();
+        assert_eq!(
+            file.lookup(&"a.org/x".parse().unwrap()),
+            Some(&Credentials::Identity(Secret::new("i")))
+        );
+        assert_eq!(
+            file.lookup(&"b.org/x".parse().unwrap()),
+            Some(&Credentials::Bearer(Secret::new("r")))
+        );
+        assert_eq!(user(&file, "c.org/x").as_deref(), Some("u"));
+        assert!(AuthFile::parse("  ").unwrap().entries.is_empty());
+    }
+
+    #[test]
+    fn no_secret_is_ever_shown() {
+        let text = format!(
+            r#"{{"auths": {{"a.org": {{"auth": "{}"}}}}}}"#,
+            STANDARD.encode("me:hunter2")
+        );
+        assert!(!format!("{:?}", AuthFile::parse(&text).unwrap()).contains("hunter2"));
+        for bad in [
+            r#"{"auths": {"a.org": {"auth": "hunter2"}}}"#,
+            r#"{"auths": {"a.org": {"auth": 1, "password": "hunter2"}}}"#,
+            r#"{"auths": "hunter2"}"#,
+            "{",
+        ] {
+            let error = AuthFile::parse(bad).unwrap_err();
+            assert!(!format!("{error} {error:?}").contains("hunter2"), "{bad}");
+        }
+    }
+}

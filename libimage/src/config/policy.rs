@@ -150,3 +150,53 @@ fn requirements(scope: &str, entries: &[Entry]) -> Result<Vec<Requirement>, Poli
     };
     entries.iter().map(requirement).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_most_specific_scope_decides() {
+        let text = r#"{"default": [{"type": "reject"}], "transports": {
+            "docker": {"": [{"type": "insecureAcceptAnything"}], "quay.io": [{"type": "reject"}], "quay.io/good": [{"type": "signedBy", "keyType": "GPGKeys"}]},
+            "oci": {"/srv": [{"type": "insecureAcceptAnything"}]}}}"#;
+        let policy = Policy::parse(text).unwrap();
+        let cases: [(&str, &[&str], Requirement); 6] = [
+            (
+                "docker",
+                &["docker.io/a:b", "docker.io/a", "docker.io"],
+                Requirement::AcceptAnything,
+            ),
+            ("docker", &["quay.io/bad", "quay.io"], Requirement::Reject),
+            (
+                "docker",
+                &["quay.io/good", "quay.io"],
+                Requirement::SignedBy,
+            ),
+            ("oci", &["/srv/a", "/srv", "/"], Requirement::AcceptAnything),
+            ("oci", &["/tmp", "/"], Requirement::Reject),
+            ("containers-storage", &["x"], Requirement::Reject),
+        ];
+        for (transport, scopes, expected) in cases {
+            assert_eq!(
+                policy.requirements(transport, scopes.iter().copied()),
+                [expected],
+                "{transport} {scopes:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn what_is_not_understood_is_an_error() {
+        for bad in [
+            "{}",
+            r#"{"default": []}"#,
+            r#"{"default": [{"type": "insecureAcceptAnythin"}]}"#,
+            r#"{"default": [{"type": "reject"}], "transport": {}}"#,
+            r#"{"default": [{"type": "reject"}], "transports": {"docker": {"x": []}}}"#,
+            "",
+        ] {
+            assert!(Policy::parse(bad).is_err(), "{bad}");
+        }
+    }
+}

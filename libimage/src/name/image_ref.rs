@@ -78,7 +78,15 @@ impl fmt::Display for ImageRef {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Docker(name) => write!(f, "docker://{name}"),
-            Self::Oci { path, tag: None } => write!(f, "oci:{}", path.display()),
+            Self::Oci { path, tag: None } => {
+                let path = path.display().to_string();
+                // A colon of the path's own would be taken for the tag's.
+                let ambiguous = path
+                    .rsplit('/')
+                    .next()
+                    .is_some_and(|last| last.contains(':'));
+                write!(f, "oci:{path}{}", if ambiguous { ":" } else { "" })
+            }
             Self::Oci {
                 path,
                 tag: Some(tag),

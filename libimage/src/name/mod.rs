@@ -394,3 +394,6 @@ fn shorten(input: &str) -> String {
         None => input.to_owned(),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -269,3 +269,54 @@ fn path_scopes(path: &Path, tag: Option<&str>) -> Vec<String> {
         .filter(|scope| !scope.is_empty())
         .collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn scopes_go_from_the_whole_name_to_the_host() {
+        let name: Name = "registry.example.org:5000/team/app:v1".parse().unwrap();
+        let expected = [
+            "registry.example.org:5000/team/app:v1",
+            "registry.example.org:5000/team/app",
+            "registry.example.org:5000/team",
+            "registry.example.org:5000",
+            "*.example.org",
+            "*.org",
+        ];
+        assert_eq!(docker_scopes(&name), expected);
+        assert_eq!(
+            path_scopes(Path::new("/srv/a"), Some("v1")),
+            ["/srv/a:v1", "/srv/a", "/srv", "/"]
+        );
+    }
+
+    #[test]
+    fn only_the_bytes_asked_for_are_verified() {
+        let raw = br#"{"schemaVersion": 2, "manifests": []}"#.to_vec();
+        let resolved = |expected: Option<Digest>, image: &str| Resolved {
+            image: image.parse().unwrap(),
+            media_type: None,
+            raw: raw.clone(),
+            expected,
+        };
+        let policy = Policy::accept_anything();
+        let (right, wrong) = (Digest::of(&raw), Digest::of(b"other"));
+        assert_eq!(
+            *verify(&policy, resolved(Some(right.clone()), "docker://a"))
+                .unwrap()
+                .digest(),
+            right
+        );
+        for (expected, image) in [
+            (Some(wrong.clone()), "docker://a".to_owned()),
+            (None, format!("docker://a@{wrong}")),
+        ] {
+            assert!(matches!(
+                verify(&policy, resolved(expected, &image)),
+                Err(TrustError::Digest { .. })
+            ));
+        }
+    }
+}

@@ -377,3 +377,6 @@ fn agree(
         (None, None) => Ok(default.to_owned()),
     }
 }
+
+#[cfg(test)]
+mod tests;
