@@ -195,9 +195,6 @@ pub enum RunError {
         /// What the parser said.
         source: serde_json::Error,
     },
-    /// No specification can be made for the step.
-    #[error(transparent)]
-    Spec(#[from] libcontainer::spec::SpecError),
     /// The host could not be asked what it can do.
     #[error("cannot learn what this host can do")]
     Host {
@@ -217,7 +214,6 @@ impl From<RunError> for Error {
         let kind = match &error {
             RunError::NoCommand | RunError::Variable { .. } => ErrorKind::InvalidInput,
             RunError::Configuration { .. } => ErrorKind::Malformed,
-            RunError::Spec(_) => ErrorKind::InvalidInput,
             RunError::Host { .. } | RunError::Capture { .. } => ErrorKind::Io,
         };
         Self::new(kind, error)
@@ -263,7 +259,8 @@ impl WorkingContainer {
         let config: ImageConfiguration =
             serde_json::from_value(held.record.settings.config.clone())
                 .map_err(|source| RunError::Configuration { source })?;
-        let spec = from_image(&config, &options, &files).map_err(RunError::from)?;
+        let spec =
+            from_image(&config, &options, &files).map_err(|error| container_error(error.into()))?;
         let op = run.op();
         // The step is noted before it is done: after a kill in the middle, history tells what may have happened.
         if held.record.steps.last() != Some(&op) {
@@ -295,10 +292,12 @@ impl WorkingContainer {
                 (stdio, Some(capture))
             }
         };
-        let mut create = CreateOptions::default();
-        create.stdio = stdio;
-        // Should this process be killed, its step must not go on writing into the container.
-        create.parent_death_signal = Some(Signal::KILL);
+        let create = CreateOptions {
+            stdio,
+            // Should this process be killed, its step must not go on writing into the container.
+            parent_death_signal: Some(Signal::KILL),
+            ..CreateOptions::default()
+        };
         let id = ContainerId::parse(id).map_err(container_error)?;
         let runtime = Runtime::builder()
             .state_dir(&self.around.state)
@@ -411,9 +410,12 @@ fn is_bind(mount: &Mount) -> bool {
     option || mount.typ().as_deref() == Some("bind")
 }
 
+/// What was read of a stream, and whether there was more.
+type Stream = (Vec<u8>, bool);
+
 /// Two threads that read a step's output, so that neither stream can block the other.
 struct Capture {
-    readers: [JoinHandle<std::io::Result<(Vec<u8>, bool)>>; 2],
+    readers: [JoinHandle<std::io::Result<Stream>>; 2],
 }
 
 impl Capture {
@@ -448,7 +450,7 @@ impl Capture {
 }
 
 /// Reads to the end, keeps the beginning, and tells whether there was more.
-fn read_capped(mut pipe: PipeReader) -> std::io::Result<(Vec<u8>, bool)> {
+fn read_capped(mut pipe: PipeReader) -> std::io::Result<Stream> {
     let mut kept = Vec::new();
     pipe.by_ref()
         .take(CAPTURE_BYTES as u64)

@@ -13,7 +13,7 @@ use trimaran_cli::Failure;
 ///
 /// # Errors
 /// If there is no such image, or the registry or network fails.
-pub fn base(
+pub(crate) fn base(
     place: &Place,
     context: &Context,
     reference: &ImageRef,
@@ -32,7 +32,7 @@ pub fn base(
 ///
 /// # Errors
 /// If the destination refuses.
-pub fn send(
+pub(crate) fn send(
     place: &Place,
     context: &Context,
     image: &Image,

@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 /// Returns the time of the last commit, in seconds since 1970, if `directory` is in a git work tree without changes.
 ///
 /// No git, no repository, one of another user or with changes: `None`. The clue is only ever a convenience.
-pub fn commit_time(directory: &Path) -> Option<i64> {
+pub(crate) fn commit_time(directory: &Path) -> Option<i64> {
     // Most calls are not in a repository, and starting git takes longer than everything else `from` does.
     directory
         .ancestors()

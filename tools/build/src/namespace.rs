@@ -7,7 +7,7 @@ use trimaran_cli::Failure;
 
 /// Where this process is, once it can build.
 #[derive(Debug, Clone, Copy)]
-pub struct Namespace {
+pub(crate) struct Namespace {
     /// The user who called, by the ids of where it was called.
     pub uid: u32,
     /// Whether this process made the namespace: it goes away with the process, and so does every mount in it.
@@ -22,7 +22,7 @@ pub struct Namespace {
 ///
 /// # Errors
 /// If user namespaces are not allowed, or the helpers refuse.
-pub fn ready() -> Result<Namespace, Failure> {
+pub(crate) fn ready() -> Result<Namespace, Failure> {
     let facts = facts()?;
     let private = facts.must_enter();
     if private {
@@ -70,7 +70,7 @@ fn mapped_ids(map: &str) -> u64 {
 }
 
 /// The shell of the user, for a command that was not given.
-pub fn shell() -> PathBuf {
+pub(crate) fn shell() -> PathBuf {
     let named = std::env::var_os("SHELL").filter(|shell| Path::new(shell).is_absolute());
     named.map_or_else(|| PathBuf::from("/bin/sh"), PathBuf::from)
 }

@@ -11,7 +11,7 @@ use trimaran_cli::{Directories, Failure};
 
 /// What every verb on working containers has at hand.
 #[derive(Debug)]
-pub struct Place {
+pub(crate) struct Place {
     /// The working containers.
     pub session: Session,
     /// The images.
@@ -27,7 +27,7 @@ impl Place {
     ///
     /// # Errors
     /// If any of that fails.
-    pub fn open(root: Option<&Path>, quiet: bool) -> Result<Self, Failure> {
+    pub(crate) fn open(root: Option<&Path>, quiet: bool) -> Result<Self, Failure> {
         // Inside the namespace everybody is uid 0, so the directories are chosen before.
         let directories = Directories::find(root)?;
         let namespace = ready()?;
@@ -57,7 +57,7 @@ impl Place {
     ///
     /// # Errors
     /// If there is none of that name.
-    pub fn container(&self, name: &str) -> Result<WorkingContainer, Failure> {
+    pub(crate) fn container(&self, name: &str) -> Result<WorkingContainer, Failure> {
         self.session.find(name).map_err(told::build)
     }
 }

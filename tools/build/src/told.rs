@@ -4,7 +4,7 @@ use libbuild::ErrorKind;
 use trimaran_cli::{ExitCode, Failure};
 
 /// An error of the build.
-pub fn build(error: libbuild::Error) -> Failure {
+pub(crate) fn build(error: libbuild::Error) -> Failure {
     let code = match error.kind() {
         ErrorKind::ExecNotFound => ExitCode::CommandNotFound,
         ErrorKind::ExecNotPermitted => ExitCode::NotExecutable,
@@ -18,7 +18,7 @@ pub fn build(error: libbuild::Error) -> Failure {
 }
 
 /// An error of the container side.
-pub fn container(error: libbuild::ContainerError) -> Failure {
+pub(crate) fn container(error: libbuild::ContainerError) -> Failure {
     let hint = error.hint().map(str::to_owned);
     with_hint(Failure::new(error), hint)
 }

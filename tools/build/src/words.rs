@@ -6,7 +6,7 @@ use trimaran_cli::Failure;
 ///
 /// # Errors
 /// Neither: code 2.
-pub fn command(text: &str) -> Result<Vec<String>, Failure> {
+pub(crate) fn command(text: &str) -> Result<Vec<String>, Failure> {
     match json(text)? {
         Some(words) => Ok(words),
         None => split(text).ok_or_else(|| Failure::usage(format!("unfinished quotes in {text:?}"))),
@@ -17,7 +17,7 @@ pub fn command(text: &str) -> Result<Vec<String>, Failure> {
 ///
 /// # Errors
 /// A list that is none: code 2.
-pub fn entrypoint(text: &str) -> Result<Vec<String>, Failure> {
+pub(crate) fn entrypoint(text: &str) -> Result<Vec<String>, Failure> {
     let line = |line: &str| match line {
         "" => Vec::new(),
         line => ["/bin/sh", "-c", line].map(str::to_owned).to_vec(),
@@ -76,7 +76,7 @@ fn quoted(characters: &mut std::str::Chars<'_>, word: &mut String) -> Option<()>
 
 /// `NAME=value` to set, `NAME-` to remove.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Pair {
+pub(crate) enum Pair {
     /// To be set.
     Set(String, String),
     /// To be removed.
@@ -87,7 +87,7 @@ pub enum Pair {
 ///
 /// # Errors
 /// Neither of the two forms: code 2.
-pub fn pair(what: &str, text: &str) -> Result<Pair, Failure> {
+pub(crate) fn pair(what: &str, text: &str) -> Result<Pair, Failure> {
     match (text.split_once('='), text.strip_suffix('-')) {
         (Some((name, value)), _) if !name.is_empty() => {
             Ok(Pair::Set(name.to_owned(), value.to_owned()))

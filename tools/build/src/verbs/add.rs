@@ -6,12 +6,12 @@ use trimaran_cli::Failure;
 
 /// Copies files into a working container like `copy`, and unpacks tar archives (plain, gzip or zstd) into the destination
 #[derive(Debug, clap::Args)]
-pub struct Args {
+pub(crate) struct Args {
     #[command(flatten)]
     files: Files,
 }
 
 /// Runs the verb.
-pub fn run(args: &Args, place: &Place) -> Result<(), Failure> {
+pub(crate) fn run(args: &Args, place: &Place) -> Result<(), Failure> {
     args.files.copy(place, true)
 }

@@ -12,7 +12,7 @@ use trimaran_cli::{Failure, output};
 
 /// Makes an image of a working container and prints its id
 #[derive(Debug, clap::Args)]
-pub struct Args {
+pub(crate) struct Args {
     /// The working container
     container: String,
 
@@ -60,7 +60,7 @@ enum Packing {
 }
 
 /// Runs the verb.
-pub fn run(args: &Args, place: &Place) -> Result<(), Failure> {
+pub(crate) fn run(args: &Args, place: &Place) -> Result<(), Failure> {
     let container = place.container(&args.container)?;
     let destination = args
         .destination

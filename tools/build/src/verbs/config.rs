@@ -8,7 +8,7 @@ use trimaran_cli::Failure;
 
 /// Changes the configuration of the image to be: NAME- removes an entry, an empty value a setting
 #[derive(Debug, clap::Args)]
-pub struct Args {
+pub(crate) struct Args {
     /// The working container
     container: String,
     /// Default arguments: a JSON list, or words as a shell would split them
@@ -65,7 +65,7 @@ pub struct Args {
 }
 
 /// Runs the verb.
-pub fn run(args: &Args, place: &Place) -> Result<(), Failure> {
+pub(crate) fn run(args: &Args, place: &Place) -> Result<(), Failure> {
     let changes = args.changes()?;
     let container = place.container(&args.container)?;
     container.config(changes).map_err(told::build)?;

@@ -11,7 +11,7 @@ use trimaran_cli::{Failure, human, output};
 
 /// Lists working containers
 #[derive(Debug, clap::Args)]
-pub struct Args {
+pub(crate) struct Args {
     /// Print ids only
     #[arg(long = "ids", short = 'q')]
     ids: bool,
@@ -35,7 +35,7 @@ enum Format {
 }
 
 /// Runs the verb.
-pub fn run(args: &Args, place: &Place) -> Result<(), Failure> {
+pub(crate) fn run(args: &Args, place: &Place) -> Result<(), Failure> {
     let records = place.session.records().map_err(told::build)?;
     let id = |record: &Record| {
         record.id[..if args.no_trunc { 64 } else { 12 }.min(record.id.len())].to_owned()

@@ -8,14 +8,14 @@ use trimaran_cli::Failure;
 
 /// Copies files into a working container: a directory means what is in it, as in a Containerfile's COPY
 #[derive(Debug, clap::Args)]
-pub struct Args {
+pub(crate) struct Args {
     #[command(flatten)]
     pub(super) files: Files,
 }
 
 /// What `copy` and `add` have in common.
 #[derive(Debug, clap::Args)]
-pub struct Files {
+pub(crate) struct Files {
     /// The working container
     container: String,
 
@@ -48,7 +48,7 @@ fn octal(text: &str) -> Result<u32, String> {
 }
 
 /// Runs the verb.
-pub fn run(args: &Args, place: &Place) -> Result<(), Failure> {
+pub(crate) fn run(args: &Args, place: &Place) -> Result<(), Failure> {
     args.files.copy(place, false)
 }
 

@@ -12,7 +12,7 @@ use trimaran_cli::{Failure, output};
 
 /// Makes a working container from an image, or from nothing, and prints its name
 #[derive(Debug, clap::Args)]
-pub struct Args {
+pub(crate) struct Args {
     /// The base: NAME (looked up here first, then in its registry), docker://NAME, oci:PATH[:TAG], store:NAME, or scratch
     image: String,
 
@@ -56,7 +56,7 @@ enum Pull {
 }
 
 /// Runs the verb.
-pub fn run(args: &Args, place: &Place) -> Result<(), Failure> {
+pub(crate) fn run(args: &Args, place: &Place) -> Result<(), Failure> {
     let mut base = match args.image.as_str() {
         "scratch" => Base::scratch(),
         name => Base::image(find(args, place, name)?),

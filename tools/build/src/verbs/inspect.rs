@@ -7,13 +7,13 @@ use trimaran_cli::{Failure, output};
 
 /// Prints what is known about a working container, as JSON
 #[derive(Debug, clap::Args)]
-pub struct Args {
+pub(crate) struct Args {
     /// The working container
     container: String,
 }
 
 /// Runs the verb.
-pub fn run(args: &Args, place: &Place) -> Result<(), Failure> {
+pub(crate) fn run(args: &Args, place: &Place) -> Result<(), Failure> {
     let container = place.container(&args.container)?;
     let record = container.record().map_err(told::build)?;
     output::json(&json!({

@@ -6,13 +6,13 @@ use trimaran_cli::{Failure, output};
 
 /// Mounts the root file system of working containers and prints where; without one, lists what is mounted
 #[derive(Debug, clap::Args)]
-pub struct Args {
+pub(crate) struct Args {
     /// Working containers
     containers: Vec<String>,
 }
 
 /// Runs the verb.
-pub fn run(args: &Args, place: &Place) -> Result<(), Failure> {
+pub(crate) fn run(args: &Args, place: &Place) -> Result<(), Failure> {
     if args.containers.is_empty() {
         for container in place.session.list().map_err(told::build)? {
             if container.is_mounted() {

@@ -6,7 +6,7 @@ use trimaran_cli::Failure;
 
 /// Gives a working container another name
 #[derive(Debug, clap::Args)]
-pub struct Args {
+pub(crate) struct Args {
     /// The working container
     container: String,
     /// Its new name
@@ -14,7 +14,7 @@ pub struct Args {
 }
 
 /// Runs the verb.
-pub fn run(args: &Args, place: &Place) -> Result<(), Failure> {
+pub(crate) fn run(args: &Args, place: &Place) -> Result<(), Failure> {
     place
         .container(&args.container)?
         .rename(&args.name)

@@ -6,7 +6,7 @@ use trimaran_cli::{Failure, output};
 
 /// Removes working containers with all that was done in them; images stay
 #[derive(Debug, clap::Args)]
-pub struct Args {
+pub(crate) struct Args {
     /// Working containers
     #[arg(required_unless_present = "all")]
     containers: Vec<String>,
@@ -17,7 +17,7 @@ pub struct Args {
 }
 
 /// Runs the verb.
-pub fn run(args: &Args, place: &Place) -> Result<(), Failure> {
+pub(crate) fn run(args: &Args, place: &Place) -> Result<(), Failure> {
     let named = args
         .containers
         .iter()

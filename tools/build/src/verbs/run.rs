@@ -10,7 +10,7 @@ use trimaran_cli::{ExitCode, Failure, output};
 
 /// Runs a command in a working container; its exit code becomes ours
 #[derive(Debug, clap::Args)]
-pub struct Args {
+pub(crate) struct Args {
     /// The working container
     container: String,
 
@@ -69,10 +69,10 @@ enum Net {
 }
 
 /// Runs the verb.
-pub fn run(args: &Args, place: &Place) -> Result<ExitCode, Failure> {
+pub(crate) fn run(args: &Args, place: &Place) -> Result<ExitCode, Failure> {
     let container = place.container(&args.container)?;
     let outcome = container
-        .run_with(step(args)?, |process| accompany(process))
+        .run_with(step(args)?, accompany)
         .map_err(told::build)?;
     for warning in &outcome.warnings {
         output::warn(warning);

@@ -8,14 +8,14 @@ use trimaran_cli::{ExitCode, Failure};
 /// Runs a command in the user and mount namespace that builds work in: there `build mount` works, and the store's files
 /// can be read and removed
 #[derive(Debug, clap::Args)]
-pub struct Args {
+pub(crate) struct Args {
     /// The command [default: a shell]
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
     command: Vec<std::ffi::OsString>,
 }
 
 /// Runs the verb: becomes the command.
-pub fn run(args: &Args) -> Result<ExitCode, Failure> {
+pub(crate) fn run(args: &Args) -> Result<ExitCode, Failure> {
     namespace::ready()?;
     let shell = [namespace::shell().into_os_string()];
     let words = if args.command.is_empty() {

@@ -1,0 +1,8 @@
+//! Real builds, as root: real overlays, real namespaces, a real store. (As an ordinary user they run through the `build` tool,
+//! since entering a user namespace needs a process of its own.)
+
+mod commit;
+mod containers;
+mod copy;
+mod lab;
+mod steps;
