@@ -4,11 +4,14 @@ use crate::access::TwoEnds;
 use crate::format::Format;
 use crate::local::Local;
 use crate::transfer;
-use libimage::copy::{CopyOptions, CopyReport};
+use libimage::context::Context;
+use libimage::copy::{CopyOptions, CopyReport, SelectError};
 use libimage::name::ImageRef;
 use libimage::platform::Platform;
+use libimage::store::Store;
 use serde_json::json;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use trimaran_cli::{Failure, human, output};
 
 /// Copies an image: `docker://NAME`, `oci:PATH[:TAG]` or `store:NAME` to any of these
@@ -51,15 +54,9 @@ pub(crate) struct Args {
 
 /// Runs the verb.
 pub(crate) fn run(args: &Args) -> Result<(), Failure> {
-    let options = CopyOptions {
-        platforms: args.platforms(),
-        jobs: args.jobs,
-        store: args.local.open(&[&args.from, &args.to])?,
-    };
+    let store = args.local.open(&[&args.from, &args.to])?;
     let context = args.access.context()?;
-    let report = transfer::perform(libimage::copy::copy(
-        &context, &args.from, &args.to, &options,
-    ))?;
+    let report = transfer::perform(copied(args, &context, store))?;
     drop(context);
     if let Some(path) = &args.digestfile {
         write_digest(path, &report)?;
@@ -73,15 +70,36 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     }
 }
 
-impl Args {
-    /// A store is for running what is in it, so without a word about it only this machine's platform goes there.
-    fn platforms(&self) -> Vec<Platform> {
-        let into_store = matches!(self.to, ImageRef::Store(_));
-        if into_store && !self.all && self.platform.is_empty() {
-            return vec![Platform::host()];
-        }
-        self.platform.clone()
+/// Copies what the flags ask for. A store is for running what is in it, so without a word about platforms only this machine's
+/// goes there; but a source that is no index leaves nothing to choose, and is copied whatever it is for.
+async fn copied(
+    args: &Args,
+    context: &Context,
+    store: Option<Arc<Store>>,
+) -> Result<CopyReport, libimage::Error> {
+    let copy = async |platforms| {
+        let options = CopyOptions {
+            platforms,
+            jobs: args.jobs,
+            store: store.clone(),
+        };
+        libimage::copy::copy(context, &args.from, &args.to, &options).await
+    };
+    let into_store = matches!(args.to, ImageRef::Store(_));
+    if !into_store || args.all || !args.platform.is_empty() {
+        return copy(args.platform.clone()).await;
     }
+    match copy(vec![Platform::host()]).await {
+        Err(error) if is_no_index(&error) => copy(Vec::new()).await,
+        other => other,
+    }
+}
+
+fn is_no_index(error: &libimage::Error) -> bool {
+    matches!(
+        error.get_ref().downcast_ref(),
+        Some(SelectError::OtherPlatform { .. })
+    )
 }
 
 fn write_digest(path: &Path, report: &CopyReport) -> Result<(), Failure> {

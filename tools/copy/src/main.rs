@@ -8,7 +8,7 @@ mod list_tags;
 mod local;
 mod transfer;
 
-use clap::{CommandFactory, Parser, Subcommand};
+use clap::{Args, Command, FromArgMatches, Subcommand};
 use trimaran_cli::generate::{self, CompletionArgs, ManArgs};
 use trimaran_cli::{ExitCode, Failure, failure, output, parse, program};
 
@@ -22,23 +22,6 @@ Examples:
 
 Credentials are looked up where the field's tools keep them (containers-auth.json(5)).
 Exit codes: 0 done, 2 the command line makes no sense, 125 the copy failed.";
-
-/// Copies container images between registries, layouts on disk and the local store, keeping their digests
-#[derive(Debug, Parser)]
-#[command(
-    version,
-    after_help = EXAMPLES,
-    subcommand_negates_reqs = true,
-    args_conflicts_with_subcommands = true,
-    disable_help_subcommand = true
-)]
-struct Cli {
-    #[command(flatten)]
-    copy: Option<copy::Args>,
-
-    #[command(subcommand)]
-    verb: Option<Verb>,
-}
 
 #[derive(Debug, Subcommand)]
 enum Verb {
@@ -59,19 +42,37 @@ fn main() -> std::process::ExitCode {
     failure::run(|| dispatch(program::name("copy")))
 }
 
+/// The tool's command line: without a verb it is that of `copy`.
+fn command(name: &'static str) -> Command {
+    let tool = Command::new(name)
+        .bin_name(name)
+        .version(env!("CARGO_PKG_VERSION"))
+        .after_help(EXAMPLES)
+        .subcommand_negates_reqs(true)
+        .args_conflicts_with_subcommands(true)
+        .disable_help_subcommand(true);
+    Verb::augment_subcommands(copy::Args::augment_args(tool))
+        .subcommand_required(false)
+        .arg_required_else_help(false)
+        .about("Copies container images between registries, layouts on disk and the local store, keeping their digests")
+        .long_about(None)
+}
+
 fn dispatch(name: &'static str) -> Result<ExitCode, Failure> {
-    let cli: Cli = parse::parse(name, std::env::args_os().skip(1))?;
-    let command = || Cli::command().name(name).bin_name(name);
-    match (cli.verb, cli.copy) {
-        (Some(Verb::Copy(args)), _) | (None, Some(args)) => copy::run(&args)?,
-        (Some(Verb::Inspect(args)), _) => inspect::run(&args)?,
-        (Some(Verb::ListTags(args)), _) => list_tags::run(&args)?,
-        (Some(Verb::Version), _) => {
-            output::line(format_args!("{name} {}", env!("CARGO_PKG_VERSION")))?
-        }
-        (Some(Verb::Completion(args)), _) => generate::completion(&args, command())?,
-        (Some(Verb::Man(args)), _) => generate::man(&args, command())?,
-        (None, None) => return Err(Failure::usage("nothing to copy: SRC and DST are missing")),
+    let mut command = command(name);
+    let matches = parse::matches(&mut command, name, std::env::args_os().skip(1))?;
+    let told = |error: clap::Error| parse::told(&error);
+    if matches.subcommand_name().is_none() {
+        copy::run(&copy::Args::from_arg_matches(&matches).map_err(told)?)?;
+        return Ok(ExitCode::Success);
+    }
+    match Verb::from_arg_matches(&matches).map_err(told)? {
+        Verb::Copy(args) => copy::run(&args)?,
+        Verb::Inspect(args) => inspect::run(&args)?,
+        Verb::ListTags(args) => list_tags::run(&args)?,
+        Verb::Version => output::line(format_args!("{name} {}", env!("CARGO_PKG_VERSION")))?,
+        Verb::Completion(args) => generate::completion(&args, command)?,
+        Verb::Man(args) => generate::man(&args, command)?,
     }
     Ok(ExitCode::Success)
 }
