@@ -4,9 +4,11 @@ mod apply;
 mod archive;
 mod diff;
 mod error;
+mod header;
 mod metadata;
 mod path;
 mod pax;
+mod scan;
 mod tree;
 mod xattr;
 
@@ -30,6 +32,15 @@ impl OverlayXattrs {
         match self {
             Self::Trusted => "trusted.overlay.opaque",
             Self::User => "user.overlay.opaque",
+        }
+    }
+
+    /// Returns the attribute that makes an empty file a whiteout, where overlay writes those (directories opaque as `x`).
+    #[must_use]
+    pub fn whiteout(self) -> &'static str {
+        match self {
+            Self::Trusted => "trusted.overlay.whiteout",
+            Self::User => "user.overlay.whiteout",
         }
     }
 }

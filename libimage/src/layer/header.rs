@@ -1,0 +1,136 @@
+//! Headers of a canonical archive: ustar where it suffices, PAX records where not, and one way to write each thing.
+
+use std::io::{self, Write};
+
+use tar::{EntryType, Header};
+
+use super::pax::{Xattr, append_record};
+
+/// The name every PAX header has, instead of one with a process id in it.
+const PAX_NAME: &[u8] = b"././@PaxHeader";
+
+/// The largest numbers of ustar's fields of 12 and 8 bytes.
+const MAX_12: u64 = 0o777_7777_7777;
+const MAX_8: u64 = 0o777_7777;
+
+/// What a header says.
+#[derive(Debug)]
+pub(super) struct Fields<'a> {
+    /// Directories end in a slash.
+    pub(super) path: &'a [u8],
+    pub(super) kind: EntryType,
+    pub(super) mode: u32,
+    pub(super) uid: u32,
+    pub(super) gid: u32,
+    pub(super) size: u64,
+    /// Whole seconds since 1970.
+    pub(super) mtime: i64,
+    pub(super) link: &'a [u8],
+    pub(super) device: Option<(u32, u32)>,
+    /// Sorted by name.
+    pub(super) xattrs: &'a [Xattr],
+}
+
+/// Writes the header of a member, and a PAX header before it if it needs one.
+pub(super) fn write(out: &mut impl Write, fields: &Fields<'_>) -> io::Result<()> {
+    let mut records: Vec<(Vec<u8>, Vec<u8>)> = Vec::new();
+    let mut record = |key: &str, value: &[u8]| records.push((key.into(), value.into()));
+    let mut header = Header::new_ustar();
+    header.set_entry_type(fields.kind);
+    header.set_mode(fields.mode & 0o7777);
+    let mut number = |key: &str, value: u64, max: u64| {
+        if value <= max {
+            return value;
+        }
+        record(key, value.to_string().as_bytes());
+        0
+    };
+    header.set_uid(number("uid", fields.uid.into(), MAX_8));
+    header.set_gid(number("gid", fields.gid.into(), MAX_8));
+    header.set_size(number("size", fields.size, MAX_12));
+    match u64::try_from(fields.mtime) {
+        Ok(mtime) if mtime <= MAX_12 => header.set_mtime(mtime),
+        _ => {
+            record("mtime", fields.mtime.to_string().as_bytes());
+            header.set_mtime(0);
+        }
+    }
+    if let Some((major, minor)) = fields.device {
+        header.set_device_major(major)?;
+        header.set_device_minor(minor)?;
+    }
+    set_path(&mut header, fields.path, &mut record);
+    let ustar = header.as_ustar_mut().expect("it was made as one");
+    if fields.link.len() > ustar.linkname.len() || !fields.link.is_ascii() {
+        record("linkpath", fields.link);
+    }
+    copy_ascii(&mut ustar.linkname, fields.link);
+    for (name, value) in fields.xattrs {
+        records.push(([b"SCHILY.xattr.", &name[..]].concat(), value.clone()));
+    }
+    write_records(out, records)?;
+    header.set_cksum();
+    out.write_all(header.as_bytes())
+}
+
+fn write_records(out: &mut impl Write, mut records: Vec<(Vec<u8>, Vec<u8>)>) -> io::Result<()> {
+    if records.is_empty() {
+        return Ok(());
+    }
+    records.sort();
+    let mut body = Vec::new();
+    for (key, value) in &records {
+        append_record(&mut body, key, value);
+    }
+    let mut header = Header::new_ustar();
+    header.set_entry_type(EntryType::XHeader);
+    header.set_mode(0o644);
+    header.set_uid(0);
+    header.set_gid(0);
+    header.set_mtime(0);
+    header.set_size(body.len() as u64);
+    copy_ascii(&mut header.as_ustar_mut().expect("it was made as one").name, PAX_NAME);
+    header.set_cksum();
+    out.write_all(header.as_bytes())?;
+    out.write_all(&body)?;
+    pad(out, body.len() as u64)
+}
+
+/// Fills the last block of a member's content.
+pub(super) fn pad(out: &mut impl Write, size: u64) -> io::Result<()> {
+    let padding = size.next_multiple_of(512) - size;
+    out.write_all(&[0; 512][..usize::try_from(padding).expect("less than a block")])
+}
+
+fn set_path(header: &mut Header, path: &[u8], record: &mut impl FnMut(&str, &[u8])) {
+    let ustar = header.as_ustar_mut().expect("it was made as one");
+    match split_path(path) {
+        Some((prefix, name)) if path.is_ascii() => {
+            copy_ascii(&mut ustar.prefix, prefix);
+            copy_ascii(&mut ustar.name, name);
+        }
+        _ => {
+            record("path", path);
+            copy_ascii(&mut ustar.name, path);
+        }
+    }
+}
+
+/// Splits a path into ustar's prefix and name where Go does; `None` if it does not fit.
+fn split_path(path: &[u8]) -> Option<(&[u8], &[u8])> {
+    if path.len() <= 100 {
+        return Some((b"", path));
+    }
+    let searched = if path.len() > 156 { 156 } else { path.len() - usize::from(path.ends_with(b"/")) };
+    let slash = path[..searched].iter().rposition(|byte| *byte == b'/')?;
+    let (prefix, name) = (&path[..slash], &path[slash + 1..]);
+    let fits = !prefix.is_empty() && prefix.len() <= 155 && !name.is_empty() && name.len() <= 100;
+    fits.then_some((prefix, name))
+}
+
+/// Copies what fits, with a placeholder for what a ustar field may not hold: a PAX record has the truth.
+fn copy_ascii(field: &mut [u8], value: &[u8]) {
+    for (to, from) in field.iter_mut().zip(value) {
+        *to = if from.is_ascii() { *from } else { b'_' };
+    }
+}
