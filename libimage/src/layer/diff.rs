@@ -70,14 +70,29 @@ const COPY_BUFFER: usize = 128 << 10;
 ///
 /// # References
 /// Image specification, layer.md; pax(1) in POSIX.
-pub fn diff(upper: &Dir, lowers: &[Dir], options: &DiffOptions, out: impl Write) -> Result<DiffStats, LayerError> {
-    let root = RootDir::new(upper).map_err(|source| LayerError::Entry { operation: "open", path: shown(b""), source })?;
+pub fn diff(
+    upper: &Dir,
+    lowers: &[Dir],
+    options: &DiffOptions,
+    out: impl Write,
+) -> Result<DiffStats, LayerError> {
+    let root = RootDir::new(upper).map_err(|source| LayerError::Entry {
+        operation: "open",
+        path: shown(b""),
+        source,
+    })?;
     let (items, skipped_sockets) = scan::scan(&root, lowers, options)?;
     let mut packer = Packer {
         root,
         options,
-        out: Counting { inner: BufWriter::with_capacity(OUTPUT_BUFFER, out), count: 0 },
-        stats: DiffStats { skipped_sockets, ..DiffStats::default() },
+        out: Counting {
+            inner: BufWriter::with_capacity(OUTPUT_BUFFER, out),
+            count: 0,
+        },
+        stats: DiffStats {
+            skipped_sockets,
+            ..DiffStats::default()
+        },
         links: HashMap::new(),
         buffer: vec![0; COPY_BUFFER],
     };
@@ -122,8 +137,15 @@ impl<W: Write> Packer<'_, W> {
         self.stats.entries += 1;
         match &item.what {
             What::Directory { stat, xattrs } => {
-                let path = if item.path.is_empty() { b"./".to_vec() } else { [&item.path[..], b"/"].concat() };
-                self.header(&Fields { xattrs, ..self.fields(&path, EntryType::Directory, stat) })
+                let path = if item.path.is_empty() {
+                    b"./".to_vec()
+                } else {
+                    [&item.path[..], b"/"].concat()
+                };
+                self.header(&Fields {
+                    xattrs,
+                    ..self.fields(&path, EntryType::Directory, stat)
+                })
             }
             What::Whiteout => {
                 self.stats.whiteouts += 1;
@@ -153,7 +175,10 @@ impl<W: Write> Packer<'_, W> {
         if stat.st_nlink > 1 {
             if let Some(first) = self.links.get(&(stat.st_dev, stat.st_ino)) {
                 let first = first.clone();
-                return self.header(&Fields { link: &first, ..self.fields(path, EntryType::Link, stat) });
+                return self.header(&Fields {
+                    link: &first,
+                    ..self.fields(path, EntryType::Link, stat)
+                });
             }
             self.links.insert((stat.st_dev, stat.st_ino), path.to_vec());
         }
@@ -163,13 +188,19 @@ impl<W: Write> Packer<'_, W> {
             FileType::CharacterDevice => self.device(path, stat, EntryType::Char),
             FileType::BlockDevice => self.device(path, stat, EntryType::Block),
             FileType::Fifo => self.header(&self.fields(path, EntryType::Fifo, stat)),
-            _ => Err(LayerError::NotALayer { path: shown(path), what: "an unknown type of file" }),
+            _ => Err(LayerError::NotALayer {
+                path: shown(path),
+                what: "an unknown type of file",
+            }),
         }
     }
 
     fn regular(&mut self, path: &[u8]) -> Result<(), LayerError> {
         // The type may have changed since the scan: without O_NONBLOCK a FIFO would hang us.
-        let opened = self.root.exact(path, OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY).map_err(entry("open", path))?;
+        let opened = self
+            .root
+            .exact(path, OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY)
+            .map_err(entry("open", path))?;
         let mut file = File::from(opened);
         let stat = rustix::fs::fstat(&file).map_err(entry("find", path))?;
         if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
@@ -177,18 +208,35 @@ impl<W: Write> Packer<'_, W> {
         }
         let (xattrs, elsewhere): (Vec<Xattr>, bool) = scan::read_xattrs(&file, path)?;
         if elsewhere {
-            return Err(LayerError::NotALayer { path: shown(path), what: "overlay left its content below (metacopy), which must be off" });
+            return Err(LayerError::NotALayer {
+                path: shown(path),
+                what: "overlay left its content below (metacopy), which must be off",
+            });
         }
         let size = stat.st_size.unsigned_abs();
-        self.header(&Fields { size, xattrs: &xattrs, ..self.fields(path, EntryType::Regular, &stat) })?;
+        self.header(&Fields {
+            size,
+            xattrs: &xattrs,
+            ..self.fields(path, EntryType::Regular, &stat)
+        })?;
         let mut left = size;
         loop {
-            let count = file.read(&mut self.buffer).map_err(|source| LayerError::Entry { operation: "read", path: shown(path), source })?;
-            left = left.checked_sub(count as u64).ok_or_else(|| LayerError::Changed { path: shown(path) })?;
+            let count = file
+                .read(&mut self.buffer)
+                .map_err(|source| LayerError::Entry {
+                    operation: "read",
+                    path: shown(path),
+                    source,
+                })?;
+            left = left
+                .checked_sub(count as u64)
+                .ok_or_else(|| LayerError::Changed { path: shown(path) })?;
             if count == 0 {
                 break;
             }
-            self.out.write_all(&self.buffer[..count]).map_err(|source| LayerError::Write { source })?;
+            self.out
+                .write_all(&self.buffer[..count])
+                .map_err(|source| LayerError::Write { source })?;
         }
         if left > 0 {
             return Err(LayerError::Changed { path: shown(path) });
@@ -200,14 +248,28 @@ impl<W: Write> Packer<'_, W> {
     fn symlink(&mut self, path: &[u8], stat: &Stat) -> Result<(), LayerError> {
         use std::{ffi::OsStr, os::unix::ffi::OsStrExt};
         let (directory, name) = path::split(path).expect("the root is a directory");
-        let directory = self.root.exact(directory, OFlags::PATH | OFlags::DIRECTORY).map_err(entry("open", path))?;
-        let target = rustix::fs::readlinkat(directory, OsStr::from_bytes(name), Vec::new()).map_err(entry("read", path))?;
-        self.header(&Fields { link: target.as_bytes(), mode: 0o777, ..self.fields(path, EntryType::Symlink, stat) })
+        let directory = self
+            .root
+            .exact(directory, OFlags::PATH | OFlags::DIRECTORY)
+            .map_err(entry("open", path))?;
+        let target = rustix::fs::readlinkat(directory, OsStr::from_bytes(name), Vec::new())
+            .map_err(entry("read", path))?;
+        self.header(&Fields {
+            link: target.as_bytes(),
+            mode: 0o777,
+            ..self.fields(path, EntryType::Symlink, stat)
+        })
     }
 
     fn device(&mut self, path: &[u8], stat: &Stat, kind: EntryType) -> Result<(), LayerError> {
-        let number = (rustix::fs::major(stat.st_rdev), rustix::fs::minor(stat.st_rdev));
-        self.header(&Fields { device: Some(number), ..self.fields(path, kind, stat) })
+        let number = (
+            rustix::fs::major(stat.st_rdev),
+            rustix::fs::minor(stat.st_rdev),
+        );
+        self.header(&Fields {
+            device: Some(number),
+            ..self.fields(path, kind, stat)
+        })
     }
 
     fn fields<'f>(&self, path: &'f [u8], kind: EntryType, stat: &Stat) -> Fields<'f> {
@@ -218,7 +280,10 @@ impl<W: Write> Packer<'_, W> {
             uid: stat.st_uid,
             gid: stat.st_gid,
             size: 0,
-            mtime: self.options.epoch.map_or(stat.st_mtime, |epoch| epoch.min(stat.st_mtime)),
+            mtime: self
+                .options
+                .epoch
+                .map_or(stat.st_mtime, |epoch| epoch.min(stat.st_mtime)),
             link: b"",
             device: None,
             xattrs: &[],
@@ -230,7 +295,10 @@ impl<W: Write> Packer<'_, W> {
     }
 
     fn finish(mut self) -> Result<DiffStats, LayerError> {
-        self.out.write_all(&END).and_then(|()| self.out.flush()).map_err(|source| LayerError::Write { source })?;
+        self.out
+            .write_all(&END)
+            .and_then(|()| self.out.flush())
+            .map_err(|source| LayerError::Write { source })?;
         self.stats.archive_bytes = self.out.count;
         Ok(self.stats)
     }

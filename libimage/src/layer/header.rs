@@ -89,7 +89,10 @@ fn write_records(out: &mut impl Write, mut records: Vec<(Vec<u8>, Vec<u8>)>) -> 
     header.set_gid(0);
     header.set_mtime(0);
     header.set_size(body.len() as u64);
-    copy_ascii(&mut header.as_ustar_mut().expect("it was made as one").name, PAX_NAME);
+    copy_ascii(
+        &mut header.as_ustar_mut().expect("it was made as one").name,
+        PAX_NAME,
+    );
     header.set_cksum();
     out.write_all(header.as_bytes())?;
     out.write_all(&body)?;
@@ -121,7 +124,11 @@ fn split_path(path: &[u8]) -> Option<(&[u8], &[u8])> {
     if path.len() <= 100 {
         return Some((b"", path));
     }
-    let searched = if path.len() > 156 { 156 } else { path.len() - usize::from(path.ends_with(b"/")) };
+    let searched = if path.len() > 156 {
+        156
+    } else {
+        path.len() - usize::from(path.ends_with(b"/"))
+    };
     let slash = path[..searched].iter().rposition(|byte| *byte == b'/')?;
     let (prefix, name) = (&path[..slash], &path[slash + 1..]);
     let fits = !prefix.is_empty() && prefix.len() <= 155 && !name.is_empty() && name.len() <= 100;
