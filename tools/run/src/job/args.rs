@@ -1,7 +1,7 @@
 //! The flags of `run IMAGE [COMMAND…]`, each defined and documented once.
 
 use crate::verbs::RootArgs;
-use clap::{ArgAction, Parser, ValueEnum};
+use clap::{Parser, ValueEnum};
 use libimage::platform::Platform;
 use std::path::PathBuf;
 use trimaran_cli::registry::RegistryArgs;
@@ -11,7 +11,10 @@ use trimaran_cli::registry::RegistryArgs;
 /// The image is taken from the store, or pulled if it is not there. The exit code is the command's own; 125 if the
 /// container could not be started, 126 if the command cannot be executed, 127 if there is no such command.
 #[derive(Debug, Parser)]
-#[command(override_usage = "run [OPTIONS] IMAGE [COMMAND]...\n       run VERB ...")]
+#[command(
+    version,
+    override_usage = "run [OPTIONS] IMAGE [COMMAND]...\n       run VERB ..."
+)]
 pub(crate) struct JobArgs {
     /// Image: a name or id in the store, else NAME in a registry; docker://NAME, oci:DIR[:TAG]
     #[arg(value_name = "IMAGE")]
@@ -95,10 +98,6 @@ pub(crate) struct JobArgs {
     pub(crate) registry: RegistryArgs,
     #[command(flatten)]
     pub(crate) root: RootArgs,
-
-    /// Print the version
-    #[arg(long, action = ArgAction::SetTrue, exclusive = true)]
-    pub(crate) version: bool,
 }
 
 /// The networks there are.

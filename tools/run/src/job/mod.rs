@@ -10,10 +10,9 @@ pub(crate) use args::JobArgs;
 
 use crate::grammar::split_after_first_word;
 use crate::space::Space;
-use crate::verbs;
 use clap::{Command, CommandFactory, FromArgMatches};
 use std::ffi::OsString;
-use trimaran_cli::{ExitCode, Failure, output, parse};
+use trimaran_cli::{ExitCode, Failure, parse};
 
 /// What the help says about the verbs.
 const VERBS: &str =
@@ -31,9 +30,6 @@ pub(crate) fn call(name: &'static str, arguments: Vec<OsString>) -> Result<ExitC
             clap::error::ErrorKind::MissingRequiredArgument,
             "which IMAGE is to be run?",
         )));
-    }
-    if arguments.iter().any(|word| word == "--version") && arguments.len() == 1 {
-        return output::line(verbs::version(name)).map(|()| ExitCode::Success);
     }
     let (ours, theirs) = split_after_first_word(&command, arguments);
     let matches = parse::matches(&mut command, name, ours)?;

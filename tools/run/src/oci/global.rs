@@ -55,8 +55,6 @@ pub(crate) enum LogFormat {
 
 /// The face, ready to act.
 pub(crate) struct Face {
-    /// What we were called by.
-    pub(crate) name: &'static str,
     /// The runtime on the chosen state directory.
     pub(crate) runtime: Runtime,
     /// Whether the caller wants cgroups from systemd.
@@ -80,7 +78,6 @@ impl Face {
             }
         };
         Ok(Self {
-            name,
             runtime: Runtime::builder().state_dir(root).build()?,
             systemd_cgroup,
         })

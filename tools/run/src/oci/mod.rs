@@ -34,8 +34,7 @@ pub(crate) fn main(name: &str, arguments: Vec<OsString>) -> ExitCode {
     if globals.version {
         return answer(output::text(&version(name)));
     }
-    let face = Face::new(name, &globals);
-    match face.and_then(|face| call(&face, &globals, tail)) {
+    match call(name, &globals, tail) {
         Ok(code) => ExitCode::from(code),
         Err(Ended::Parse(parsed)) => {
             if !parsed.is_help() {
@@ -126,34 +125,46 @@ fn parse<T: CommandFactory + FromArgMatches>(
     T::from_arg_matches(&matches).map_err(Parsed)
 }
 
-fn call(face: &Face, globals: &Globals, arguments: Vec<OsString>) -> Result<u8, Ended> {
-    match globals.verb.as_deref().unwrap_or_default() {
-        "create" => create::create(face, &verb(face, "create", arguments)?),
-        "run" => create::run(face, &verb(face, "run", arguments)?),
-        "start" => verbs::start(face, &verb(face, "start", arguments)?),
-        "state" => verbs::state(face, &verb(face, "state", arguments)?),
-        "kill" => verbs::kill(face, &verb(face, "kill", arguments)?),
-        "delete" => verbs::delete(face, &verb(face, "delete", arguments)?),
-        "list" => list::list(face, &verb(face, "list", arguments)?),
-        "features" => features::features(&verb::<features::FeaturesArgs>(
-            face, "features", arguments,
-        )?),
-        "" => Err(Ended::Failed(format!(
-            "{}: which verb? ({VERBS})",
-            face.name
-        ))),
-        other => Err(Ended::Failed(format!(
-            "{}: there is no verb {other:?} ({VERBS})",
-            face.name
-        ))),
+fn call(name: &'static str, globals: &Globals, arguments: Vec<OsString>) -> Result<u8, Ended> {
+    let verb = globals.verb.as_deref().unwrap_or_default();
+    if !VERBS.contains(&verb) {
+        let what = if verb.is_empty() {
+            "a verb is missing".to_owned()
+        } else {
+            format!("there is no verb {verb:?}")
+        };
+        return Err(Ended::Failed(format!(
+            "{name}: {what} (verbs: {})",
+            VERBS.join(", ")
+        )));
+    }
+    // Once a process, and clap wants names that live for ever.
+    let full: &'static str = Box::leak(format!("{name} {verb}").into_boxed_str());
+    let face = || Face::new(name, globals);
+    match verb {
+        "create" => with(full, arguments, |args| create::create(&face()?, args)),
+        "run" => with(full, arguments, |args| create::run(&face()?, args)),
+        "start" => with(full, arguments, |args| verbs::start(&face()?, args)),
+        "state" => with(full, arguments, |args| verbs::state(&face()?, args)),
+        "kill" => with(full, arguments, |args| verbs::kill(&face()?, args)),
+        "delete" => with(full, arguments, |args| verbs::delete(&face()?, args)),
+        "list" => with(full, arguments, |args| list::list(&face()?, args)),
+        _ => with(full, arguments, features::features),
     }
 }
 
-const VERBS: &str = "create, start, state, kill, delete, run, list, features";
+/// The verbs that are there.
+const VERBS: [&str; 8] = [
+    "create", "start", "state", "kill", "delete", "run", "list", "features",
+];
 
-fn verb<T: Parser>(face: &Face, verb: &str, arguments: Vec<OsString>) -> Result<T, Ended> {
-    let name: &'static str = Box::leak(format!("{} {verb}", face.name).into_boxed_str());
-    parse(name, arguments).map_err(Ended::Parse)
+/// Parses a verb's flags, then calls it.
+fn with<T: Parser>(
+    name: &'static str,
+    arguments: Vec<OsString>,
+    verb: impl FnOnce(&T) -> Result<u8, Ended>,
+) -> Result<u8, Ended> {
+    verb(&parse(name, arguments).map_err(Ended::Parse)?)
 }
 
 /// go-runc reads the first line, and only if it begins with `runc version` when called by that name.

@@ -61,16 +61,11 @@ pub(crate) fn call(
         "man" => generate::man(&parse::parse::<Man>(full, arguments)?.args, tree(name))?,
         "version" => {
             parse::parse::<Version>(full, arguments)?;
-            output::line(version(name))?;
+            output::line(format_args!("{name} {}", env!("CARGO_PKG_VERSION")))?;
         }
         verb => unreachable!("{verb} is no verb of the grammar's"),
     }
     Ok(ExitCode::Success)
-}
-
-/// `run version 0.1.0`.
-pub(crate) fn version(name: &str) -> String {
-    format!("{name} version {}", env!("CARGO_PKG_VERSION"))
 }
 
 /// The whole command tree under one name: for help, manual pages and completions only. Verbs parse their own part.
@@ -79,7 +74,6 @@ pub(crate) fn tree(name: &'static str) -> Command {
     job::JobArgs::command()
         .name(name)
         .bin_name(name)
-        .version(env!("CARGO_PKG_VERSION"))
         .subcommand_precedence_over_arg(true)
         .args_conflicts_with_subcommands(true)
         .subcommand(verb("pull", pull::PullArgs::command()))
