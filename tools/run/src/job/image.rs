@@ -58,13 +58,10 @@ fn local(args: &JobArgs, wanted: &ImageRef, store: &Store) -> Result<Option<Imag
 
 /// Whether the image is of the platform that was asked for, if one was.
 fn fits(image: &Image, platform: Option<&Platform>) -> bool {
-    let Some(platform) = platform else {
-        return true;
-    };
-    let config = image.config();
-    let same = config.os().to_string() == platform.os
-        && config.architecture().to_string() == platform.architecture;
-    same && (platform.variant.is_none() || platform.variant == *config.variant())
+    platform.is_none_or(|wanted| {
+        serde_json::from_slice::<Platform>(image.raw_config())
+            .is_ok_and(|has| wanted.rank(&has).is_some())
+    })
 }
 
 fn pull(args: &JobArgs, wanted: &ImageRef, space: &Space, store: &Store) -> Result<Image, Failure> {
@@ -79,12 +76,6 @@ fn pull(args: &JobArgs, wanted: &ImageRef, space: &Space, store: &Store) -> Resu
         PullArg::Always => PullPolicy::Always,
         PullArg::Missing => PullPolicy::Missing,
         PullArg::Never => PullPolicy::Never,
-    };
-    // What the store has is of another platform: the name alone must not find it again.
-    let policy = if args.platform.is_some() && args.pull == PullArg::Missing {
-        PullPolicy::Always
-    } else {
-        policy
     };
     let options = PullOptions {
         platform: args.platform.clone(),

@@ -1,0 +1,363 @@
+//! The OCI face on a real bundle.
+
+use crate::support::{Home, program};
+use serde_json::{Value, json};
+use std::path::{Path, PathBuf};
+use trimaran_testkit::image::Tree;
+use trimaran_testkit::{Outcome, command, run, skip};
+
+/// A bundle with busybox in it, and a state directory.
+struct Bundle {
+    dir: tempfile::TempDir,
+}
+
+impl Bundle {
+    fn new() -> Option<Self> {
+        if !trimaran_testkit::is_root() {
+            skip("needs root");
+            return None;
+        }
+        let Some(tree) = Tree::busybox() else {
+            skip("needs busybox-static");
+            return None;
+        };
+        let dir = tempfile::tempdir().unwrap();
+        let tar = dir.path().join("root.tar");
+        std::fs::write(&tar, tree.tar()).unwrap();
+        std::fs::create_dir(dir.path().join("rootfs")).unwrap();
+        let rootfs = dir.path().join("rootfs");
+        let unpacked = std::process::Command::new("tar")
+            .args(["-xpf"])
+            .arg(&tar)
+            .arg("-C")
+            .arg(&rootfs)
+            .status()
+            .unwrap();
+        assert!(unpacked.success());
+        let bundle = Self { dir };
+        bundle.configure(&["sh", "-c", "echo started; exec sleep 1000"], |_| {});
+        Some(bundle)
+    }
+
+    fn configure(&self, args: &[&str], change: impl FnOnce(&mut Value)) {
+        let mut config = json!({
+            "ociVersion": "1.0.2",
+            "process": {
+                "user": {"uid": 0, "gid": 0},
+                "args": args,
+                "env": ["PATH=/usr/sbin:/usr/bin:/sbin:/bin"],
+                "cwd": "/",
+            },
+            "root": {"path": "rootfs"},
+            "mounts": [
+                {"destination": "/proc", "type": "proc", "source": "proc"},
+                {"destination": "/dev", "type": "tmpfs", "source": "tmpfs", "options": ["nosuid", "strictatime", "mode=755"]},
+            ],
+            "annotations": {"com.example.key": "value"},
+            "linux": {"namespaces": [{"type": "pid"}, {"type": "mount"}, {"type": "ipc"}, {"type": "uts"}, {"type": "network"}]},
+        });
+        change(&mut config);
+        std::fs::write(self.path().join("config.json"), config.to_string()).unwrap();
+    }
+
+    fn path(&self) -> &Path {
+        self.dir.path()
+    }
+
+    fn log(&self) -> PathBuf {
+        self.path().join("log.json")
+    }
+
+    #[track_caller]
+    fn oci(&self, arguments: &[&str]) -> Outcome {
+        let root = self.path().join("state");
+        let log = self.log();
+        let globals = [
+            "oci",
+            "--root",
+            root.to_str().unwrap(),
+            "--log",
+            log.to_str().unwrap(),
+            "--log-format=json",
+        ];
+        run(command(program(), self.path())
+            .args(globals)
+            .args(arguments)
+            .current_dir(self.path()))
+    }
+
+    fn state(&self, id: &str) -> Value {
+        serde_json::from_str(&self.oci(&["state", id]).expect_code(0).stdout).unwrap()
+    }
+
+    /// The last line of the log, and how many there are.
+    fn logged(&self) -> (Value, usize) {
+        let text = std::fs::read_to_string(self.log()).unwrap();
+        (
+            serde_json::from_str(text.lines().last().unwrap()).unwrap(),
+            text.lines().count(),
+        )
+    }
+}
+
+#[test]
+fn create_start_state_kill_delete() {
+    let Some(bundle) = Bundle::new() else { return };
+    // Its output goes to files: whoever keeps a pipe open would keep the test waiting.
+    let output = bundle.path().join("output");
+    let pid_file = bundle.path().join("pid");
+    let root = bundle.path().join("state");
+    let create = format!(
+        "exec {} oci --root {} create --bundle {} --pid-file {} one > {} 2>&1",
+        program().display(),
+        root.display(),
+        bundle.path().display(),
+        pid_file.display(),
+        output.display()
+    );
+    run(command("sh", Path::new("/")).args(["-c", &create])).expect_code(0);
+    let state = bundle.state("one");
+    assert_eq!(state["status"], "created");
+    assert_eq!(state["id"], "one");
+    assert_eq!(state["bundle"], bundle.path().to_str().unwrap());
+    assert_eq!(state["annotations"]["com.example.key"], "value");
+    assert_eq!(
+        state["pid"].to_string(),
+        std::fs::read_to_string(&pid_file).unwrap().trim()
+    );
+    assert_eq!(
+        std::fs::read_to_string(&output).unwrap(),
+        "",
+        "the program waits for start"
+    );
+
+    let again = bundle.oci(&["create", "one"]).expect_code(1);
+    assert!(
+        again
+            .stderr
+            .contains("container with given ID already exists"),
+        "{}",
+        again.stderr
+    );
+    assert_eq!(bundle.oci(&["list", "-q"]).expect_code(0).stdout, "one\n");
+
+    bundle.oci(&["start", "one"]).expect_code(0);
+    assert_eq!(bundle.state("one")["status"], "running");
+    bundle.oci(&["start", "one"]).expect_code(1);
+    bundle.oci(&["delete", "one"]).expect_code(1);
+    bundle.oci(&["kill", "one", "SIGKILL"]).expect_code(0);
+    wait_until_stopped(&bundle, "one");
+    let late = bundle.oci(&["kill", "one", "9"]).expect_code(1);
+    assert!(
+        late.stderr.contains("container not running"),
+        "{}",
+        late.stderr
+    );
+    assert_eq!(bundle.state("one")["pid"], 0);
+    bundle.oci(&["delete", "one"]).expect_code(0);
+    assert_eq!(std::fs::read_to_string(&output).unwrap(), "started\n");
+    let gone = bundle.oci(&["state", "one"]).expect_code(1);
+    assert!(
+        gone.stderr.contains("container does not exist"),
+        "{}",
+        gone.stderr
+    );
+    assert_eq!(bundle.oci(&["list", "-q"]).expect_code(0).stdout, "");
+}
+
+/// The kernel needs a moment to end a process, and it is not our child that could be waited for.
+fn wait_until_stopped(bundle: &Bundle, id: &str) {
+    let end = std::time::Instant::now() + std::time::Duration::from_secs(20);
+    while bundle.state(id)["status"] != "stopped" {
+        assert!(
+            std::time::Instant::now() < end,
+            "a killed process does not end"
+        );
+        std::thread::yield_now();
+    }
+}
+
+#[test]
+fn delete_ends_what_was_only_created_and_force_forgives() {
+    let Some(bundle) = Bundle::new() else { return };
+    bundle.configure(&["true"], |_| {});
+    let root = bundle.path().join("state");
+    let create = format!(
+        "exec {} oci --root {} create two >/dev/null 2>&1",
+        program().display(),
+        root.display()
+    );
+    run(command("sh", Path::new("/"))
+        .args(["-c", &create])
+        .current_dir(bundle.path()))
+    .expect_code(0);
+    bundle.oci(&["delete", "two"]).expect_code(0);
+    bundle.oci(&["delete", "two"]).expect_code(1);
+    bundle.oci(&["delete", "--force", "two"]).expect_code(0);
+}
+
+#[test]
+fn run_returns_the_programs_code() {
+    let Some(bundle) = Bundle::new() else { return };
+    bundle.configure(&["sh", "-c", "echo out; echo err >&2; exit 7"], |_| {});
+    let outcome = bundle.oci(&["run", "three"]).expect_code(7);
+    assert_eq!(
+        (outcome.stdout.as_str(), outcome.stderr.as_str()),
+        ("out\n", "err\n")
+    );
+    assert_eq!(bundle.oci(&["list", "-q"]).expect_code(0).stdout, "");
+    bundle.configure(&["sh", "-c", "sh -c 'kill -9 $$'"], |_| {});
+    bundle.oci(&["run", "three"]).expect_code(137);
+}
+
+#[test]
+fn failures_are_one_line_with_the_words_callers_know() {
+    let Some(bundle) = Bundle::new() else { return };
+    let no_args = |config: &mut Value| config["process"]["args"] = json!([]);
+    // Program, change of the configuration, words of the error.
+    type Change = Option<fn(&mut Value)>;
+    let table: [(&[&str], Change, &str); 4] = [
+        (&["nope"], None, "executable file not found in $PATH"),
+        (&["/nope"], None, "no such file or directory"),
+        (&["/etc/not-executable"], None, "permission denied"),
+        (&["true"], Some(no_args), "args"),
+    ];
+    for (number, (args, change, words)) in table.into_iter().enumerate() {
+        bundle.configure(args, |config| {
+            change.into_iter().for_each(|change| change(config))
+        });
+        let outcome = bundle.oci(&["create", "four"]).expect_code(1);
+        let (logged, lines) = bundle.logged();
+        assert_eq!(lines, number + 1, "one line a failure");
+        assert_eq!(logged["level"], "error");
+        for text in [outcome.stderr.as_str(), logged["msg"].as_str().unwrap()] {
+            assert!(
+                text.contains(words),
+                "{args:?} does not say {words:?}: {text}"
+            );
+        }
+        assert_eq!(
+            bundle.oci(&["list", "-q"]).expect_code(0).stdout,
+            "",
+            "a failed create leaves nothing"
+        );
+    }
+}
+
+#[test]
+fn usage_errors_end_with_1() {
+    let Some(bundle) = Bundle::new() else { return };
+    for arguments in [
+        &["create"][..],
+        &["create", "--no-such-flag", "x"],
+        &["no-such-verb"],
+        &[],
+        &["create", "--no-pivot", "x"],
+        &["create", "a/b"],
+        &["kill", "x", "NOSUCH"],
+        &["start", "x"],
+        &["create", "--bundle", "/no/such/bundle", "x"],
+        &["--cgroup-manager=wrong", "list"],
+        &["checkpoint", "--help"],
+    ] {
+        bundle.oci(arguments).expect_code(1);
+    }
+    bundle.oci(&["create", "--help"]).expect_code(0);
+}
+
+#[test]
+fn the_name_decides_the_face() {
+    let dir = tempfile::tempdir().unwrap();
+    for name in ["runc", "crun", "run-oci", "trimaran-runtime"] {
+        let link = dir.path().join(name);
+        std::os::unix::fs::symlink(program(), &link).unwrap();
+        let version = run(command(&link, Path::new("/")).arg("--version"))
+            .expect_code(0)
+            .stdout;
+        assert!(
+            version.starts_with(&format!("{name} version ")),
+            "{version}"
+        );
+        let features = run(command(&link, Path::new("/")).arg("features"))
+            .expect_code(0)
+            .stdout;
+        let features: Value = serde_json::from_str(&features).unwrap();
+        assert!(features["ociVersionMin"].is_string());
+    }
+}
+
+#[test]
+fn a_console_socket_gets_the_terminal() {
+    let Some(bundle) = Bundle::new() else { return };
+    bundle.configure(&["sh", "-c", "test -t 0 && echo terminal"], |config| {
+        config["process"]["terminal"] = json!(true)
+    });
+    bundle.oci(&["create", "five"]).expect_code(1);
+    let socket = bundle.path().join("console.sock");
+    let listener = std::os::unix::net::UnixListener::bind(&socket).unwrap();
+    bundle
+        .oci(&[
+            "create",
+            "--console-socket",
+            socket.to_str().unwrap(),
+            "five",
+        ])
+        .expect_code(0);
+    let (stream, _) = listener.accept().unwrap();
+    let mut master = std::fs::File::from(receive(&stream));
+    bundle.oci(&["start", "five"]).expect_code(0);
+    let mut text = [0; 64];
+    let length = std::io::Read::read(&mut master, &mut text).unwrap();
+    assert_eq!(&text[..length], b"terminal\r\n");
+    drop(master);
+    bundle.oci(&["delete", "--force", "five"]).expect_code(0);
+}
+
+/// Takes the descriptor that a message carries.
+fn receive(stream: &std::os::unix::net::UnixStream) -> std::os::fd::OwnedFd {
+    use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
+    let mut space = [std::mem::MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(4))];
+    let mut ancillary = RecvAncillaryBuffer::new(&mut space);
+    let mut data = [0; 256];
+    recvmsg(
+        stream,
+        &mut [std::io::IoSliceMut::new(&mut data)],
+        &mut ancillary,
+        RecvFlags::empty(),
+    )
+    .unwrap();
+    ancillary
+        .drain()
+        .find_map(|message| match message {
+            RecvAncillaryMessage::ScmRights(mut descriptors) => descriptors.next(),
+            _ => None,
+        })
+        .expect("a descriptor was sent")
+}
+
+#[test]
+fn a_signal_to_run_reaches_the_program() {
+    let Some(bundle) = Bundle::new() else { return };
+    let Some(_home) = Home::empty(None) else {
+        return;
+    };
+    bundle.configure(
+        &[
+            "sh",
+            "-c",
+            "trap 'exit 9' TERM; echo up; while :; do sleep 0.01; done",
+        ],
+        |_| {},
+    );
+    let root = bundle.path().join("state");
+    let mut child = command(program(), bundle.path())
+        .args(["oci", "--root", root.to_str().unwrap(), "run", "six"])
+        .current_dir(bundle.path())
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    crate::signals::wait_for(&mut child, "up");
+    crate::signals::kill(&child, "TERM");
+    assert_eq!(child.wait().unwrap().code(), Some(9));
+}
