@@ -2,14 +2,15 @@
 
 use std::sync::Arc;
 
-use tokio::task::JoinSet;
-
 use super::{CopyReport, plan::Plan};
 use crate::{
     error::Error,
     manifest::Descriptor,
     progress::{BlobKind, Event, Progress},
-    transport::{Put, Sink, Source},
+    transport::{
+        Put, Sink, Source, meter,
+        worker::{self, Crew},
+    },
 };
 
 /// What became of a blob.
@@ -25,6 +26,7 @@ struct Transfer {
     source: Source,
     sink: Sink,
     progress: Arc<dyn Progress>,
+    crew: Crew,
 }
 
 /// Carries a plan out.
@@ -37,57 +39,38 @@ pub(super) async fn transfer(
 ) -> Result<CopyReport, Error> {
     let mut report = CopyReport::empty(plan.top.digest().clone());
     let same = sink.is_repository_of(&source);
-    let transfer = Transfer {
-        source,
-        sink,
-        progress: Arc::clone(progress),
-    };
-    if same {
+    let outcomes = if same {
         // Another name in the same repository: the registry has everything, or it would not have the manifest.
-        report.skipped = plan.blobs.len() as u64;
+        plan.blobs.iter().map(|_| Outcome::Skipped).collect()
     } else {
-        transfer.blobs(plan.blobs, jobs, &mut report).await?;
-    }
+        let (crew, muster) = worker::crew();
+        let transfer = Transfer {
+            source: source.clone(),
+            sink: sink.clone(),
+            progress: Arc::clone(progress),
+            crew,
+        };
+        let work = plan
+            .blobs
+            .into_iter()
+            .map(|(blob, kind)| transfer.clone().blob(blob, kind));
+        let outcomes = worker::several(jobs, work.collect::<Vec<_>>()).await;
+        drop(transfer);
+        // Whatever a failure undoes is undone when it is returned.
+        muster.gone().await;
+        outcomes?
+    };
+    outcomes.iter().for_each(|outcome| report.add(outcome));
     for child in &plan.children {
-        transfer
-            .sink
-            .put_child(child.manifest(), child.digest())
-            .await?;
+        sink.put_child(child.manifest(), child.digest()).await?;
     }
-    transfer.sink.publish(plan.top.manifest()).await?;
+    sink.publish(plan.top.manifest()).await?;
     report.manifests = plan.children.len() as u64 + 1;
-    report.requests = transfer.source.requests() + transfer.sink.requests();
+    report.requests = source.requests() + sink.requests();
     Ok(report)
 }
 
 impl Transfer {
-    /// Copies blobs, `jobs` at once, each as a task: hashing then uses as many threads as the runtime has. The first failure
-    /// stops the others; so does dropping this future.
-    async fn blobs(
-        &self,
-        blobs: Vec<(Descriptor, BlobKind)>,
-        jobs: usize,
-        report: &mut CopyReport,
-    ) -> Result<(), Error> {
-        let mut waiting = blobs.into_iter();
-        let mut tasks = JoinSet::new();
-        loop {
-            while tasks.len() < jobs.max(1)
-                && let Some((blob, kind)) = waiting.next()
-            {
-                tasks.spawn(self.clone().blob(blob, kind));
-            }
-            match tasks.join_next().await {
-                None => return Ok(()),
-                Some(Ok(outcome)) => report.add(&outcome?),
-                Some(Err(failed)) => match failed.try_into_panic() {
-                    Ok(panic) => std::panic::resume_unwind(panic),
-                    Err(_) => return Err(crate::transport::local::given_up()),
-                },
-            }
-        }
-    }
-
     async fn blob(self, blob: Descriptor, kind: BlobKind) -> Result<Outcome, Error> {
         let digest = &blob.digest;
         if self.sink.has_blob(&blob).await? {
@@ -103,9 +86,9 @@ impl Transfer {
                 kind,
                 total: Some(blob.size),
             });
-            crate::transport::meter::metered(self.source.blob(&blob), &blob.digest, &self.progress)
+            meter::metered(self.source.blob(&blob), &blob.digest, &self.progress)
         };
-        match self.sink.put_blob(&blob, open).await? {
+        match self.sink.put_blob(&blob, open, &self.crew).await? {
             Put::Copied => {
                 self.progress.event(&Event::Done { digest });
                 Ok(Outcome::Copied(blob.size))

@@ -11,13 +11,14 @@ use crate::{
     digest::Digest,
     error::{Error, ErrorKind},
     manifest::Descriptor,
-    progress::{Event, Progress},
+    progress::{BlobKind, Event, Progress},
     registry::BlobStream,
     store::{StagedLayer, Store},
     transport::{
         Source,
         local::{self, Message},
-        meter, worker,
+        meter,
+        worker::Crew,
     },
 };
 
@@ -30,6 +31,7 @@ pub(super) struct LayerPull {
     pub(super) blob: Descriptor,
     pub(super) diff_id: Digest,
     pub(super) unpack: bool,
+    pub(super) crew: Crew,
 }
 
 impl LayerPull {
@@ -49,6 +51,12 @@ impl LayerPull {
             });
             return Ok(());
         }
+        let (kind, total) = (BlobKind::Layer, Some(self.blob.size));
+        self.progress.event(&Event::Started {
+            digest,
+            kind,
+            total,
+        });
         let content = if has_blob {
             self.from_store()
         } else {
@@ -62,7 +70,10 @@ impl LayerPull {
 
     async fn has_blob(&self) -> Result<bool, Error> {
         let (store, digest) = (Arc::clone(&self.store), self.blob.digest.clone());
-        let size = worker::run("look for blob", move || store.blob_size(&digest)).await?;
+        let size = self
+            .crew
+            .run("look for blob", move || store.blob_size(&digest))
+            .await?;
         // A file of another length is what a crash left: it is fetched anew.
         Ok(size == Some(self.blob.size))
     }
@@ -73,7 +84,9 @@ impl LayerPull {
             return Ok(None);
         }
         let (store, diff_id) = (Arc::clone(&self.store), self.diff_id.clone());
-        worker::run("stage layer", move || store.stage(&diff_id)).await
+        self.crew
+            .run("stage layer", move || store.stage(&diff_id))
+            .await
     }
 
     fn from_store(&self) -> BlobStream<Error> {
@@ -115,7 +128,7 @@ impl LayerPull {
             upload.finish(Some((&blob.digest, blob.size)))?;
             Ok::<(), Error>(())
         };
-        worker::run("store blob", work).await
+        self.crew.run("store blob", work).await
     }
 
     /// Unpacks; a second thread inflates ahead of it.
@@ -137,7 +150,7 @@ impl LayerPull {
             staged.finish()?;
             Ok::<_, Error>(stats)
         };
-        let stats = worker::run("unpack layer", work).await?;
+        let stats = self.crew.run("unpack layer", work).await?;
         let (entries, bytes) = (stats.entries, stats.archive_bytes);
         self.progress.event(&Event::Unpacked {
             diff_id: &self.diff_id,

@@ -14,8 +14,6 @@ mod pieces;
 
 use std::sync::Arc;
 
-use tokio::task::JoinSet;
-
 pub use error::PullError;
 use layer::LayerPull;
 
@@ -29,7 +27,7 @@ use crate::{
     media,
     name::{ImageRef, Name},
     platform::Platform,
-    progress::{BlobKind, Event},
+    progress::Event,
     store::{Image, Store},
     transport::{Source, local, worker},
     trust::{self, Verified},
@@ -330,7 +328,7 @@ async fn config_of(
     worker::run("write blob", write).await
 }
 
-/// Fetches and unpacks layers, `jobs` at once, the largest first. The first failure stops the others.
+/// Fetches and unpacks layers, and waits for every thread: whatever a failure undoes is undone when it is returned.
 async fn pull_layers(
     cx: &Context,
     source: &Source,
@@ -342,34 +340,21 @@ async fn pull_layers(
     let mut seen = std::collections::BTreeSet::new();
     // Images repeat layers (the empty one); one under way is enough.
     layers.retain(|(blob, _)| seen.insert(blob.digest.clone()));
-    let mut waiting = layers.into_iter();
-    let mut tasks = JoinSet::new();
-    loop {
-        while tasks.len() < options.jobs.max(1)
-            && let Some((blob, diff_id)) = waiting.next()
-        {
-            cx.progress().event(&Event::Started {
-                digest: &blob.digest,
-                kind: BlobKind::Layer,
-                total: Some(blob.size),
-            });
-            let pull = LayerPull {
-                source: source.clone(),
-                store: Arc::clone(store),
-                progress: Arc::clone(cx.progress()),
-                blob,
-                diff_id,
-                unpack: options.unpack,
-            };
-            tasks.spawn(pull.run());
-        }
-        match tasks.join_next().await {
-            None => return Ok(()),
-            Some(Ok(result)) => result?,
-            Some(Err(failed)) => match failed.try_into_panic() {
-                Ok(panic) => std::panic::resume_unwind(panic),
-                Err(_) => return Err(local::given_up()),
-            },
-        }
-    }
+    let (crew, muster) = worker::crew();
+    let pulls = layers.into_iter().map(|(blob, diff_id)| {
+        let pull = LayerPull {
+            source: source.clone(),
+            store: Arc::clone(store),
+            progress: Arc::clone(cx.progress()),
+            blob,
+            diff_id,
+            unpack: options.unpack,
+            crew: crew.clone(),
+        };
+        pull.run()
+    });
+    let result = worker::several(options.jobs, pulls).await;
+    drop(crew);
+    muster.gone().await;
+    result.map(drop)
 }

@@ -5,7 +5,7 @@ use std::{io::Write as _, sync::Arc};
 use futures_util::StreamExt as _;
 use tokio::sync::mpsc;
 
-use super::{Source, TransportError, local, local::Message, worker};
+use super::{Source, TransportError, local, local::Message, worker, worker::Crew};
 use crate::{
     context::{Context, Side},
     digest::Digest,
@@ -186,10 +186,11 @@ impl Sink {
     /// # Errors
     ///
     /// Either end failed; nothing of the blob is visible then.
-    pub async fn put_blob(
+    pub(crate) async fn put_blob(
         &self,
         blob: &Descriptor,
         open: impl Fn() -> BlobStream<Error>,
+        crew: &Crew,
     ) -> Result<Put, Error> {
         match &self.medium {
             Medium::Registry(registry) => self.upload(registry, blob, open).await,
@@ -201,7 +202,7 @@ impl Sink {
                     writer.finish(Some((&expected.digest, expected.size)))?;
                     Ok(())
                 };
-                write_local(open(), write).await
+                write_local(open(), write, crew).await
             }
             Medium::Store { store, .. } => {
                 let (store, expected) = (Arc::clone(store), blob.clone());
@@ -211,7 +212,7 @@ impl Sink {
                     upload.finish(Some((&expected.digest, expected.size)))?;
                     Ok(())
                 };
-                write_local(open(), write).await
+                write_local(open(), write, crew).await
             }
         }
     }
@@ -337,9 +338,10 @@ impl Sink {
 async fn write_local(
     mut content: BlobStream<Error>,
     write: impl FnOnce(mpsc::Receiver<Message>) -> Result<(), Error> + Send + 'static,
+    crew: &Crew,
 ) -> Result<Put, Error> {
     let (sender, receiver) = mpsc::channel(local::WAITING);
-    let writing = worker::run("write blob", move || write(receiver));
+    let writing = crew.run("write blob", move || write(receiver));
     let feeding = async move {
         while let Some(piece) = content.next().await {
             // A thread that is gone has failed, and says why itself.

@@ -5,4 +5,6 @@ mod net_auth;
 mod net_copy;
 mod net_debian;
 mod net_faults;
+mod net_local;
+mod net_pull;
 mod net_tags;

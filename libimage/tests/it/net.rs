@@ -78,7 +78,7 @@ pub(crate) fn assert_fails<T: std::fmt::Debug>(
     kind: ErrorKind,
     words: &[&str],
 ) {
-    let error = result.expect_err("it must fail");
+    let error = result.map(drop).expect_err("it must fail");
     let mut message = error.to_string();
     let mut cause: Option<&(dyn std::error::Error + 'static)> = std::error::Error::source(&error);
     while let Some(error) = cause {
