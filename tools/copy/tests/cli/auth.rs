@@ -1,6 +1,6 @@
 //! Credentials: where they come from, and where they go.
 
-use crate::tool::{Home, PLAIN, assert_holds};
+use crate::tool::{Home, assert_holds};
 use trimaran_testkit::{Auth, Fault, ImageMaker, Registry, Rule};
 
 const RIGHT: &str = "user:se:cret";
@@ -175,42 +175,27 @@ fn credentials_stay_with_their_registry() {
     );
 }
 
+/// A body that was streamed is gone when the refusal comes: the upload is then repeated as one that failed is.
 #[test]
 fn a_token_that_expires_is_renewed() {
     let home = Home::new();
-    let registry = bearer();
     let image = ImageMaker::sample().make();
-    registry.add("a", "v", &image);
-    registry.fault(Rule::get("*/blobs/*").nth(2).fault(Fault::Status(401)));
-    // The scripted refusal carries no challenge, so it cannot be answered: that is an error. A real one can.
-    home.fail(
-        &["--src-creds", RIGHT, "--jobs", "1"],
-        &registry.reference("a", "v"),
-        &home.layout("x", "v"),
-    );
-    registry.heal();
-    let from = registry.reference("a", "v");
-    let to = home.layout("y", "v");
-    registry.fault(
-        Rule::get("*/blobs/*")
-            .nth(1)
-            .fault(Fault::Drip(200, std::time::Duration::from_millis(1))),
-    );
-    std::thread::scope(|scope| {
-        let copying = scope.spawn(|| {
-            home.run(
-                &[
-                    &PLAIN[..],
-                    &["--src-creds", RIGHT, "--jobs", "1", &from, &to],
-                ]
-                .concat(),
-            )
-        });
-        while registry.count("GET", "*/blobs/*") < 5 && !copying.is_finished() {
-            registry.expire_tokens();
-            std::thread::yield_now();
-        }
-        copying.join().unwrap();
-    });
-    home.copy(&["--src-creds", RIGHT], &from, &home.layout("z", "v"));
+    for number in 1..=4 {
+        let (from, to) = (bearer(), bearer());
+        from.add("a", "v", &image);
+        from.fault(
+            Rule::get("*/blobs/*")
+                .nth(number)
+                .fault(Fault::ExpireTokens),
+        );
+        to.fault(
+            Rule::method("PUT", "*/blobs/uploads/*")
+                .nth(number)
+                .fault(Fault::ExpireTokens),
+        );
+        let flags = ["--src-creds", RIGHT, "--dest-creds", RIGHT];
+        home.copy(&flags, &from.reference("a", "v"), &to.reference("b", "v"));
+        assert_holds(&to, "b", "v", &image);
+        assert!(from.count("GET", "/token") >= 2, "{:#?}", from.requests());
+    }
 }

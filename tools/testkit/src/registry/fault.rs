@@ -45,6 +45,8 @@ pub enum Fault {
     WrongRange,
     /// A mount is not done but answered with an upload session (202).
     MountRefused,
+    /// All bearer tokens given so far expire before the request is looked at.
+    ExpireTokens,
     /// The first page of tags comes again, with a link that claims there are more.
     RepeatTags,
 }

@@ -203,6 +203,9 @@ fn exchange(
     }
     let body = read_body(reader, head, None)?;
     shared.log.received(number, body.len());
+    if fault == Some(Fault::ExpireTokens) {
+        shared.tokens.expire();
+    }
     let mut staged = Staged::new(head.clone());
     if let Some(fault) = &fault {
         staged.before(fault);
