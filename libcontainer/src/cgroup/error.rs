@@ -1,0 +1,121 @@
+//! What can go wrong with cgroups.
+
+use crate::error::{Error, ErrorKind};
+use std::{io, path::PathBuf};
+use thiserror::Error;
+
+const NO_PERMISSION: &str = "limits need a cgroup of one's own: run as root, or as a user in a delegated one (systemd-run --user \
+     --scope -p Delegate=yes), or leave the limits out";
+
+/// Why a cgroup cannot be made, limited, joined or removed.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum CgroupError {
+    /// A path that leaves its place.
+    #[error("cgroup path {0} is not a path of names")]
+    Path(PathBuf),
+    /// A limit whose controller the host does not offer.
+    #[error("limit {field} needs the cgroup controller {controller}, which this host does not offer")]
+    NoController {
+        /// The controller.
+        controller: &'static str,
+        /// The member of `linux.resources`.
+        field: &'static str,
+    },
+    /// A limit that is not done here.
+    #[error("{0} is not supported")]
+    Unsupported(&'static str),
+    /// A limit that makes no sense.
+    #[error("{field} {reason}")]
+    Resource {
+        /// The member of `linux.resources`.
+        field: &'static str,
+        /// What is wrong.
+        reason: String,
+    },
+    /// Somebody else's processes are where the container's should be.
+    #[error("cgroup {0} is in use")]
+    InUse(PathBuf),
+    /// A directory that cannot be made.
+    #[error("cgroup {path} cannot be made")]
+    Make {
+        /// The directory.
+        path: PathBuf,
+        /// The cause.
+        #[source]
+        source: io::Error,
+    },
+    /// A value the kernel refuses.
+    #[error("{value:?} cannot be written to {path}")]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// The value.
+        value: String,
+        /// The cause.
+        #[source]
+        source: io::Error,
+    },
+    /// A file that cannot be read or opened.
+    #[error("{path} cannot be opened")]
+    Open {
+        /// The file.
+        path: PathBuf,
+        /// The cause.
+        #[source]
+        source: io::Error,
+    },
+    /// A process that does not die.
+    #[error("processes of cgroup {path} cannot be killed")]
+    Kill {
+        /// The cgroup.
+        path: PathBuf,
+        /// The cause.
+        #[source]
+        source: io::Error,
+    },
+    /// A directory that cannot be removed.
+    #[error("cgroup {path} cannot be removed")]
+    Remove {
+        /// The directory.
+        path: PathBuf,
+        /// The cause.
+        #[source]
+        source: io::Error,
+    },
+}
+
+impl CgroupError {
+    /// What the failure means to a program.
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Path(_) => ErrorKind::InvalidSpec { field: "linux.cgroupsPath".to_owned() },
+            Self::Resource { field, .. } => ErrorKind::InvalidSpec { field: format!("linux.resources.{field}") },
+            Self::NoController { controller, .. } => ErrorKind::Unsupported { feature: format!("cgroup controller {controller}") },
+            Self::Unsupported(feature) => ErrorKind::Unsupported { feature: (*feature).to_owned() },
+            Self::InUse(_) => ErrorKind::Exists,
+            Self::Make { source, .. }
+            | Self::Write { source, .. }
+            | Self::Open { source, .. }
+            | Self::Kill { source, .. }
+            | Self::Remove { source, .. } => source.raw_os_error().map_or(ErrorKind::Io, ErrorKind::from_errno),
+        }
+    }
+
+    /// Whether the kernel refused for lack of privilege.
+    pub(super) fn is_permission(&self) -> bool {
+        self.kind() == ErrorKind::PermissionDenied
+    }
+}
+
+impl From<CgroupError> for Error {
+    fn from(error: CgroupError) -> Self {
+        let whole = Self::new(error.kind(), "cgroup");
+        let whole = match &error {
+            _ if error.is_permission() => whole.with_hint(NO_PERMISSION),
+            CgroupError::Unsupported(_) => whole.with_hint("leave this limit out"),
+            _ => whole,
+        };
+        whole.with_source(error)
+    }
+}

@@ -1,0 +1,355 @@
+//! Which directories are made for a container, and what is written into them.
+
+use super::{
+    Cgroup, CgroupError, Hierarchies, Write,
+    limits::{self, CONTROLLERS},
+    v1, v2,
+};
+use oci_spec::runtime::LinuxResources;
+use rustix::io::Errno;
+use std::{
+    fmt, io,
+    path::{Component, Path, PathBuf},
+};
+
+/// A directory above may be removed by the end of another container just before it is used: so often it is made again.
+const ATTEMPTS: usize = 64;
+
+/// What is asked of [`plan`].
+#[derive(Clone, Copy, Debug)]
+pub struct CgroupRequest<'a> {
+    /// `linux.cgroupsPath`, or empty for `default_path`. An absolute one counts from the root of each hierarchy, a relative one from
+    /// the caller's own cgroup.
+    pub path: &'a Path,
+    /// Where the cgroup is when `path` is empty: `/trimaran/<id>`, or `/<id>` for the OCI face.
+    pub default_path: &'a Path,
+    /// Limits.
+    pub resources: Option<&'a LinuxResources>,
+    /// Whether we are in a user namespace: then the default place is below the caller's own cgroup, and where nothing may be made
+    /// there, and no limit was asked for, the container does without.
+    pub rootless: bool,
+}
+
+/// What will be made and written.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Plan {
+    groups: Vec<Group>,
+    /// Whether the container may run without.
+    optional: bool,
+    /// Whether the directories above are ours, and go with the last container.
+    own_parents: bool,
+}
+
+/// One directory.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Group {
+    version: Version,
+    /// An existing directory of the hierarchy.
+    base: PathBuf,
+    /// Names below it.
+    path: PathBuf,
+    writes: Vec<Write>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Version {
+    /// With its controllers.
+    One(Vec<String>),
+    /// With those that must be handed down to the directory.
+    Two(Vec<String>),
+}
+
+/// Decides what to make and write. Pure.
+///
+/// # Errors
+/// A path with `..`, a limit no hierarchy of the host can set.
+pub fn plan(request: &CgroupRequest<'_>, host: &Hierarchies) -> Result<Plan, CgroupError> {
+    let place = Place::of(request)?;
+    let nothing = LinuxResources::default();
+    let resources = request.resources.unwrap_or(&nothing);
+    let mut collected = Collected { host, place: &place, groups: Vec::new() };
+    // The unified hierarchy, or else the freezer, keeps the processes together.
+    if host.unified.is_some() {
+        collected.unified(Vec::new(), None);
+    } else if let Some(freezer) = host.v1_with("freezer") {
+        collected.one(freezer, Vec::new());
+    }
+    for controller in CONTROLLERS {
+        collected.controller(controller, resources)?;
+    }
+    // In a user namespace nobody can make a device node, and nobody may set the rules.
+    if !request.rootless {
+        collected.devices(resources)?;
+    }
+    let raw = v2::raw(resources)?;
+    if !raw.is_empty() {
+        if host.unified.is_none() {
+            return Err(CgroupError::NoController { controller: "cgroup v2", field: "unified" });
+        }
+        for write in raw {
+            let controller = write.file.split('.').next().map(str::to_owned);
+            collected.unified(vec![write], controller.filter(|name| name != "cgroup"));
+        }
+    }
+    let limited = collected.groups.iter().any(|group| !group.writes.is_empty());
+    Ok(Plan {
+        groups: collected.groups,
+        optional: request.rootless && !limited,
+        own_parents: request.path.as_os_str().is_empty(),
+    })
+}
+
+/// Where the directories are made.
+struct Place {
+    /// Below the caller's own cgroup instead of the root.
+    own: bool,
+    path: PathBuf,
+}
+
+impl Place {
+    fn of(request: &CgroupRequest<'_>) -> Result<Self, CgroupError> {
+        let given = !request.path.as_os_str().is_empty();
+        let path = if given { request.path } else { request.default_path };
+        let mut names = PathBuf::new();
+        for component in path.components() {
+            match component {
+                Component::RootDir | Component::CurDir => {}
+                Component::Normal(name) if !name.to_string_lossy().contains('\n') => names.push(name),
+                _ => return Err(CgroupError::Path(path.to_owned())),
+            }
+        }
+        if names.as_os_str().is_empty() {
+            return Err(CgroupError::Path(path.to_owned()));
+        }
+        let own = if given { path.is_relative() } else { request.rootless };
+        Ok(Self { own, path: names })
+    }
+}
+
+struct Collected<'a> {
+    host: &'a Hierarchies,
+    place: &'a Place,
+    groups: Vec<Group>,
+}
+
+impl Collected<'_> {
+    fn controller(&mut self, controller: limits::Controller, resources: &LinuxResources) -> Result<(), CgroupError> {
+        if let Some(hierarchy) = self.host.v1_with(controller.v1) {
+            let writes = v1::writes(controller, resources)?;
+            if !writes.is_empty() {
+                self.one(hierarchy, writes);
+            }
+            return Ok(());
+        }
+        let writes = v2::writes(controller, resources)?;
+        if self.host.unified_with(controller.v2).is_some() {
+            if !writes.is_empty() {
+                self.unified(writes, Some(controller.v2.to_owned()));
+            }
+            return Ok(());
+        }
+        // What v2 has no file for may still be a limit on v1.
+        if writes.is_empty() && v1::writes(controller, resources)?.is_empty() {
+            return Ok(());
+        }
+        Err(CgroupError::NoController { controller: controller.v1, field: controller.field })
+    }
+
+    /// v2 has no files for them.
+    fn devices(&mut self, resources: &LinuxResources) -> Result<(), CgroupError> {
+        let rules = resources.devices().as_deref().unwrap_or_default();
+        if let Some(hierarchy) = self.host.v1_with("devices") {
+            let writes = v1::devices(resources)?;
+            if !writes.is_empty() {
+                self.one(hierarchy, writes);
+            }
+            return Ok(());
+        }
+        if limits::allow_everything(rules) || limits::are_default_rules(rules)? {
+            return Ok(());
+        }
+        Err(CgroupError::Unsupported("a list of device rules on cgroup v2"))
+    }
+
+    fn one(&mut self, hierarchy: &super::hierarchy::Hierarchy, writes: Vec<Write>) {
+        let base = if self.place.own { &hierarchy.own } else { &hierarchy.mount };
+        self.add(Version::One(hierarchy.controllers.clone()), base.clone(), writes);
+    }
+
+    fn unified(&mut self, writes: Vec<Write>, controller: Option<String>) {
+        let Some(unified) = &self.host.unified else { return };
+        let base = if self.place.own { &unified.own } else { &unified.mount };
+        self.add(Version::Two(controller.into_iter().collect()), base.clone(), writes);
+    }
+
+    fn add(&mut self, version: Version, base: PathBuf, writes: Vec<Write>) {
+        let Some(known) = self.groups.iter_mut().find(|group| group.base == base) else {
+            self.groups.push(Group { version, base, path: self.place.path.clone(), writes });
+            return;
+        };
+        known.writes.extend(writes);
+        if let (Version::Two(needed), Version::Two(more)) = (&mut known.version, version) {
+            needed.extend(more.into_iter().filter(|one| !needed.contains(one)).collect::<Vec<_>>());
+        }
+    }
+}
+
+impl Plan {
+    /// Makes the directories and writes the limits. What was made is removed again if a step fails.
+    ///
+    /// # Errors
+    /// The kernel refuses a directory or a value; the message names the file and the value. A directory that holds processes
+    /// already.
+    pub fn apply(&self) -> Result<Cgroup, CgroupError> {
+        let mut made = Cgroup::default();
+        match self.groups.iter().try_for_each(|group| self.make(group, &mut made)) {
+            Ok(()) => Ok(made),
+            Err(error) => {
+                // The first failure is the one to be told.
+                drop(made.delete());
+                if self.optional && error.is_permission() { Ok(Cgroup::default()) } else { Err(error) }
+            }
+        }
+    }
+
+    fn make(&self, group: &Group, made: &mut Cgroup) -> Result<(), CgroupError> {
+        let directory = group.base.join(&group.path);
+        let parents = group.make_directories()?;
+        match group.version {
+            Version::One(_) => made.v1.push(directory.clone()),
+            Version::Two(_) => made.unified = Some(directory.clone()),
+        }
+        if self.own_parents {
+            made.parents.extend(parents);
+        }
+        group.writes.iter().try_for_each(|write| write.perform(&directory))
+    }
+}
+
+impl Group {
+    /// Makes every directory down to the container's; returns those above it, the lowest first.
+    fn make_directories(&self) -> Result<Vec<PathBuf>, CgroupError> {
+        let mut attempt = 0;
+        loop {
+            match self.try_directories() {
+                Err(
+                    CgroupError::Make { source, .. } | CgroupError::Write { source, .. } | CgroupError::Open { source, .. },
+                ) if source.kind() == io::ErrorKind::NotFound && attempt < ATTEMPTS =>
+                {
+                    attempt += 1;
+                }
+                other => return other,
+            }
+        }
+    }
+
+    fn try_directories(&self) -> Result<Vec<PathBuf>, CgroupError> {
+        let mut at = self.base.clone();
+        let mut parents = Vec::new();
+        let mut names = self.path.components().peekable();
+        while let Some(name) = names.next() {
+            if let Version::Two(controllers) = &self.version {
+                hand_down(&at, controllers)?;
+            }
+            let above = at.clone();
+            at.push(name);
+            let is_new = make(&at)?;
+            if matches!(&self.version, Version::One(controllers) if controllers.iter().any(|one| one == "cpuset")) {
+                inherit_cpuset(&above, &at)?;
+            }
+            if names.peek().is_some() {
+                parents.insert(0, at.clone());
+            } else if !is_new {
+                // A crashed container of the same name may have left it; anything alive in it is not ours.
+                check_unused(&at)?;
+            }
+        }
+        Ok(parents)
+    }
+}
+
+/// Makes one directory; returns whether it is new.
+fn make(path: &Path) -> Result<bool, CgroupError> {
+    match rustix::fs::mkdir(path, rustix::fs::Mode::from_raw_mode(0o755)) {
+        Ok(()) => Ok(true),
+        Err(Errno::EXIST) => Ok(false),
+        Err(error) => Err(CgroupError::Make { path: path.to_owned(), source: error.into() }),
+    }
+}
+
+/// Lets the directories below `path` use controllers. What is allowed already is not written again: the write takes a lock that
+/// every fork of the machine takes too.
+fn hand_down(path: &Path, controllers: &[String]) -> Result<(), CgroupError> {
+    if controllers.is_empty() {
+        return Ok(());
+    }
+    let file = path.join("cgroup.subtree_control");
+    let open = |source| CgroupError::Open { path: file.clone(), source };
+    let allowed = std::fs::read_to_string(&file).map_err(open)?;
+    let missing: Vec<String> = controllers
+        .iter()
+        .filter(|one| !allowed.split_ascii_whitespace().any(|other| other == *one))
+        .map(|one| format!("+{one}"))
+        .collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    Write::new("cgroup.subtree_control", missing.join(" ")).perform(path)
+}
+
+/// A new directory of v1's cpuset has no processors and no memory, and then nothing can be put into it.
+fn inherit_cpuset(above: &Path, below: &Path) -> Result<(), CgroupError> {
+    for file in ["cpuset.cpus", "cpuset.mems"] {
+        let read = |directory: &Path| {
+            let path = directory.join(file);
+            std::fs::read_to_string(&path).map_err(|source| CgroupError::Open { path, source })
+        };
+        if read(below)?.trim().is_empty() {
+            Write::new(file, read(above)?.trim()).perform(below)?;
+        }
+    }
+    Ok(())
+}
+
+fn check_unused(path: &Path) -> Result<(), CgroupError> {
+    let frozen = |file: &str, word: &str| std::fs::read_to_string(path.join(file)).is_ok_and(|text| text.trim() == word);
+    let list = path.join("cgroup.procs");
+    let processes = std::fs::read_to_string(&list).map_err(|source| CgroupError::Open { path: list, source })?;
+    if !processes.trim().is_empty() || frozen("cgroup.freeze", "1") || frozen("freezer.state", "FROZEN") {
+        return Err(CgroupError::InUse(path.to_owned()));
+    }
+    Ok(())
+}
+
+impl Write {
+    fn perform(&self, directory: &Path) -> Result<(), CgroupError> {
+        let path = directory.join(&self.file);
+        // One write(2) without truncation, as cgroup files want it.
+        std::fs::OpenOptions::new()
+            .write(true)
+            .open(&path)
+            .and_then(|mut file| io::Write::write_all(&mut file, self.value.as_bytes()))
+            .map_err(|source| CgroupError::Write { path, value: self.value.clone(), source })
+    }
+}
+
+impl fmt::Display for Plan {
+    /// One line a directory and a value, in the order they are made.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for group in &self.groups {
+            writeln!(f, "mkdir {}{}", group.base.join(&group.path).display(), if self.optional { " (if allowed)" } else { "" })?;
+            if let Version::Two(controllers) = &group.version
+                && !controllers.is_empty()
+            {
+                writeln!(f, "  hand down {}", controllers.join(" "))?;
+            }
+            for write in &group.writes {
+                writeln!(f, "  write {} {:?}", write.file, write.value)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests;
