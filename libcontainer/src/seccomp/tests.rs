@@ -35,9 +35,9 @@ impl Call {
         match offset {
             0 => self.number,
             4 => self.arch,
-            16..64 if offset % 4 == 0 => {
+            16..64 if offset.is_multiple_of(4) => {
                 let arg = self.args[(offset as usize - 16) / 8];
-                if offset % 8 == 0 {
+                if offset.is_multiple_of(8) {
                     arg as u32
                 } else {
                     (arg >> 32) as u32
@@ -141,7 +141,8 @@ fn every_operator_compares_all_64_bits_without_sign() {
         0x8000_0000_0000_0000,
         u64::MAX,
     ];
-    let operators: [(Operator, fn(u64, u64) -> bool); 6] = [
+    type Meaning = fn(u64, u64) -> bool;
+    let operators: [(Operator, Meaning); 6] = [
         (Operator::ScmpCmpEq, |a, b| a == b),
         (Operator::ScmpCmpNe, |a, b| a != b),
         (Operator::ScmpCmpLt, |a, b| a < b),
