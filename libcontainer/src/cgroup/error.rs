@@ -15,7 +15,9 @@ pub enum CgroupError {
     #[error("cgroup path {0} is not a path of names")]
     Path(PathBuf),
     /// A limit whose controller the host does not offer.
-    #[error("limit {field} needs the cgroup controller {controller}, which this host does not offer")]
+    #[error(
+        "limit {field} needs the cgroup controller {controller}, which this host does not offer"
+    )]
     NoController {
         /// The controller.
         controller: &'static str,
@@ -89,16 +91,26 @@ impl CgroupError {
     /// What the failure means to a program.
     pub fn kind(&self) -> ErrorKind {
         match self {
-            Self::Path(_) => ErrorKind::InvalidSpec { field: "linux.cgroupsPath".to_owned() },
-            Self::Resource { field, .. } => ErrorKind::InvalidSpec { field: format!("linux.resources.{field}") },
-            Self::NoController { controller, .. } => ErrorKind::Unsupported { feature: format!("cgroup controller {controller}") },
-            Self::Unsupported(feature) => ErrorKind::Unsupported { feature: (*feature).to_owned() },
+            Self::Path(_) => ErrorKind::InvalidSpec {
+                field: "linux.cgroupsPath".to_owned(),
+            },
+            Self::Resource { field, .. } => ErrorKind::InvalidSpec {
+                field: format!("linux.resources.{field}"),
+            },
+            Self::NoController { controller, .. } => ErrorKind::Unsupported {
+                feature: format!("cgroup controller {controller}"),
+            },
+            Self::Unsupported(feature) => ErrorKind::Unsupported {
+                feature: (*feature).to_owned(),
+            },
             Self::InUse(_) => ErrorKind::Exists,
             Self::Make { source, .. }
             | Self::Write { source, .. }
             | Self::Open { source, .. }
             | Self::Kill { source, .. }
-            | Self::Remove { source, .. } => source.raw_os_error().map_or(ErrorKind::Io, ErrorKind::from_errno),
+            | Self::Remove { source, .. } => source
+                .raw_os_error()
+                .map_or(ErrorKind::Io, ErrorKind::from_errno),
         }
     }
 

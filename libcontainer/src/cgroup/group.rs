@@ -57,12 +57,24 @@ impl Cgroup {
     /// A directory vanished.
     pub fn attach(&self) -> Result<Attach, CgroupError> {
         let open = |path: PathBuf, flags| {
-            rustix::fs::open(&path, flags | OFlags::CLOEXEC, Mode::empty())
-                .map_err(|error| CgroupError::Open { path, source: error.into() })
+            rustix::fs::open(&path, flags | OFlags::CLOEXEC, Mode::empty()).map_err(|error| {
+                CgroupError::Open {
+                    path,
+                    source: error.into(),
+                }
+            })
         };
         Ok(Attach {
-            tasks: self.v1.iter().map(|path| open(path.join("tasks"), OFlags::WRONLY)).collect::<Result<_, _>>()?,
-            directory: self.unified.clone().map(|path| open(path, OFlags::RDONLY | OFlags::DIRECTORY)).transpose()?,
+            tasks: self
+                .v1
+                .iter()
+                .map(|path| open(path.join("tasks"), OFlags::WRONLY))
+                .collect::<Result<_, _>>()?,
+            directory: self
+                .unified
+                .clone()
+                .map(|path| open(path, OFlags::RDONLY | OFlags::DIRECTORY))
+                .transpose()?,
         })
     }
 
@@ -72,7 +84,11 @@ impl Cgroup {
     /// A file that cannot be read; a cgroup that is gone holds nobody.
     pub fn processes(&self) -> Result<Vec<i32>, CgroupError> {
         let mut pids = Vec::new();
-        if let Some(directory) = self.unified.as_deref().or_else(|| self.v1.first().map(PathBuf::as_path)) {
+        if let Some(directory) = self
+            .unified
+            .as_deref()
+            .or_else(|| self.v1.first().map(PathBuf::as_path))
+        {
             for directory in tree(directory)? {
                 pids.extend(listed(&directory)?);
             }
@@ -92,12 +108,24 @@ impl Cgroup {
                 Err(error) if is_gone(&error) && !unified.exists() => return Ok(()),
                 // Linux before 5.14.
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-                Err(source) => return Err(CgroupError::Kill { path: unified.clone(), source }),
+                Err(source) => {
+                    return Err(CgroupError::Kill {
+                        path: unified.clone(),
+                        source,
+                    });
+                }
             }
         }
-        let freezer = self.v1.iter().map(|path| path.join("freezer.state")).find(|path| path.exists());
+        let freezer = self
+            .v1
+            .iter()
+            .map(|path| path.join("freezer.state"))
+            .find(|path| path.exists());
         let set = |word: &str| match &freezer {
-            Some(file) => std::fs::write(file, word).map_err(|source| CgroupError::Kill { path: file.clone(), source }),
+            Some(file) => std::fs::write(file, word).map_err(|source| CgroupError::Kill {
+                path: file.clone(),
+                source,
+            }),
             None => Ok(()),
         };
         // Frozen processes fork nothing, and die when they are thawed.
@@ -109,7 +137,13 @@ impl Cgroup {
 
     fn kill_listed(&self, frozen: bool) -> Result<(), CgroupError> {
         let failed = |error: Errno| CgroupError::Kill {
-            path: self.unified.iter().chain(&self.v1).next().cloned().unwrap_or_default(),
+            path: self
+                .unified
+                .iter()
+                .chain(&self.v1)
+                .next()
+                .cloned()
+                .unwrap_or_default(),
             source: error.into(),
         };
         for _ in 0..ROUNDS {
@@ -117,7 +151,10 @@ impl Cgroup {
             // Whoever is in the list now is who the handle was opened for: a number is not given out again before its process
             // has left the list.
             let still = self.processes()?;
-            let ours: Vec<_> = handles.into_iter().filter(|(pid, _)| still.contains(pid)).collect();
+            let ours: Vec<_> = handles
+                .into_iter()
+                .filter(|(pid, _)| still.contains(pid))
+                .collect();
             if ours.is_empty() && still.iter().all(|pid| *pid == 0) {
                 return Ok(());
             }
@@ -138,7 +175,9 @@ impl Cgroup {
     fn handles(&self) -> Result<Vec<(i32, OwnedFd)>, Errno> {
         let mut handles = Vec::new();
         for number in self.processes().unwrap_or_default() {
-            let Some(pid) = Pid::from_raw(number) else { continue };
+            let Some(pid) = Pid::from_raw(number) else {
+                continue;
+            };
             match pidfd_open(pid, PidfdFlags::empty()) {
                 Ok(handle) => handles.push((number, handle)),
                 Err(Errno::SRCH) => {}
@@ -163,8 +202,21 @@ impl Cgroup {
         for parent in &self.parents {
             match rustix::fs::rmdir(parent) {
                 // Another container is in it, or was faster.
-                Ok(()) | Err(Errno::BUSY | Errno::NOTEMPTY | Errno::NOENT | Errno::NODEV | Errno::ACCESS | Errno::PERM) => {}
-                Err(error) => return Err(CgroupError::Remove { path: parent.clone(), source: error.into() }),
+                Ok(())
+                | Err(
+                    Errno::BUSY
+                    | Errno::NOTEMPTY
+                    | Errno::NOENT
+                    | Errno::NODEV
+                    | Errno::ACCESS
+                    | Errno::PERM,
+                ) => {}
+                Err(error) => {
+                    return Err(CgroupError::Remove {
+                        path: parent.clone(),
+                        source: error.into(),
+                    });
+                }
             }
         }
         Ok(())
@@ -177,7 +229,12 @@ fn tree(directory: &Path) -> Result<Vec<PathBuf>, CgroupError> {
     let entries = match std::fs::read_dir(directory) {
         Ok(entries) => entries,
         Err(error) if is_gone(&error) => return Ok(found),
-        Err(source) => return Err(CgroupError::Open { path: directory.to_owned(), source }),
+        Err(source) => {
+            return Err(CgroupError::Open {
+                path: directory.to_owned(),
+                source,
+            });
+        }
     };
     for entry in entries.flatten() {
         if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
@@ -193,7 +250,9 @@ fn listed(directory: &Path) -> Result<Vec<i32>, CgroupError> {
     match std::fs::read_to_string(&path) {
         Ok(text) => Ok(text.lines().filter_map(|line| line.parse().ok()).collect()),
         // A threaded cgroup has no list of its own; its processes are in that of the one above.
-        Err(error) if is_gone(&error) || error.raw_os_error() == Some(libc::EOPNOTSUPP) => Ok(Vec::new()),
+        Err(error) if is_gone(&error) || error.raw_os_error() == Some(libc::EOPNOTSUPP) => {
+            Ok(Vec::new())
+        }
         Err(source) => Err(CgroupError::Open { path, source }),
     }
 }
@@ -209,9 +268,17 @@ fn remove_tree(directory: &Path, deadline: Instant) -> Result<(), CgroupError> {
         match rustix::fs::rmdir(directory) {
             Ok(()) | Err(Errno::NOENT | Errno::NODEV) => return Ok(()),
             Err(Errno::BUSY | Errno::NOTEMPTY) if Instant::now() < deadline => {}
-            Err(error) => return Err(CgroupError::Remove { path: directory.to_owned(), source: error.into() }),
+            Err(error) => {
+                return Err(CgroupError::Remove {
+                    path: directory.to_owned(),
+                    source: error.into(),
+                });
+            }
         }
-        for below in tree(directory)?.iter().filter(|below| below.as_path() != directory) {
+        for below in tree(directory)?
+            .iter()
+            .filter(|below| below.as_path() != directory)
+        {
             // Whether that worked shows in the next attempt.
             drop(std::fs::remove_dir(below));
         }
@@ -221,7 +288,11 @@ fn remove_tree(directory: &Path, deadline: Instant) -> Result<(), CgroupError> {
 }
 
 /// On v2 until the kernel says that nobody is left, elsewhere for a moment.
-fn wait_until_empty(directory: &Path, pause: Duration, deadline: Instant) -> Result<(), CgroupError> {
+fn wait_until_empty(
+    directory: &Path,
+    pause: Duration,
+    deadline: Instant,
+) -> Result<(), CgroupError> {
     let path = directory.join("cgroup.events");
     let Ok(mut events) = std::fs::File::open(&path) else {
         std::thread::sleep(pause);
@@ -229,25 +300,35 @@ fn wait_until_empty(directory: &Path, pause: Duration, deadline: Instant) -> Res
     };
     let mut text = String::new();
     // Reading arms the notification: a change between this and poll is seen by poll.
-    if io::Read::read_to_string(&mut events, &mut text).is_err() || !text.lines().any(|line| line == "populated 1") {
+    if io::Read::read_to_string(&mut events, &mut text).is_err()
+        || !text.lines().any(|line| line == "populated 1")
+    {
         std::thread::sleep(pause);
         return Ok(());
     }
     let left = deadline.saturating_duration_since(Instant::now());
-    wait(&mut [PollFd::new(&events, PollFlags::PRI)], left)
-        .map_err(|error| CgroupError::Remove { path: directory.to_owned(), source: error.into() })
+    wait(&mut [PollFd::new(&events, PollFlags::PRI)], left).map_err(|error| CgroupError::Remove {
+        path: directory.to_owned(),
+        source: error.into(),
+    })
 }
 
 fn wait_for_end(handles: &[(i32, OwnedFd)], patience: Duration) -> Result<(), Errno> {
     let deadline = Instant::now() + patience;
     for (_, handle) in handles {
-        wait(&mut [PollFd::new(handle, PollFlags::IN)], deadline.saturating_duration_since(Instant::now()))?;
+        wait(
+            &mut [PollFd::new(handle, PollFlags::IN)],
+            deadline.saturating_duration_since(Instant::now()),
+        )?;
     }
     Ok(())
 }
 
 fn wait(descriptors: &mut [PollFd<'_>], patience: Duration) -> Result<(), Errno> {
-    let timeout = Timespec { tv_sec: patience.as_secs() as i64, tv_nsec: patience.subsec_nanos().into() };
+    let timeout = Timespec {
+        tv_sec: patience.as_secs() as i64,
+        tv_nsec: patience.subsec_nanos().into(),
+    };
     match poll(descriptors, Some(&timeout)) {
         Ok(_) | Err(Errno::INTR) => Ok(()),
         Err(error) => Err(error),

@@ -46,16 +46,32 @@ impl Hierarchies {
                     found.unified = Some(Unified {
                         own: mount.directory(own),
                         mount: mount.point,
-                        controllers: controllers.split_ascii_whitespace().map(str::to_owned).collect(),
+                        controllers: controllers
+                            .split_ascii_whitespace()
+                            .map(str::to_owned)
+                            .collect(),
                     });
                 }
                 "cgroup" => {
                     let controllers = mount.controllers();
-                    if found.v1.iter().any(|known| known.controllers == controllers) {
+                    if found
+                        .v1
+                        .iter()
+                        .any(|known| known.controllers == controllers)
+                    {
                         continue;
                     }
-                    let own = own_path(own, |_, names| !names.is_empty() && names.split(',').all(|name| controllers.iter().any(|one| one == name)));
-                    found.v1.push(Hierarchy { own: mount.directory(own), mount: mount.point, controllers });
+                    let own = own_path(own, |_, names| {
+                        !names.is_empty()
+                            && names
+                                .split(',')
+                                .all(|name| controllers.iter().any(|one| one == name))
+                    });
+                    found.v1.push(Hierarchy {
+                        own: mount.directory(own),
+                        mount: mount.point,
+                        controllers,
+                    });
                 }
                 _ => {}
             }
@@ -73,8 +89,12 @@ impl Hierarchies {
         let mut found = Self::parse(&mountinfo, &own, "");
         if let Some(unified) = &mut found.unified {
             // Without a file there is no controller, and that is an answer.
-            let controllers = std::fs::read_to_string(unified.mount.join("cgroup.controllers")).unwrap_or_default();
-            unified.controllers = controllers.split_ascii_whitespace().map(str::to_owned).collect();
+            let controllers = std::fs::read_to_string(unified.mount.join("cgroup.controllers"))
+                .unwrap_or_default();
+            unified.controllers = controllers
+                .split_ascii_whitespace()
+                .map(str::to_owned)
+                .collect();
         }
         Ok(found)
     }
@@ -104,11 +124,15 @@ impl Hierarchies {
     }
 
     pub(super) fn v1_with(&self, controller: &str) -> Option<&Hierarchy> {
-        self.v1.iter().find(|hierarchy| hierarchy.controllers.iter().any(|one| one == controller))
+        self.v1
+            .iter()
+            .find(|hierarchy| hierarchy.controllers.iter().any(|one| one == controller))
     }
 
     pub(super) fn unified_with(&self, controller: &str) -> Option<&Unified> {
-        self.unified.as_ref().filter(|unified| unified.controllers.iter().any(|one| one == controller))
+        self.unified
+            .as_ref()
+            .filter(|unified| unified.controllers.iter().any(|one| one == controller))
     }
 }
 
@@ -129,20 +153,37 @@ impl<'a> Mount<'a> {
         let mut right = right.split(' ');
         let kind = right.next()?;
         right.next()?;
-        Some(Self { root, point: point.into(), kind, options: right.next()? })
+        Some(Self {
+            root,
+            point: point.into(),
+            kind,
+            options: right.next()?,
+        })
     }
 
     /// The words of the options that name what is in the hierarchy.
     fn controllers(&self) -> Vec<String> {
-        const OTHERS: [&str; 7] =
-            ["rw", "ro", "xattr", "clone_children", "cpuset_v2_mode", "noprefix", "favordynmods"];
-        let words = self.options.split(',').filter(|word| !OTHERS.contains(word) && !word.starts_with("release_agent="));
+        const OTHERS: [&str; 7] = [
+            "rw",
+            "ro",
+            "xattr",
+            "clone_children",
+            "cpuset_v2_mode",
+            "noprefix",
+            "favordynmods",
+        ];
+        let words = self
+            .options
+            .split(',')
+            .filter(|word| !OTHERS.contains(word) && !word.starts_with("release_agent="));
         words.map(str::to_owned).collect()
     }
 
     /// Where a cgroup of the hierarchy can be seen. In a container the mount shows a part only, and the path is that of the whole.
     fn directory(&self, path: &str) -> PathBuf {
-        let inside = Path::new(path).strip_prefix(&self.root).or_else(|_| Path::new(path).strip_prefix("/"));
+        let inside = Path::new(path)
+            .strip_prefix(&self.root)
+            .or_else(|_| Path::new(path).strip_prefix("/"));
         match inside {
             Ok(inside) if !climbs(inside) && inside.as_os_str() != "" => self.point.join(inside),
             // The root itself, or outside of what this cgroup namespace shows.
@@ -152,7 +193,8 @@ impl<'a> Mount<'a> {
 }
 
 fn climbs(path: &Path) -> bool {
-    path.components().any(|part| part == std::path::Component::ParentDir)
+    path.components()
+        .any(|part| part == std::path::Component::ParentDir)
 }
 
 fn own_path(text: &str, is: impl Fn(&str, &str) -> bool) -> &str {
@@ -171,7 +213,8 @@ fn unescape(text: &str) -> String {
     let mut rest = text.as_bytes();
     while let Some((first, tail)) = rest.split_first() {
         let octal = (*first == b'\\').then(|| tail.get(..3)).flatten();
-        let code = octal.and_then(|digits| u8::from_str_radix(std::str::from_utf8(digits).ok()?, 8).ok());
+        let code =
+            octal.and_then(|digits| u8::from_str_radix(std::str::from_utf8(digits).ok()?, 8).ok());
         match code {
             Some(code) => {
                 bytes.push(code);
@@ -201,7 +244,8 @@ pub(super) mod tests {
         40 31 0:37 / /sys/fs/cgroup/systemd rw,relatime - cgroup cgroup rw,xattr,release_agent=/x,name=systemd\n\
         41 31 0:38 / /sys/fs/cgroup/unified rw,relatime - cgroup2 cgroup2 rw,nsdelegate\n\
         42 31 0:36 / /mnt/pids rw,relatime - cgroup cgroup rw,pids\n";
-    pub(in super::super) const V2: &str = "30 23 0:26 / /sys/fs/cgroup rw,nosuid - cgroup2 cgroup2 rw,nsdelegate\n";
+    pub(in super::super) const V2: &str =
+        "30 23 0:26 / /sys/fs/cgroup rw,nosuid - cgroup2 cgroup2 rw,nsdelegate\n";
 
     #[test]
     fn hybrid_v1_and_v2_are_told_apart() {
@@ -209,19 +253,42 @@ pub(super) mod tests {
         let hybrid = Hierarchies::parse(HYBRID, own, "hugetlb\n");
         assert_eq!(hybrid.v1.len(), 8);
         assert!(!hybrid.is_v2());
-        let at = |controller| hybrid.v1_with(controller).map(|one| one.own.to_string_lossy().into_owned());
-        assert_eq!(at("cpuacct").as_deref(), Some("/sys/fs/cgroup/cpu,cpuacct/a"));
+        let at = |controller| {
+            hybrid
+                .v1_with(controller)
+                .map(|one| one.own.to_string_lossy().into_owned())
+        };
+        assert_eq!(
+            at("cpuacct").as_deref(),
+            Some("/sys/fs/cgroup/cpu,cpuacct/a")
+        );
         assert_eq!(at("pids").as_deref(), Some("/sys/fs/cgroup/pids/b/c"));
-        assert_eq!(at("name=systemd").as_deref(), Some("/sys/fs/cgroup/systemd/d"));
+        assert_eq!(
+            at("name=systemd").as_deref(),
+            Some("/sys/fs/cgroup/systemd/d")
+        );
         assert_eq!(at("memory").as_deref(), Some("/sys/fs/cgroup/memory"));
         assert_eq!(at("hugetlb"), None);
         let unified = hybrid.unified_with("hugetlb").unwrap();
-        assert_eq!((unified.mount.as_path(), unified.own.as_path()), (Path::new("/sys/fs/cgroup/unified"), Path::new("/sys/fs/cgroup/unified/e")));
+        assert_eq!(
+            (unified.mount.as_path(), unified.own.as_path()),
+            (
+                Path::new("/sys/fs/cgroup/unified"),
+                Path::new("/sys/fs/cgroup/unified/e")
+            )
+        );
 
         let v2 = Hierarchies::parse(V2, "0::/user.slice/x\n", "cpu io memory pids");
         assert!(v2.is_v2());
-        assert_eq!(v2.unified_with("io").unwrap().own, Path::new("/sys/fs/cgroup/user.slice/x"));
-        let v1: String = HYBRID.lines().filter(|line| !line.contains("cgroup2")).map(|line| format!("{line}\n")).collect();
+        assert_eq!(
+            v2.unified_with("io").unwrap().own,
+            Path::new("/sys/fs/cgroup/user.slice/x")
+        );
+        let v1: String = HYBRID
+            .lines()
+            .filter(|line| !line.contains("cgroup2"))
+            .map(|line| format!("{line}\n"))
+            .collect();
         let v1 = Hierarchies::parse(&v1, own, "");
         assert!(v1.unified.is_none() && !v1.is_v2());
         assert_eq!(Hierarchies::parse("", "", ""), Hierarchies::default());
@@ -238,9 +305,21 @@ pub(super) mod tests {
         let found = Hierarchies::parse(V2, "0::/../z\n", "");
         assert_eq!(found.unified.unwrap().own, Path::new("/sys/fs/cgroup"));
         let odd = "30 23 0:26 / /mnt/a\\040b\\134c rw - cgroup2 cgroup2 rw\n";
-        assert_eq!(Hierarchies::parse(odd, "", "").unified.unwrap().mount, Path::new("/mnt/a b\\c"));
-        for broken in ["30", "30 23 0:26 / - cgroup2", "30 23 0:26 / /x - cgroup2 cgroup2", "\\04"] {
-            assert_eq!(Hierarchies::parse(broken, "x:y\n0", ""), Hierarchies::default(), "{broken}");
+        assert_eq!(
+            Hierarchies::parse(odd, "", "").unified.unwrap().mount,
+            Path::new("/mnt/a b\\c")
+        );
+        for broken in [
+            "30",
+            "30 23 0:26 / - cgroup2",
+            "30 23 0:26 / /x - cgroup2 cgroup2",
+            "\\04",
+        ] {
+            assert_eq!(
+                Hierarchies::parse(broken, "x:y\n0", ""),
+                Hierarchies::default(),
+                "{broken}"
+            );
         }
         assert_eq!(unescape("\\04"), "\\04");
     }

@@ -11,17 +11,55 @@ pub(super) struct Controller {
     pub(super) field: &'static str,
 }
 
-pub(super) const MEMORY: Controller = Controller { v1: "memory", v2: "memory", field: "memory" };
-pub(super) const CPU: Controller = Controller { v1: "cpu", v2: "cpu", field: "cpu" };
-pub(super) const CPUSET: Controller = Controller { v1: "cpuset", v2: "cpuset", field: "cpu" };
-pub(super) const PIDS: Controller = Controller { v1: "pids", v2: "pids", field: "pids" };
-pub(super) const BLOCK_IO: Controller = Controller { v1: "blkio", v2: "io", field: "blockIO" };
-pub(super) const HUGETLB: Controller = Controller { v1: "hugetlb", v2: "hugetlb", field: "hugepageLimits" };
-pub(super) const RDMA: Controller = Controller { v1: "rdma", v2: "rdma", field: "rdma" };
-pub(super) const NET_CLS: Controller = Controller { v1: "net_cls", v2: "net_cls", field: "network" };
-pub(super) const NET_PRIO: Controller = Controller { v1: "net_prio", v2: "net_prio", field: "network" };
+pub(super) const MEMORY: Controller = Controller {
+    v1: "memory",
+    v2: "memory",
+    field: "memory",
+};
+pub(super) const CPU: Controller = Controller {
+    v1: "cpu",
+    v2: "cpu",
+    field: "cpu",
+};
+pub(super) const CPUSET: Controller = Controller {
+    v1: "cpuset",
+    v2: "cpuset",
+    field: "cpu",
+};
+pub(super) const PIDS: Controller = Controller {
+    v1: "pids",
+    v2: "pids",
+    field: "pids",
+};
+pub(super) const BLOCK_IO: Controller = Controller {
+    v1: "blkio",
+    v2: "io",
+    field: "blockIO",
+};
+pub(super) const HUGETLB: Controller = Controller {
+    v1: "hugetlb",
+    v2: "hugetlb",
+    field: "hugepageLimits",
+};
+pub(super) const RDMA: Controller = Controller {
+    v1: "rdma",
+    v2: "rdma",
+    field: "rdma",
+};
+pub(super) const NET_CLS: Controller = Controller {
+    v1: "net_cls",
+    v2: "net_cls",
+    field: "network",
+};
+pub(super) const NET_PRIO: Controller = Controller {
+    v1: "net_prio",
+    v2: "net_prio",
+    field: "network",
+};
 
-pub(super) const CONTROLLERS: [Controller; 9] = [MEMORY, CPU, CPUSET, PIDS, BLOCK_IO, HUGETLB, RDMA, NET_CLS, NET_PRIO];
+pub(super) const CONTROLLERS: [Controller; 9] = [
+    MEMORY, CPU, CPUSET, PIDS, BLOCK_IO, HUGETLB, RDMA, NET_CLS, NET_PRIO,
+];
 
 /// A number that is asked for: zero is what callers send for "nothing asked".
 pub(super) fn asked<T: Default + PartialEq>(value: Option<T>) -> Option<T> {
@@ -30,15 +68,27 @@ pub(super) fn asked<T: Default + PartialEq>(value: Option<T>) -> Option<T> {
 
 /// `max` or `-1` for everything below zero.
 pub(super) fn or_unlimited(value: i64, unlimited: &str) -> String {
-    if value < 0 { unlimited.to_owned() } else { value.to_string() }
+    if value < 0 {
+        unlimited.to_owned()
+    } else {
+        value.to_string()
+    }
 }
 
 /// The sizes of huge pages end up in file names.
 pub(super) fn page_size(size: &str) -> Result<&str, CgroupError> {
-    let number = size.strip_suffix("KB").or_else(|| size.strip_suffix("MB")).or_else(|| size.strip_suffix("GB"));
+    let number = size
+        .strip_suffix("KB")
+        .or_else(|| size.strip_suffix("MB"))
+        .or_else(|| size.strip_suffix("GB"));
     match number {
-        Some(digits) if !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit()) => Ok(size),
-        _ => Err(CgroupError::Resource { field: "hugepageLimits", reason: format!("holds the page size {size:?}, which is none") }),
+        Some(digits) if !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit()) => {
+            Ok(size)
+        }
+        _ => Err(CgroupError::Resource {
+            field: "hugepageLimits",
+            reason: format!("holds the page size {size:?}, which is none"),
+        }),
     }
 }
 
@@ -50,25 +100,54 @@ pub(super) fn device_line(rule: &LinuxDeviceCgroup) -> Result<String, CgroupErro
         LinuxDeviceType::B => 'b',
         LinuxDeviceType::C | LinuxDeviceType::U => 'c',
         LinuxDeviceType::P => {
-            return Err(CgroupError::Resource { field: "devices", reason: "holds a rule for a FIFO, which is no device".to_owned() });
+            return Err(CgroupError::Resource {
+                field: "devices",
+                reason: "holds a rule for a FIFO, which is no device".to_owned(),
+            });
         }
     };
-    let number = |number: Option<i64>| number.filter(|number| *number >= 0).map_or("*".to_owned(), |number| number.to_string());
-    let access = rule.access().as_deref().filter(|access| !access.is_empty()).unwrap_or("rwm");
+    let number = |number: Option<i64>| {
+        number
+            .filter(|number| *number >= 0)
+            .map_or("*".to_owned(), |number| number.to_string())
+    };
+    let access = rule
+        .access()
+        .as_deref()
+        .filter(|access| !access.is_empty())
+        .unwrap_or("rwm");
     if !access.bytes().all(|byte| b"rwm".contains(&byte)) {
-        return Err(CgroupError::Resource { field: "devices", reason: format!("holds the access {access:?}, which is not of r, w, m") });
+        return Err(CgroupError::Resource {
+            field: "devices",
+            reason: format!("holds the access {access:?}, which is not of r, w, m"),
+        });
     }
-    Ok(format!("{kind} {}:{} {access}", number(rule.major()), number(rule.minor())))
+    Ok(format!(
+        "{kind} {}:{} {access}",
+        number(rule.major()),
+        number(rule.minor())
+    ))
 }
 
 /// Whether the rules leave a container no more than every container has: the list `spec` makes. Mounts without device nodes and
 /// the missing CAP_MKNOD come to the same.
 pub(super) fn are_default_rules(rules: &[LinuxDeviceCgroup]) -> Result<bool, CgroupError> {
     const DEFAULT: [&str; 10] = [
-        "c *:* m", "b *:* m", "c 1:3 rwm", "c 1:5 rwm", "c 1:7 rwm", "c 1:8 rwm", "c 1:9 rwm", "c 5:0 rwm", "c 5:2 rwm", "c 136:* rwm",
+        "c *:* m",
+        "b *:* m",
+        "c 1:3 rwm",
+        "c 1:5 rwm",
+        "c 1:7 rwm",
+        "c 1:8 rwm",
+        "c 1:9 rwm",
+        "c 5:0 rwm",
+        "c 5:2 rwm",
+        "c 136:* rwm",
     ];
     let mut others = rules.iter();
-    let denies_all = others.next().is_some_and(|rule| !rule.allow() && rule.typ().unwrap_or(LinuxDeviceType::A) == LinuxDeviceType::A);
+    let denies_all = others.next().is_some_and(|rule| {
+        !rule.allow() && rule.typ().unwrap_or(LinuxDeviceType::A) == LinuxDeviceType::A
+    });
     for rule in others {
         if !rule.allow() || !DEFAULT.contains(&device_line(rule)?.as_str()) {
             return Ok(false);

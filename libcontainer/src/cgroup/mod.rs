@@ -34,6 +34,9 @@ struct Write {
 
 impl Write {
     fn new(file: impl Into<String>, value: impl ToString) -> Self {
-        Self { file: file.into(), value: value.to_string() }
+        Self {
+            file: file.into(),
+            value: value.to_string(),
+        }
     }
 }

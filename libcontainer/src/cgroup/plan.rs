@@ -67,7 +67,11 @@ pub fn plan(request: &CgroupRequest<'_>, host: &Hierarchies) -> Result<Plan, Cgr
     let place = Place::of(request)?;
     let nothing = LinuxResources::default();
     let resources = request.resources.unwrap_or(&nothing);
-    let mut collected = Collected { host, place: &place, groups: Vec::new() };
+    let mut collected = Collected {
+        host,
+        place: &place,
+        groups: Vec::new(),
+    };
     // The unified hierarchy, or else the freezer, keeps the processes together.
     if host.unified.is_some() {
         collected.unified(Vec::new(), None);
@@ -84,14 +88,20 @@ pub fn plan(request: &CgroupRequest<'_>, host: &Hierarchies) -> Result<Plan, Cgr
     let raw = v2::raw(resources)?;
     if !raw.is_empty() {
         if host.unified.is_none() {
-            return Err(CgroupError::NoController { controller: "cgroup v2", field: "unified" });
+            return Err(CgroupError::NoController {
+                controller: "cgroup v2",
+                field: "unified",
+            });
         }
         for write in raw {
             let controller = write.file.split('.').next().map(str::to_owned);
             collected.unified(vec![write], controller.filter(|name| name != "cgroup"));
         }
     }
-    let limited = collected.groups.iter().any(|group| !group.writes.is_empty());
+    let limited = collected
+        .groups
+        .iter()
+        .any(|group| !group.writes.is_empty());
     Ok(Plan {
         groups: collected.groups,
         optional: request.rootless && !limited,
@@ -109,19 +119,29 @@ struct Place {
 impl Place {
     fn of(request: &CgroupRequest<'_>) -> Result<Self, CgroupError> {
         let given = !request.path.as_os_str().is_empty();
-        let path = if given { request.path } else { request.default_path };
+        let path = if given {
+            request.path
+        } else {
+            request.default_path
+        };
         let mut names = PathBuf::new();
         for component in path.components() {
             match component {
                 Component::RootDir | Component::CurDir => {}
-                Component::Normal(name) if !name.to_string_lossy().contains('\n') => names.push(name),
+                Component::Normal(name) if !name.to_string_lossy().contains('\n') => {
+                    names.push(name)
+                }
                 _ => return Err(CgroupError::Path(path.to_owned())),
             }
         }
         if names.as_os_str().is_empty() {
             return Err(CgroupError::Path(path.to_owned()));
         }
-        let own = if given { path.is_relative() } else { request.rootless };
+        let own = if given {
+            path.is_relative()
+        } else {
+            request.rootless
+        };
         Ok(Self { own, path: names })
     }
 }
@@ -133,7 +153,11 @@ struct Collected<'a> {
 }
 
 impl Collected<'_> {
-    fn controller(&mut self, controller: limits::Controller, resources: &LinuxResources) -> Result<(), CgroupError> {
+    fn controller(
+        &mut self,
+        controller: limits::Controller,
+        resources: &LinuxResources,
+    ) -> Result<(), CgroupError> {
         if let Some(hierarchy) = self.host.v1_with(controller.v1) {
             let writes = v1::writes(controller, resources)?;
             if !writes.is_empty() {
@@ -152,7 +176,10 @@ impl Collected<'_> {
         if writes.is_empty() && v1::writes(controller, resources)?.is_empty() {
             return Ok(());
         }
-        Err(CgroupError::NoController { controller: controller.v1, field: controller.field })
+        Err(CgroupError::NoController {
+            controller: controller.v1,
+            field: controller.field,
+        })
     }
 
     /// v2 has no files for them.
@@ -168,28 +195,57 @@ impl Collected<'_> {
         if limits::allow_everything(rules) || limits::are_default_rules(rules)? {
             return Ok(());
         }
-        Err(CgroupError::Unsupported("a list of device rules on cgroup v2"))
+        Err(CgroupError::Unsupported(
+            "a list of device rules on cgroup v2",
+        ))
     }
 
     fn one(&mut self, hierarchy: &super::hierarchy::Hierarchy, writes: Vec<Write>) {
-        let base = if self.place.own { &hierarchy.own } else { &hierarchy.mount };
-        self.add(Version::One(hierarchy.controllers.clone()), base.clone(), writes);
+        let base = if self.place.own {
+            &hierarchy.own
+        } else {
+            &hierarchy.mount
+        };
+        self.add(
+            Version::One(hierarchy.controllers.clone()),
+            base.clone(),
+            writes,
+        );
     }
 
     fn unified(&mut self, writes: Vec<Write>, controller: Option<String>) {
-        let Some(unified) = &self.host.unified else { return };
-        let base = if self.place.own { &unified.own } else { &unified.mount };
-        self.add(Version::Two(controller.into_iter().collect()), base.clone(), writes);
+        let Some(unified) = &self.host.unified else {
+            return;
+        };
+        let base = if self.place.own {
+            &unified.own
+        } else {
+            &unified.mount
+        };
+        self.add(
+            Version::Two(controller.into_iter().collect()),
+            base.clone(),
+            writes,
+        );
     }
 
     fn add(&mut self, version: Version, base: PathBuf, writes: Vec<Write>) {
         let Some(known) = self.groups.iter_mut().find(|group| group.base == base) else {
-            self.groups.push(Group { version, base, path: self.place.path.clone(), writes });
+            self.groups.push(Group {
+                version,
+                base,
+                path: self.place.path.clone(),
+                writes,
+            });
             return;
         };
         known.writes.extend(writes);
         if let (Version::Two(needed), Version::Two(more)) = (&mut known.version, version) {
-            needed.extend(more.into_iter().filter(|one| !needed.contains(one)).collect::<Vec<_>>());
+            needed.extend(
+                more.into_iter()
+                    .filter(|one| !needed.contains(one))
+                    .collect::<Vec<_>>(),
+            );
         }
     }
 }
@@ -202,12 +258,20 @@ impl Plan {
     /// already.
     pub fn apply(&self) -> Result<Cgroup, CgroupError> {
         let mut made = Cgroup::default();
-        match self.groups.iter().try_for_each(|group| self.make(group, &mut made)) {
+        match self
+            .groups
+            .iter()
+            .try_for_each(|group| self.make(group, &mut made))
+        {
             Ok(()) => Ok(made),
             Err(error) => {
                 // The first failure is the one to be told.
                 drop(made.delete());
-                if self.optional && error.is_permission() { Ok(Cgroup::default()) } else { Err(error) }
+                if self.optional && error.is_permission() {
+                    Ok(Cgroup::default())
+                } else {
+                    Err(error)
+                }
             }
         }
     }
@@ -222,7 +286,10 @@ impl Plan {
         if self.own_parents {
             made.parents.extend(parents);
         }
-        group.writes.iter().try_for_each(|write| write.perform(&directory))
+        group
+            .writes
+            .iter()
+            .try_for_each(|write| write.perform(&directory))
     }
 }
 
@@ -233,9 +300,10 @@ impl Group {
         loop {
             match self.try_directories() {
                 Err(
-                    CgroupError::Make { source, .. } | CgroupError::Write { source, .. } | CgroupError::Open { source, .. },
-                ) if source.kind() == io::ErrorKind::NotFound && attempt < ATTEMPTS =>
-                {
+                    CgroupError::Make { source, .. }
+                    | CgroupError::Write { source, .. }
+                    | CgroupError::Open { source, .. },
+                ) if source.kind() == io::ErrorKind::NotFound && attempt < ATTEMPTS => {
                     attempt += 1;
                 }
                 other => return other,
@@ -254,7 +322,8 @@ impl Group {
             let above = at.clone();
             at.push(name);
             let is_new = make(&at)?;
-            if matches!(&self.version, Version::One(controllers) if controllers.iter().any(|one| one == "cpuset")) {
+            if matches!(&self.version, Version::One(controllers) if controllers.iter().any(|one| one == "cpuset"))
+            {
                 inherit_cpuset(&above, &at)?;
             }
             if names.peek().is_some() {
@@ -273,7 +342,10 @@ fn make(path: &Path) -> Result<bool, CgroupError> {
     match rustix::fs::mkdir(path, rustix::fs::Mode::from_raw_mode(0o755)) {
         Ok(()) => Ok(true),
         Err(Errno::EXIST) => Ok(false),
-        Err(error) => Err(CgroupError::Make { path: path.to_owned(), source: error.into() }),
+        Err(error) => Err(CgroupError::Make {
+            path: path.to_owned(),
+            source: error.into(),
+        }),
     }
 }
 
@@ -284,7 +356,10 @@ fn hand_down(path: &Path, controllers: &[String]) -> Result<(), CgroupError> {
         return Ok(());
     }
     let file = path.join("cgroup.subtree_control");
-    let open = |source| CgroupError::Open { path: file.clone(), source };
+    let open = |source| CgroupError::Open {
+        path: file.clone(),
+        source,
+    };
     let allowed = std::fs::read_to_string(&file).map_err(open)?;
     let missing: Vec<String> = controllers
         .iter()
@@ -312,10 +387,16 @@ fn inherit_cpuset(above: &Path, below: &Path) -> Result<(), CgroupError> {
 }
 
 fn check_unused(path: &Path) -> Result<(), CgroupError> {
-    let frozen = |file: &str, word: &str| std::fs::read_to_string(path.join(file)).is_ok_and(|text| text.trim() == word);
+    let frozen = |file: &str, word: &str| {
+        std::fs::read_to_string(path.join(file)).is_ok_and(|text| text.trim() == word)
+    };
     let list = path.join("cgroup.procs");
-    let processes = std::fs::read_to_string(&list).map_err(|source| CgroupError::Open { path: list, source })?;
-    if !processes.trim().is_empty() || frozen("cgroup.freeze", "1") || frozen("freezer.state", "FROZEN") {
+    let processes = std::fs::read_to_string(&list)
+        .map_err(|source| CgroupError::Open { path: list, source })?;
+    if !processes.trim().is_empty()
+        || frozen("cgroup.freeze", "1")
+        || frozen("freezer.state", "FROZEN")
+    {
         return Err(CgroupError::InUse(path.to_owned()));
     }
     Ok(())
@@ -329,7 +410,11 @@ impl Write {
             .write(true)
             .open(&path)
             .and_then(|mut file| io::Write::write_all(&mut file, self.value.as_bytes()))
-            .map_err(|source| CgroupError::Write { path, value: self.value.clone(), source })
+            .map_err(|source| CgroupError::Write {
+                path,
+                value: self.value.clone(),
+                source,
+            })
     }
 }
 
@@ -337,7 +422,12 @@ impl fmt::Display for Plan {
     /// One line a directory and a value, in the order they are made.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for group in &self.groups {
-            writeln!(f, "mkdir {}{}", group.base.join(&group.path).display(), if self.optional { " (if allowed)" } else { "" })?;
+            writeln!(
+                f,
+                "mkdir {}{}",
+                group.base.join(&group.path).display(),
+                if self.optional { " (if allowed)" } else { "" }
+            )?;
             if let Version::Two(controllers) = &group.version
                 && !controllers.is_empty()
             {

@@ -11,13 +11,30 @@ use oci_spec::runtime::{LinuxBlockIo, LinuxCpu, LinuxMemory, LinuxResources, Lin
 const PERIOD: u64 = 100_000;
 
 /// What is to be written for one controller; nothing if nothing is asked of it.
-pub(super) fn writes(controller: Controller, resources: &LinuxResources) -> Result<Vec<Write>, CgroupError> {
+pub(super) fn writes(
+    controller: Controller,
+    resources: &LinuxResources,
+) -> Result<Vec<Write>, CgroupError> {
     Ok(match controller {
-        MEMORY => resources.memory().as_ref().map(memory).transpose()?.unwrap_or_default(),
-        CPU => resources.cpu().as_ref().map(cpu).transpose()?.unwrap_or_default(),
+        MEMORY => resources
+            .memory()
+            .as_ref()
+            .map(memory)
+            .transpose()?
+            .unwrap_or_default(),
+        CPU => resources
+            .cpu()
+            .as_ref()
+            .map(cpu)
+            .transpose()?
+            .unwrap_or_default(),
         CPUSET => resources.cpu().as_ref().map(cpuset).unwrap_or_default(),
         PIDS => pids(resources),
-        BLOCK_IO => resources.block_io().as_ref().map(block_io).unwrap_or_default(),
+        BLOCK_IO => resources
+            .block_io()
+            .as_ref()
+            .map(block_io)
+            .unwrap_or_default(),
         HUGETLB => hugetlb(resources, "max")?,
         RDMA => rdma(resources),
         _ => Vec::new(),
@@ -28,10 +45,18 @@ pub(super) fn writes(controller: Controller, resources: &LinuxResources) -> Resu
 pub(super) fn raw(resources: &LinuxResources) -> Result<Vec<Write>, CgroupError> {
     let mut writes: Vec<Write> = Vec::new();
     for (file, value) in resources.unified().iter().flatten() {
-        let name = file.split_once('.').is_some_and(|(controller, rest)| !controller.is_empty() && !rest.is_empty());
-        let plain = file.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte)) && !file.contains("..");
+        let name = file
+            .split_once('.')
+            .is_some_and(|(controller, rest)| !controller.is_empty() && !rest.is_empty());
+        let plain = file
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte))
+            && !file.contains("..");
         if !name || !plain {
-            return Err(CgroupError::Resource { field: "unified", reason: format!("holds {file:?}, which is no file of a controller") });
+            return Err(CgroupError::Resource {
+                field: "unified",
+                reason: format!("holds {file:?}, which is no file of a controller"),
+            });
         }
         writes.extend(value.lines().map(|line| Write::new(file.clone(), line)));
     }
@@ -46,24 +71,35 @@ fn memory(memory: &LinuxMemory) -> Result<Vec<Write>, CgroupError> {
     if let Some(swap) = asked(memory.swap()) {
         writes.push(Write::new("memory.swap.max", swap_alone(swap, limit)?));
     }
-    writes.extend(asked(memory.reservation()).map(|low| Write::new("memory.low", or_unlimited(low, "max"))));
+    writes.extend(
+        asked(memory.reservation()).map(|low| Write::new("memory.low", or_unlimited(low, "max"))),
+    );
     Ok(writes)
 }
 
 /// v1's number, and the specification's, is memory and swap together.
 fn swap_alone(both: i64, memory: Option<i64>) -> Result<String, CgroupError> {
-    let wrong = |reason: String| Err(CgroupError::Resource { field: "memory.swap", reason });
+    let wrong = |reason: String| {
+        Err(CgroupError::Resource {
+            field: "memory.swap",
+            reason,
+        })
+    };
     match (both, memory) {
         (..0, _) => Ok("max".to_owned()),
         (both, Some(memory @ 0..)) if both >= memory => Ok((both - memory).to_string()),
-        (both, Some(memory @ 0..)) => wrong(format!("is {both}, below the limit of memory, {memory}")),
+        (both, Some(memory @ 0..)) => {
+            wrong(format!("is {both}, below the limit of memory, {memory}"))
+        }
         _ => wrong("is memory and swap together, and memory has no limit".to_owned()),
     }
 }
 
 fn cpu(cpu: &LinuxCpu) -> Result<Vec<Write>, CgroupError> {
     if asked(cpu.realtime_period()).is_some() || asked(cpu.realtime_runtime()).is_some() {
-        return Err(CgroupError::Unsupported("a limit of real-time scheduling on cgroup v2"));
+        return Err(CgroupError::Unsupported(
+            "a limit of real-time scheduling on cgroup v2",
+        ));
     }
     let mut writes = Vec::new();
     // Idle comes first: the kernel refuses a weight for an idle cgroup.
@@ -74,7 +110,10 @@ fn cpu(cpu: &LinuxCpu) -> Result<Vec<Write>, CgroupError> {
     let (quota, period) = (asked(cpu.quota()), asked(cpu.period()));
     if quota.is_some() || period.is_some() {
         let quota = or_unlimited(quota.unwrap_or(-1), "max");
-        writes.push(Write::new("cpu.max", format!("{quota} {}", period.unwrap_or(PERIOD))));
+        writes.push(Write::new(
+            "cpu.max",
+            format!("{quota} {}", period.unwrap_or(PERIOD)),
+        ));
     }
     writes.extend(asked(cpu.burst()).map(|burst| Write::new("cpu.max.burst", burst)));
     Ok(writes)
@@ -98,14 +137,29 @@ fn block_io(io: &LinuxBlockIo) -> Vec<Write> {
     // 10 to 1000 become 1 to 10000.
     let scale = |weight: u16| 1 + (u64::from(weight).clamp(10, 1000) - 10) * 9999 / 990;
     let mut writes = Vec::new();
-    writes.extend(asked(io.weight()).map(|weight| Write::new("io.weight", format!("default {}", scale(weight)))));
+    writes.extend(
+        asked(io.weight())
+            .map(|weight| Write::new("io.weight", format!("default {}", scale(weight)))),
+    );
     for device in io.weight_device().iter().flatten() {
         let line = |weight| format!("{}:{} {}", device.major(), device.minor(), scale(weight));
         writes.extend(asked(device.weight()).map(|weight| Write::new("io.weight", line(weight))));
     }
     let mut throttle = |key: &str, devices: &Option<Vec<LinuxThrottleDevice>>| {
-        let line = |device: &LinuxThrottleDevice| format!("{}:{} {key}={}", device.major(), device.minor(), device.rate());
-        writes.extend(devices.iter().flatten().map(|device| Write::new("io.max", line(device))));
+        let line = |device: &LinuxThrottleDevice| {
+            format!(
+                "{}:{} {key}={}",
+                device.major(),
+                device.minor(),
+                device.rate()
+            )
+        };
+        writes.extend(
+            devices
+                .iter()
+                .flatten()
+                .map(|device| Write::new("io.max", line(device))),
+        );
     };
     throttle("rbps", io.throttle_read_bps_device());
     throttle("wbps", io.throttle_write_bps_device());
@@ -120,7 +174,15 @@ mod tests {
 
     #[test]
     fn shares_become_weights_that_fit_at_three_points() {
-        for (shares, expected) in [(1, 1), (2, 1), (1024, 100), (262_144, 10_000), (u64::MAX, 10_000), (512, 59), (2048, 174)] {
+        for (shares, expected) in [
+            (1, 1),
+            (2, 1),
+            (1024, 100),
+            (262_144, 10_000),
+            (u64::MAX, 10_000),
+            (512, 59),
+            (2048, 174),
+        ] {
             assert_eq!(weight(shares), expected, "{shares}");
         }
         assert!((3..262_144).step_by(97).is_sorted_by_key(weight));

@@ -9,7 +9,11 @@ fn hybrid() -> Hierarchies {
 }
 
 fn v1() -> Hierarchies {
-    let text: String = HYBRID.lines().filter(|line| !line.contains("cgroup2")).map(|line| format!("{line}\n")).collect();
+    let text: String = HYBRID
+        .lines()
+        .filter(|line| !line.contains("cgroup2"))
+        .map(|line| format!("{line}\n"))
+        .collect();
     Hierarchies::parse(&text, "8:pids:/me\n", "")
 }
 
@@ -17,7 +21,12 @@ fn v2() -> Hierarchies {
     Hierarchies::parse(V2, "0::/me\n", "cpuset cpu io memory hugetlb pids rdma")
 }
 
-fn try_plan(host: &Hierarchies, path: &str, resources: Value, rootless: bool) -> Result<String, CgroupError> {
+fn try_plan(
+    host: &Hierarchies,
+    path: &str,
+    resources: Value,
+    rootless: bool,
+) -> Result<String, CgroupError> {
     let resources: LinuxResources = serde_json::from_value(resources).unwrap();
     let request = CgroupRequest {
         path: Path::new(path),
@@ -25,11 +34,18 @@ fn try_plan(host: &Hierarchies, path: &str, resources: Value, rootless: bool) ->
         resources: Some(&resources),
         rootless,
     };
-    Ok(plan(&request, host)?.to_string().replace("/sys/fs/cgroup", "").replace("  ", ""))
+    Ok(plan(&request, host)?
+        .to_string()
+        .replace("/sys/fs/cgroup", "")
+        .replace("  ", ""))
 }
 
 fn lines(host: &Hierarchies, resources: Value) -> Vec<String> {
-    try_plan(host, "", resources, false).unwrap().lines().map(str::to_owned).collect()
+    try_plan(host, "", resources, false)
+        .unwrap()
+        .lines()
+        .map(str::to_owned)
+        .collect()
 }
 
 fn all() -> Value {
@@ -49,7 +65,10 @@ fn all() -> Value {
 fn a_hybrid_host_keeps_track_in_one_hierarchy_and_limits_in_the_others() {
     assert_eq!(lines(&hybrid(), json!({})), ["mkdir /unified/trimaran/box"]);
     assert_eq!(
-        lines(&hybrid(), json!({"pids": {"limit": 5}, "hugepageLimits": [{"pageSize": "2MB", "limit": 4}]})),
+        lines(
+            &hybrid(),
+            json!({"pids": {"limit": 5}, "hugepageLimits": [{"pageSize": "2MB", "limit": 4}]})
+        ),
         [
             "mkdir /unified/trimaran/box",
             "hand down hugetlb",
@@ -129,7 +148,8 @@ fn zero_asks_for_nothing_and_minus_one_for_no_limit() {
     let zero = json!({"memory": {"limit": 0, "swap": 0}, "cpu": {"shares": 0, "quota": 0, "cpus": ""}, "pids": {"limit": 0}});
     assert_eq!(lines(&v2(), zero.clone()), ["mkdir /trimaran/box"]);
     assert_eq!(lines(&v1(), zero), ["mkdir /freezer/trimaran/box"]);
-    let unlimited = json!({"memory": {"limit": -1, "swap": -1}, "pids": {"limit": -1}, "cpu": {"quota": -1}});
+    let unlimited =
+        json!({"memory": {"limit": -1, "swap": -1}, "pids": {"limit": -1}, "cpu": {"quota": -1}});
     assert_eq!(
         lines(&v2(), unlimited),
         [
@@ -161,10 +181,16 @@ fn device_rules_keep_their_order() {
             "write devices.allow \"c *:* rwm\"",
         ]
     );
-    assert!(matches!(try_plan(&v2(), "", rules, false), Err(CgroupError::Unsupported(_))));
+    assert!(matches!(
+        try_plan(&v2(), "", rules, false),
+        Err(CgroupError::Unsupported(_))
+    ));
     let everything = json!({"devices": [{"allow": true, "access": "rwm"}]});
     assert_eq!(lines(&v2(), everything), ["mkdir /trimaran/box"]);
-    for (rule, reason) in [(json!({"allow": true, "type": "p"}), "FIFO"), (json!({"allow": true, "type": "c", "access": "x"}), "access")] {
+    for (rule, reason) in [
+        (json!({"allow": true, "type": "p"}), "FIFO"),
+        (json!({"allow": true, "type": "c", "access": "x"}), "access"),
+    ] {
         let error = try_plan(&hybrid(), "", json!({"devices": [rule]}), false).unwrap_err();
         assert!(error.to_string().contains(reason), "{error}");
     }
@@ -173,19 +199,31 @@ fn device_rules_keep_their_order() {
 #[test]
 fn paths_are_names_below_their_place() {
     let first = |host: &Hierarchies, path: &str, rootless: bool| {
-        try_plan(host, path, json!({}), rootless).map(|text| text.lines().next().unwrap_or_default().to_owned())
+        try_plan(host, path, json!({}), rootless)
+            .map(|text| text.lines().next().unwrap_or_default().to_owned())
     };
     for (path, rootless, expected) in [
         ("", false, "mkdir /unified/trimaran/box"),
-        ("/kubepods/./pod1//x", false, "mkdir /unified/kubepods/pod1/x"),
+        (
+            "/kubepods/./pod1//x",
+            false,
+            "mkdir /unified/kubepods/pod1/x",
+        ),
         ("mine/x", false, "mkdir /unified/me/mine/x"),
         ("", true, "mkdir /unified/me/trimaran/box (if allowed)"),
         ("/abs", true, "mkdir /unified/abs (if allowed)"),
     ] {
-        assert_eq!(first(&hybrid(), path, rootless).unwrap(), expected, "{path:?}");
+        assert_eq!(
+            first(&hybrid(), path, rootless).unwrap(),
+            expected,
+            "{path:?}"
+        );
     }
     for path in ["..", "/a/../b", "/", ".", "a/..", "/a\nb"] {
-        assert!(matches!(first(&hybrid(), path, false), Err(CgroupError::Path(_))), "{path:?}");
+        assert!(
+            matches!(first(&hybrid(), path, false), Err(CgroupError::Path(_))),
+            "{path:?}"
+        );
     }
 }
 
@@ -195,13 +233,33 @@ fn what_cannot_be_limited_is_refused_by_name() {
     for (host, resources, reason) in [
         (&none, json!({"memory": {"limit": 5}}), "controller memory"),
         (&none, json!({"pids": {"limit": 5}}), "controller pids"),
-        (&v2(), json!({"network": {"classID": 5}}), "controller net_cls"),
+        (
+            &v2(),
+            json!({"network": {"classID": 5}}),
+            "controller net_cls",
+        ),
         (&v2(), json!({"cpu": {"realtimeRuntime": 5}}), "real-time"),
-        (&v2(), json!({"memory": {"limit": 5, "swap": 4}}), "below the limit"),
-        (&v2(), json!({"unified": {"../x.y": "1"}}), "no file of a controller"),
-        (&v2(), json!({"unified": {"a..b": "1"}}), "no file of a controller"),
+        (
+            &v2(),
+            json!({"memory": {"limit": 5, "swap": 4}}),
+            "below the limit",
+        ),
+        (
+            &v2(),
+            json!({"unified": {"../x.y": "1"}}),
+            "no file of a controller",
+        ),
+        (
+            &v2(),
+            json!({"unified": {"a..b": "1"}}),
+            "no file of a controller",
+        ),
         (&v1(), json!({"unified": {"memory.high": "1"}}), "cgroup v2"),
-        (&v2(), json!({"hugepageLimits": [{"pageSize": "../2MB", "limit": 1}]}), "page size"),
+        (
+            &v2(),
+            json!({"hugepageLimits": [{"pageSize": "../2MB", "limit": 1}]}),
+            "page size",
+        ),
         (&v1(), json!({"memory": {"swappiness": 101}}), "above 100"),
     ] {
         let error = try_plan(host, "", resources.clone(), false).unwrap_err();
