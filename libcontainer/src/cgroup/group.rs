@@ -51,6 +51,19 @@ impl Cgroup {
         self.v1.is_empty() && self.unified.is_none()
     }
 
+    /// All directories, to be kept in a record: see [`Self::from_directories`].
+    pub fn directories(&self) -> Vec<PathBuf> {
+        self.v1.iter().chain(&self.unified).cloned().collect()
+    }
+
+    /// The cgroup of a container that died without deleting it, from its directories; those that are gone are left out.
+    pub fn from_directories(directories: impl IntoIterator<Item = PathBuf>) -> Self {
+        // Only v1 has a list of threads under this name.
+        let (v1, unified): (Vec<_>, Vec<_>) =
+            directories.into_iter().filter(|path| path.is_dir()).partition(|path| path.join("tasks").exists());
+        Self { v1, unified: unified.into_iter().next(), parents: Vec::new() }
+    }
+
     /// Opens what the child needs to get in. Every descriptor closes on exec.
     ///
     /// # Errors

@@ -28,14 +28,7 @@ pub(super) fn remove(path: &Path, claim: Claim) -> Result<()> {
         end(process)?;
     }
     if !record.cgroups.is_empty() {
-        let cgroup = Cgroup {
-            directories: record
-                .cgroups
-                .into_iter()
-                .filter(|directory| directory.is_dir())
-                .collect(),
-            unified: None,
-        };
+        let cgroup = Cgroup::from_directories(record.cgroups);
         // Processes that left the pid namespace cannot exist, but those that were moved here from outside can.
         cgroup.kill_all()?;
         cgroup.delete()?;
