@@ -59,9 +59,15 @@ impl Cgroup {
     /// The cgroup of a container that died without deleting it, from its directories; those that are gone are left out.
     pub fn from_directories(directories: impl IntoIterator<Item = PathBuf>) -> Self {
         // Only v1 has a list of threads under this name.
-        let (v1, unified): (Vec<_>, Vec<_>) =
-            directories.into_iter().filter(|path| path.is_dir()).partition(|path| path.join("tasks").exists());
-        Self { v1, unified: unified.into_iter().next(), parents: Vec::new() }
+        let (v1, unified): (Vec<_>, Vec<_>) = directories
+            .into_iter()
+            .filter(|path| path.is_dir())
+            .partition(|path| path.join("tasks").exists());
+        Self {
+            v1,
+            unified: unified.into_iter().next(),
+            parents: Vec::new(),
+        }
     }
 
     /// Opens what the child needs to get in. Every descriptor closes on exec.
