@@ -16,9 +16,11 @@ mod directory;
 mod leftover;
 mod name;
 mod record;
+mod root;
 
 pub use directory::ContainerDir;
 pub use name::ContainerName;
+pub use root::user_files;
 
 use crate::{
     error::{Error, ErrorKind, Result},

@@ -3,23 +3,18 @@
 use super::{args::JobArgs, host_files};
 use crate::{failure, space::Space};
 use libcontainer::bundle::Bundle;
-use libcontainer::engine::{ContainerDir, ContainerName, Engine};
+use libcontainer::engine::{self, ContainerDir, ContainerName, Engine};
 use libcontainer::foreground::{self, Foreground, RawMode, Terminal};
 use libcontainer::plan::Plan;
-use libcontainer::rootfs::{Overlay, PreparedRoot, Root};
 use libcontainer::runtime::{CreateOptions, Process, Runtime, Stdio};
-use libcontainer::spec::{self, HostFacts, Network, RunOptions, UserFiles};
+use libcontainer::spec::{self, HostFacts, Network, RunOptions};
 use libcontainer::sys::signal;
 use libcontainer::{ExitStatus, Signal};
 use libimage::store::{Image, Store};
 use libimage::view::{self, View};
 use std::os::fd::{AsFd, BorrowedFd};
-use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
-use std::path::Path;
 use trimaran_cli::{ExitCode, Failure, output};
 
-/// Bytes of the largest passwd or group file that is read: a directory service dumped into one has a few megabytes.
-const USER_FILE_BYTES: usize = 16 << 20;
 /// Digits of the id that make the default host name, as docker does.
 const SHORT: usize = 12;
 
@@ -74,24 +69,10 @@ pub(crate) fn run(args: &JobArgs, mut job: Job<'_>) -> Result<ExitCode, Failure>
 
 /// Root and specification.
 fn bundle(job: &mut Job<'_>, container: &ContainerDir, view: &View) -> Result<Bundle, Failure> {
-    like_the_image(&container.upper(), view)?;
-    let overlay = Overlay {
-        lowers: view.lowers.clone(),
-        upper: Some(container.upper()),
-        work: Some(container.work()),
-        userxattr: view.userxattr,
-        volatile: true,
-    };
-    let root = PreparedRoot::open(&Root::Overlay(overlay)).map_err(failure::container)?;
-    let read = |path| {
-        root.read_file(path, USER_FILE_BYTES)
-            .map(Option::unwrap_or_default)
-            .map_err(failure::container)
-    };
-    let users = UserFiles {
-        passwd: read("/etc/passwd")?,
-        group: read("/etc/group")?,
-    };
+    let root = container
+        .prepare_root(&view.lowers, view.userxattr)
+        .map_err(failure::container)?;
+    let users = engine::user_files(&root).map_err(failure::container)?;
     let options = &mut job.wishes;
     let hostname = options
         .hostname
@@ -107,18 +88,6 @@ fn bundle(job: &mut Job<'_>, container: &ContainerDir, view: &View) -> Result<Bu
     options.host = HostFacts::detect()?;
     let spec = spec::from_image(job.image.config(), options, &users).map_err(failure::container)?;
     Ok(Bundle::from_spec(spec, root))
-}
-
-/// The upper directory decides owner and mode of the container's `/`: it gets those of the image's.
-fn like_the_image(upper: &Path, view: &View) -> Result<(), Failure> {
-    let Some(top) = view.lowers.first() else {
-        return Ok(());
-    };
-    let failed = |error| Failure::new(format!("cannot prepare {}: {error}", upper.display()));
-    let meta = std::fs::metadata(top).map_err(failed)?;
-    chown(upper, Some(meta.uid()), Some(meta.gid())).map_err(failed)?;
-    std::fs::set_permissions(upper, std::fs::Permissions::from_mode(meta.mode() & 0o7777))
-        .map_err(failed)
 }
 
 fn default_hostname(network: Network, container: &ContainerDir) -> String {
