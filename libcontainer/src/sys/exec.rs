@@ -1,0 +1,58 @@
+#![expect(unsafe_code, reason = "execve takes arrays of pointers")]
+//! Replacing the program: `execve(2)`, and what belongs just before it.
+
+use std::ffi::{CStr, c_char};
+use std::marker::PhantomData;
+
+use rustix::io::Errno;
+
+use super::check;
+
+/// An array of C strings that ends with a null pointer, as `execve` wants its arguments and its environment.
+#[derive(Debug)]
+pub struct StringArray<'a> {
+    pointers: Vec<*const c_char>,
+    strings: PhantomData<&'a CStr>,
+}
+
+impl<'a> FromIterator<&'a CStr> for StringArray<'a> {
+    fn from_iter<I: IntoIterator<Item = &'a CStr>>(strings: I) -> Self {
+        let mut pointers: Vec<_> = strings.into_iter().map(CStr::as_ptr).collect();
+        pointers.push(std::ptr::null());
+        Self { pointers, strings: PhantomData }
+    }
+}
+
+/// `execve(path, arguments, environment)`. Returns only when it fails.
+pub fn execve(path: &CStr, arguments: &StringArray<'_>, environment: &StringArray<'_>) -> Errno {
+    // SAFETY: `path` is a C string; both arrays hold pointers to C strings that outlive the call (`StringArray` borrows them) and
+    // end with a null pointer.
+    let returned = unsafe {
+        libc::syscall(libc::SYS_execve, path.as_ptr(), arguments.pointers.as_ptr(), environment.pointers.as_ptr())
+    };
+    check(returned).err().unwrap_or(Errno::INVAL)
+}
+
+/// `close_range(first, ~0, CLOSE_RANGE_CLOEXEC)`: every descriptor from `first` on is closed by the next `execve`.
+///
+/// # Errors
+/// What the call returns.
+pub fn close_range_on_exec(first: u32) -> Result<(), Errno> {
+    // SAFETY: the call takes three integers; it changes a flag of descriptors and closes none of them.
+    let returned = unsafe { libc::syscall(libc::SYS_close_range, first, u32::MAX, libc::CLOSE_RANGE_CLOEXEC) };
+    check(returned).map(drop)
+}
+
+/// Whether the current directory can be reached from the root: `getcwd` names it by a path that starts with `/`.
+///
+/// A directory outside the root reads as `(unreachable)/…`: that is how CVE-2024-21626 shows.
+///
+/// # Errors
+/// What the call returns.
+pub fn current_directory_is_in_root() -> Result<bool, Errno> {
+    let mut buffer = [0_u8; 4096];
+    // SAFETY: the pointer and the length describe `buffer`, which is writable.
+    let returned = unsafe { libc::syscall(libc::SYS_getcwd, buffer.as_mut_ptr(), buffer.len()) };
+    check(returned)?;
+    Ok(buffer.first() == Some(&b'/'))
+}

@@ -1,0 +1,53 @@
+#![expect(unsafe_code, reason = "mount_setattr has no safe wrapper")]
+//! Attributes of mounts: `mount_setattr(2)`.
+
+use std::os::fd::{AsRawFd, BorrowedFd};
+
+use rustix::io::Errno;
+
+use super::check;
+
+/// Which attributes to set and to clear, and the propagation type, laid out as the kernel's `struct mount_attr`.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct MountAttributes {
+    /// `MOUNT_ATTR_*` bits to set.
+    pub set: u64,
+    /// `MOUNT_ATTR_*` bits to clear; cleared before the others are set.
+    pub clear: u64,
+    /// One of `MS_SHARED`, `MS_SLAVE`, `MS_PRIVATE`, `MS_UNBINDABLE`, or 0 to leave it.
+    pub propagation: u64,
+    /// User namespace for an id-mapped mount; used with `MOUNT_ATTR_IDMAP` alone.
+    pub user_namespace: u64,
+}
+
+impl MountAttributes {
+    /// Whether there is nothing to change.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.set == 0 && self.clear == 0 && self.propagation == 0
+    }
+}
+
+/// `mount_setattr(mount, "", AT_EMPTY_PATH | (AT_RECURSIVE), attributes)` on the mount that the descriptor is on.
+///
+/// # Errors
+/// What the call returns; `EPERM` for a flag that is locked in a user namespace.
+///
+/// # References
+/// mount_setattr(2), Linux 5.12.
+pub fn mount_setattr(mount: BorrowedFd<'_>, recursive: bool, attributes: &MountAttributes) -> Result<(), Errno> {
+    let flags = libc::AT_EMPTY_PATH | if recursive { libc::AT_RECURSIVE } else { 0 };
+    // SAFETY: the path is an empty C string; `attributes` has the layout of `struct mount_attr`, and its size is given.
+    let returned = unsafe {
+        libc::syscall(
+            libc::SYS_mount_setattr,
+            mount.as_raw_fd(),
+            c"".as_ptr(),
+            flags,
+            std::ptr::from_ref(attributes),
+            size_of::<MountAttributes>(),
+        )
+    };
+    check(returned).map(drop)
+}
