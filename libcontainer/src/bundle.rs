@@ -1,28 +1,27 @@
 //! What is to be run: a specification and a root file system.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use oci_spec::runtime::Spec;
 
-use crate::error::Result;
-use crate::rootfs::PreparedRoot;
+use crate::error::{Error, ErrorKind, Result};
+use crate::rootfs::{PreparedRoot, Root};
+use crate::spec;
+
+pub use crate::spec::Warning;
+
+/// Largest config.json that is read: Kubernetes' are some ten kilobytes, and nobody writes a megabyte by hand.
+const CONFIG_BYTES: u64 = 16 << 20;
 
 /// A specification and the root file system it is about.
 #[derive(Debug)]
 pub struct Bundle {
     spec: Spec,
     directory: Option<PathBuf>,
+    rootfs: Option<PathBuf>,
     warnings: Vec<Warning>,
-    root: PreparedRoot,
-}
-
-/// Something in a config.json that was understood only in part.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Warning {
-    /// The field, as a path in the document.
-    pub field: String,
-    /// What is wrong with its value.
-    pub message: String,
+    root: Arc<PreparedRoot>,
 }
 
 impl Bundle {
@@ -30,19 +29,28 @@ impl Bundle {
     ///
     /// # Errors
     /// The file or the root is missing, or the document is no specification.
-    pub fn open(_directory: &Path) -> Result<Self> {
-        unimplemented!()
+    pub fn open(directory: &Path) -> Result<Self> {
+        let failed = |error| Error::from_io(error, "open the bundle").with_path(directory);
+        let directory = directory.canonicalize().map_err(failed)?;
+        let config = directory.join("config.json");
+        let raw = read_config(&config)?;
+        let (spec, warnings) = spec::load(&raw).map_err(|error| {
+            Error::new(ErrorKind::InvalidSpec { field: "config.json".into() }, "read the specification")
+                .with_path(&config)
+                .with_source(error)
+        })?;
+        let path = spec.root().as_ref().map(|root| root.path().clone()).ok_or_else(|| {
+            Error::new(ErrorKind::InvalidSpec { field: "root".into() }, "read the specification").with_path(&config)
+        })?;
+        let rootfs = directory.join(path);
+        let root = Arc::new(PreparedRoot::open(&Root::Path(rootfs.clone()))?);
+        Ok(Self { spec, directory: Some(directory), rootfs: Some(rootfs), warnings, root })
     }
 
     /// Makes a bundle of a specification and a root that is already prepared; `root.path` of the specification is not used.
     #[must_use]
     pub fn from_spec(spec: Spec, root: PreparedRoot) -> Self {
-        Self {
-            spec,
-            directory: None,
-            warnings: Vec::new(),
-            root,
-        }
+        Self { spec, directory: None, rootfs: None, warnings: Vec::new(), root: Arc::new(root) }
     }
 
     /// The specification.
@@ -57,6 +65,12 @@ impl Bundle {
         self.directory.as_deref()
     }
 
+    /// The directory of the root file system, if it is one.
+    #[must_use]
+    pub fn rootfs(&self) -> Option<&Path> {
+        self.rootfs.as_deref()
+    }
+
     /// What the loader skipped.
     #[must_use]
     pub fn warnings(&self) -> &[Warning] {
@@ -68,4 +82,21 @@ impl Bundle {
     pub fn root(&self) -> &PreparedRoot {
         &self.root
     }
+
+    pub(crate) fn shared_root(&self) -> Arc<PreparedRoot> {
+        Arc::clone(&self.root)
+    }
+}
+
+fn read_config(path: &Path) -> Result<Vec<u8>> {
+    use std::io::Read;
+    let io = |error| Error::from_io(error, "read the specification").with_path(path);
+    let mut raw = Vec::new();
+    std::fs::File::open(path).map_err(io)?.take(CONFIG_BYTES + 1).read_to_end(&mut raw).map_err(io)?;
+    if raw.len() as u64 > CONFIG_BYTES {
+        return Err(Error::new(ErrorKind::InvalidSpec { field: "config.json".into() }, "read the specification")
+            .with_path(path)
+            .with_hint("it is larger than 16 MiB"));
+    }
+    Ok(raw)
 }

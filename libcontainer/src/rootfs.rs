@@ -1,9 +1,17 @@
 //! Where a container's root file system comes from, and how it is made ready without mounting anything on the host.
 
+use std::io::Read;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
-use crate::error::Result;
+use rustix::fs::{CWD, Mode, OFlags, ResolveFlags};
+use rustix::io::Errno;
+use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, MoveMountFlags, OpenTreeFlags};
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::sys::mount::{MountAttributes, mount_setattr};
+
+mod legacy;
 
 /// The source of a root file system.
 #[derive(Debug, Clone)]
@@ -46,9 +54,13 @@ impl PreparedRoot {
     /// `CAP_SYS_ADMIN` in the user namespace that owns the caller's mount namespace.
     ///
     /// # Errors
-    /// A directory is missing, or the kernel refuses the mount; the hint says which option it was, if known.
-    pub fn open(_root: &Root) -> Result<Self> {
-        unimplemented!()
+    /// A directory is missing, or the kernel refuses the mount; the hint says why, if the kernel told.
+    pub fn open(root: &Root) -> Result<Self> {
+        let mount = match root {
+            Root::Path(path) => clone_tree(path)?,
+            Root::Overlay(overlay) => mount_overlay(overlay)?,
+        };
+        Ok(Self { mount })
     }
 
     /// Reads a regular file of the root file system, following symlinks only inside of it.
@@ -57,16 +69,38 @@ impl PreparedRoot {
     ///
     /// # Errors
     /// It is no regular file, it is too large, or it cannot be read.
-    pub fn read_file(&self, _path: &str, _limit_bytes: usize) -> Result<Option<Vec<u8>>> {
-        unimplemented!()
+    pub fn read_file(&self, path: &str, limit_bytes: usize) -> Result<Option<Vec<u8>>> {
+        const STEP: &str = "read from the root file system";
+        // Non-blocking, or opening a FIFO would wait for a writer.
+        let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
+        let opened = retry(|| {
+            rustix::fs::openat2(&self.mount, path, flags, Mode::empty(), ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS)
+        });
+        let file = match opened {
+            Ok(file) => std::fs::File::from(file),
+            Err(Errno::NOENT | Errno::NOTDIR) => return Ok(None),
+            Err(errno) => return Err(Error::from_errno(errno.raw_os_error(), STEP).with_path(path)),
+        };
+        let refuse = |hint| Err(Error::new(ErrorKind::Io, STEP).with_path(path).with_hint(hint));
+        let io = |error| Error::from_io(error, STEP).with_path(path);
+        if !file.metadata().map_err(io)?.is_file() {
+            return refuse("it is not a regular file");
+        }
+        let mut bytes = Vec::new();
+        file.take(limit_bytes as u64 + 1).read_to_end(&mut bytes).map_err(io)?;
+        if bytes.len() > limit_bytes {
+            return refuse("it is larger than such a file may be");
+        }
+        Ok(Some(bytes))
     }
 
     /// Attaches the mount to a directory of the caller's mount namespace.
     ///
     /// # Errors
     /// The directory does not exist, or the kernel refuses.
-    pub fn attach(&self, _at: &Path) -> Result<()> {
-        unimplemented!()
+    pub fn attach(&self, at: &Path) -> Result<()> {
+        rustix::mount::move_mount(&self.mount, "", CWD, at, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)
+            .map_err(|errno| Error::from_errno(errno.raw_os_error(), "attach the root file system").with_path(at))
     }
 }
 
@@ -74,4 +108,116 @@ impl AsFd for PreparedRoot {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.mount.as_fd()
     }
+}
+
+/// Repeats a path lookup that the kernel gave up because somebody renamed or mounted at the same moment.
+pub(crate) fn retry<T>(mut call: impl FnMut() -> Result<T, Errno>) -> Result<T, Errno> {
+    /// Far more than is ever needed; an attacker who renames without pause must not hang us.
+    const ATTEMPTS: usize = 128;
+    for _ in 1..ATTEMPTS {
+        match call() {
+            Err(Errno::AGAIN) => {}
+            other => return other,
+        }
+    }
+    call()
+}
+
+fn clone_tree(path: &Path) -> Result<OwnedFd> {
+    let failed = |errno: Errno| {
+        let error = Error::from_errno(errno.raw_os_error(), "open the root file system").with_path(path);
+        match errno {
+            Errno::PERM => error.with_hint("cloning a mount needs CAP_SYS_ADMIN: become root, or enter a user namespace first"),
+            Errno::INVAL => error.with_hint("a mount in it is locked or unbindable"),
+            _ => error,
+        }
+    };
+    let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_RECURSIVE;
+    let mount = rustix::mount::open_tree(CWD, path, flags).map_err(failed)?;
+    if !rustix::fs::FileType::from_raw_mode(rustix::fs::fstat(&mount).map_err(failed)?.st_mode).is_dir() {
+        return Err(failed(Errno::NOTDIR));
+    }
+    // The clone is a peer of the host's mount, and what is mounted in the container would appear there.
+    let private = MountAttributes { propagation: libc::MS_PRIVATE, ..MountAttributes::default() };
+    mount_setattr(mount.as_fd(), true, &private).map_err(failed)?;
+    Ok(mount)
+}
+
+fn mount_overlay(overlay: &Overlay) -> Result<OwnedFd> {
+    if overlay.lowers.is_empty() {
+        return Err(Error::new(ErrorKind::InvalidSpec { field: "root".into() }, "mount the overlay").with_hint("it has no lower directory"));
+    }
+    match mount_with_directories(overlay) {
+        // The kernel does not know `lowerdir+`, or not with descriptors: before Linux 6.13.
+        Err(Failed::Option(Errno::INVAL | Errno::NOENT)) => legacy::mount_overlay(overlay),
+        Err(Failed::Option(errno)) => Err(describe(errno, overlay, None)),
+        Err(Failed::Reported(error)) => Err(error),
+        Ok(mount) => Ok(mount),
+    }
+}
+
+enum Failed {
+    /// An option with a directory was refused.
+    Option(Errno),
+    Reported(Error),
+}
+
+/// The mount with each directory handed over as a descriptor: no limit on the length of names, no escaping of `:` and `,`.
+fn mount_with_directories(overlay: &Overlay) -> Result<OwnedFd, Failed> {
+    let context = rustix::mount::fsopen("overlay", FsOpenFlags::FSOPEN_CLOEXEC)
+        .map_err(|errno| Failed::Reported(describe(errno, overlay, None)))?;
+    let reported = |errno: Errno| Failed::Reported(describe(errno, overlay, Some(context.as_fd())));
+    let set = |key: &str, path: &Path| -> Result<(), Failed> {
+        let directory = open_directory(path).map_err(Failed::Reported)?;
+        rustix::mount::fsconfig_set_fd(context.as_fd(), key, directory.as_fd()).map_err(Failed::Option)
+    };
+    for lower in &overlay.lowers {
+        set("lowerdir+", lower)?;
+    }
+    for (key, path) in [("upperdir", &overlay.upper), ("workdir", &overlay.work)] {
+        if let Some(path) = path {
+            set(key, path)?;
+        }
+    }
+    rustix::mount::fsconfig_set_string(context.as_fd(), "source", "overlay").map_err(reported)?;
+    for (key, wanted) in [("userxattr", overlay.userxattr), ("volatile", overlay.volatile && overlay.upper.is_some())] {
+        if wanted {
+            rustix::mount::fsconfig_set_flag(context.as_fd(), key).map_err(reported)?;
+        }
+    }
+    rustix::mount::fsconfig_create(context.as_fd()).map_err(reported)?;
+    rustix::mount::fsmount(context.as_fd(), FsMountFlags::FSMOUNT_CLOEXEC, MountAttrFlags::empty()).map_err(reported)
+}
+
+fn open_directory(path: &Path) -> Result<OwnedFd> {
+    rustix::fs::open(path, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
+        .map_err(|errno| Error::from_errno(errno.raw_os_error(), "open a directory of the overlay").with_path(path))
+}
+
+/// The error for a refused overlay, with the kernel's own words where there are any.
+fn describe(errno: Errno, overlay: &Overlay, context: Option<BorrowedFd<'_>>) -> Error {
+    let place = overlay.upper.as_ref().or(overlay.lowers.first());
+    let error = Error::from_errno(errno.raw_os_error(), "mount the overlay").with_path(place.cloned().unwrap_or_default());
+    if let Some(words) = context.and_then(kernel_message) {
+        return error.with_hint(words);
+    }
+    match errno {
+        Errno::PERM => error.with_hint("mounting needs CAP_SYS_ADMIN: become root, or enter a user namespace first"),
+        Errno::NODEV => error.with_hint("the kernel has no overlay file system (module overlay)"),
+        Errno::INVAL => error.with_hint("the file system of the upper directory cannot hold one (is it an overlay itself?), or a directory is used twice"),
+        Errno::BUSY => error.with_hint("the upper or work directory is in use by another mount"),
+        _ => error,
+    }
+}
+
+/// The last message in a mount context's log.
+fn kernel_message(context: BorrowedFd<'_>) -> Option<String> {
+    let mut last = None;
+    let mut buffer = [0_u8; 512];
+    while let Ok(length @ 1..) = rustix::io::read(context, &mut buffer[..]) {
+        let text = String::from_utf8_lossy(buffer.get(..length)?);
+        // A level (`e`, `w`, `i`) comes first.
+        last = Some(text.trim().get(2..).unwrap_or_default().to_owned());
+    }
+    last.filter(|text| !text.is_empty())
 }

@@ -1,1 +1,16 @@
-//! init
+//! Performing a plan: the parent opens what the child needs, makes it, answers it; the child interprets the steps.
+//!
+//! ```text
+//! parent: open resources, make the cgroup ── clone3 ── answer reports ───────────── ready, or the program runs
+//! child:                                        └───── interpret steps ── report ── (wait for the FIFO) ── execve
+//! ```
+//! Both talk over one socket pair in fixed structures. The child's end is closed by `execve`: that is how the parent learns that the
+//! program runs.
+
+mod child;
+mod explain;
+mod parent;
+mod report;
+mod resources;
+
+pub(crate) use parent::{Launch, Launched, launch};

@@ -1,16 +1,88 @@
 //! From a specification to the flat list of steps that start a container.
+//!
+//! Compiling is pure: a specification and [`Facts`] in, steps over one block of memory out. The child made by `clone3` interprets
+//! the steps and nothing else; displaying a [`Plan`] prints them, which is what `--explain` shows.
+
+mod arena;
+mod compile;
+mod devices;
+mod facts;
+mod mounts;
+mod options;
+mod process;
+mod refuse;
+mod script;
+mod step;
 
 use std::fmt;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use oci_spec::runtime::Spec;
+
+use crate::bundle::Bundle;
+use crate::error::Error;
+use crate::id::ContainerId;
+use crate::rootfs::PreparedRoot;
+
+pub use facts::{Facts, HostHierarchy};
+pub use options::{CreateOptions, Stdio};
+
+pub(crate) use arena::{Span, Text};
+pub(crate) use script::{Resource, Script};
+pub(crate) use step::{CapabilityStep, DeviceStep, MountSource, MountStep, Slot, Step};
 
 /// Everything that will be done to start one container. Displaying it prints the steps in order.
 #[derive(Debug)]
 #[must_use = "a plan does nothing until it is run"]
 pub struct Plan {
-    _private: (),
+    pub(crate) id: ContainerId,
+    pub(crate) script: Script,
+    pub(crate) root: Arc<PreparedRoot>,
+    pub(crate) options: CreateOptions,
+    pub(crate) cgroup: crate::cgroup::Plan,
+    pub(crate) bundle: Option<PathBuf>,
+    pub(crate) rootfs: Option<PathBuf>,
+    pub(crate) spec: Spec,
+}
+
+impl Plan {
+    /// Decides what will be done to start `bundle` as container `id`. Pure.
+    ///
+    /// # Errors
+    /// The specification is invalid, or asks for what is not supported.
+    pub fn compile(
+        id: &ContainerId,
+        bundle: &Bundle,
+        facts: &Facts,
+        cgroup: crate::cgroup::Plan,
+        options: CreateOptions,
+    ) -> Result<Self, Error> {
+        let spec = bundle.spec();
+        let asked = spec.process().as_ref().and_then(oci_spec::runtime::Process::terminal).unwrap_or(false);
+        let wishes = compile::Wishes {
+            terminal: asked || matches!(options.stdio, Stdio::Terminal),
+            preserve_fds: options.preserve_fds,
+            no_new_keyring: options.no_new_keyring,
+            parent_death_signal: options.parent_death_signal.map(crate::exit::Signal::number),
+            bundle: bundle.directory().map(PathBuf::from),
+        };
+        let script = compile::compile(id, spec, facts, &wishes)?;
+        let rootfs = bundle.rootfs().map(PathBuf::from);
+        let directory = bundle.directory().map(PathBuf::from);
+        let (root, spec) = (bundle.shared_root(), spec.clone());
+        Ok(Self { id: id.clone(), script, root, options, cgroup, bundle: directory, rootfs, spec })
+    }
+
+    /// What will not be done quite as the specification asks.
+    #[must_use]
+    pub fn warnings(&self) -> &[String] {
+        &self.script.warnings
+    }
 }
 
 impl fmt::Display for Plan {
-    fn fmt(&self, _f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        unimplemented!()
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.script.fmt(f)
     }
 }

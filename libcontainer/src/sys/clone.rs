@@ -1,8 +1,8 @@
 #![expect(unsafe_code, reason = "clone3 has no safe wrapper, and its safety depends on what the child does")]
 //! Making a child process with `clone3(2)`.
 
-use std::os::fd::{BorrowedFd, FromRawFd, OwnedFd, RawFd};
-use std::os::fd::AsRawFd;
+use std::convert::Infallible;
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
 use rustix::io::Errno;
 
@@ -31,18 +31,21 @@ pub struct Cloned {
 /// Flag of `clone3` alone, missing in libc: all signal handlers of the child are reset to their defaults.
 const CLONE_CLEAR_SIGHAND: u64 = 0x1_0000_0000;
 
+/// Flag of `clone3` alone, which libc has as a number that is too small for it.
+const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
+
 /// Makes a child process that runs `body` on a copy of this process's memory and never returns.
 ///
 /// Signals stay blocked in the child as they are in the calling thread.
 ///
-/// # Safety
+/// # What the body may do
 /// Other threads of the caller may hold any lock at this moment, and the child gets a copy of that lock which nobody will ever
 /// release. `body` must therefore make system calls only: no allocation, no locks, no formatting, no panic, no thread-local
-/// destructors.
+/// destructors. That is why this is not public.
 ///
 /// # Errors
 /// What `clone3` returns.
-pub unsafe fn clone3(options: &CloneOptions<'_>, body: &mut dyn FnMut() -> std::convert::Infallible) -> Result<Cloned, Errno> {
+pub(crate) fn clone3(options: &CloneOptions<'_>, body: &mut dyn FnMut() -> Infallible) -> Result<Cloned, Errno> {
     let mut pidfd: RawFd = -1;
     // SAFETY: `clone_args` is a plain structure of integers, for which zero is a valid value.
     let mut args: libc::clone_args = unsafe { std::mem::zeroed() };
@@ -56,11 +59,12 @@ pub unsafe fn clone3(options: &CloneOptions<'_>, body: &mut dyn FnMut() -> std::
         args.exit_signal = libc::SIGCHLD as u64;
     }
     if let Some(cgroup) = options.cgroup {
-        args.flags |= libc::CLONE_INTO_CGROUP as u64;
+        args.flags |= CLONE_INTO_CGROUP;
         args.cgroup = u64::try_from(cgroup.as_raw_fd()).map_err(|_| Errno::BADF)?;
     }
     // SAFETY: `args` is a valid structure of the given size and `args.pidfd` points to a live integer, or is zero. Without
-    // CLONE_VM the child continues on its own copy of this stack, so both returns of the call are ordinary returns.
+    // CLONE_VM the child continues on its own copy of this stack, so both returns of the call are ordinary returns. What the child
+    // then runs keeps to the rule above: the crate has two bodies, the interpreter of plans and the overlay helper.
     let returned = unsafe { libc::syscall(libc::SYS_clone3, &raw mut args, size_of::<libc::clone_args>()) };
     let pid = check(returned)?;
     if pid == 0 {

@@ -3,6 +3,7 @@
 
 use std::ffi::{CStr, c_char};
 use std::marker::PhantomData;
+use std::os::fd::{AsRawFd, BorrowedFd};
 
 use rustix::io::Errno;
 
@@ -41,6 +42,24 @@ pub fn close_range_on_exec(first: u32) -> Result<(), Errno> {
     // SAFETY: the call takes three integers; it changes a flag of descriptors and closes none of them.
     let returned = unsafe { libc::syscall(libc::SYS_close_range, first, u32::MAX, libc::CLOSE_RANGE_CLOEXEC) };
     check(returned).map(drop)
+}
+
+/// Closes every descriptor from `first` on but `kept`, which moves to number `first`.
+///
+/// Whoever owns one of the closed descriptors must not use or drop it any more: this is for a process that ends by `execve`.
+///
+/// # Errors
+/// What `dup3` and `close_range` return.
+pub(crate) fn keep_only(kept: BorrowedFd<'_>, first: u32) -> Result<BorrowedFd<'static>, Errno> {
+    let number = i32::try_from(first).map_err(|_| Errno::BADF)?;
+    if kept.as_raw_fd() != number {
+        // SAFETY: the call takes integers. What was at `number` is one of the descriptors that are closed on purpose.
+        check(unsafe { libc::syscall(libc::SYS_dup3, kept.as_raw_fd(), number, libc::O_CLOEXEC) })?;
+    }
+    // SAFETY: the call takes integers, and the closed descriptors are not used again, which the caller promises.
+    check(unsafe { libc::syscall(libc::SYS_close_range, first.saturating_add(1), u32::MAX, 0) })?;
+    // SAFETY: `number` was opened above and stays open until `execve`.
+    Ok(unsafe { BorrowedFd::borrow_raw(number) })
 }
 
 /// Whether the current directory can be reached from the root: `getcwd` names it by a path that starts with `/`.

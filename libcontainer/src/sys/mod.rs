@@ -5,13 +5,17 @@
 //! the call itself, without libc's locks.
 
 pub mod clone;
+pub mod dispositions;
 pub mod exec;
 pub mod keyring;
+pub mod loopback;
+pub mod message;
 pub mod mount;
-pub mod prctl;
+pub mod overlay;
+pub mod process;
 pub mod seccomp;
-pub mod signals;
 pub mod signal;
+pub mod unshare;
 pub mod userns;
 pub mod wait;
 

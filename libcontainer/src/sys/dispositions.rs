@@ -60,7 +60,7 @@ impl Drop for Blocked {
 ///
 /// # Errors
 /// What the calls return.
-pub fn reset_dispositions() -> Result<(), Errno> {
+pub fn reset() -> Result<(), Errno> {
     /// The kernel's `struct sigaction`, which is at most this large on any architecture; all zero is the default disposition.
     const DEFAULT: [u64; 8] = [0; 8];
     for signal in (1..=64).filter(|signal| *signal != libc::SIGKILL && *signal != libc::SIGSTOP) {

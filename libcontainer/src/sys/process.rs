@@ -1,5 +1,5 @@
 #![expect(unsafe_code, reason = "rustix writes these calls for one capability at a time or not at all")]
-//! Attributes of the calling process that rustix does not cover.
+//! Attributes of the calling process that rustix does not cover, or sets through a type that would have to be made from numbers.
 
 use rustix::io::Errno;
 
@@ -71,4 +71,48 @@ pub fn capset(effective: u64, permitted: u64, inheritable: u64) -> Result<(), Er
         libc::syscall(libc::SYS_capset, header.as_mut_ptr(), data.as_ptr())
     };
     check(returned).map(drop)
+}
+
+/// `setgroups(2)` for the calling thread alone; libc's would synchronise threads.
+///
+/// # Errors
+/// `EPERM` without `CAP_SETGID`, or in a user namespace that denies it.
+pub fn set_groups(groups: &[u32]) -> Result<(), Errno> {
+    // SAFETY: the pointer and the count describe `groups`, which the kernel only reads.
+    let returned = unsafe { libc::syscall(libc::SYS_setgroups, groups.len(), groups.as_ptr()) };
+    check(returned).map(drop)
+}
+
+/// A soft and a hard limit, laid out as the kernel's `struct rlimit64`.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Limit {
+    /// The limit that is enforced.
+    pub soft: u64,
+    /// The highest that the soft one may be raised to.
+    pub hard: u64,
+}
+
+/// `prlimit(0, resource, new, NULL)`.
+///
+/// # Errors
+/// `EPERM` for a hard limit above the present one without `CAP_SYS_RESOURCE`; `EINVAL` for a soft limit above the hard one.
+pub fn set_limit(resource: u32, limit: Limit) -> Result<(), Errno> {
+    // SAFETY: `limit` has the layout of `struct rlimit64` and is only read; no old limit is asked for.
+    let returned = unsafe {
+        libc::syscall(libc::SYS_prlimit64, 0, resource, std::ptr::from_ref(&limit), std::ptr::null_mut::<Limit>())
+    };
+    check(returned).map(drop)
+}
+
+/// `prlimit(0, resource, NULL, old)`.
+///
+/// # Errors
+/// `EINVAL` for a resource the kernel does not know.
+pub fn limit(resource: u32) -> Result<Limit, Errno> {
+    let mut old = Limit::default();
+    // SAFETY: `old` has the layout of `struct rlimit64` and is writable; no new limit is given.
+    let returned =
+        unsafe { libc::syscall(libc::SYS_prlimit64, 0, resource, std::ptr::null::<Limit>(), &raw mut old) };
+    check(returned).map(|_| old)
 }

@@ -1,0 +1,139 @@
+//! Who the process is and what it may do.
+
+use rustix::fs::{Mode, OFlags, ResolveFlags};
+use rustix::io::Errno;
+use rustix::process::{Gid, Uid};
+
+use super::super::report::{At, Call, Failed};
+use super::path;
+use super::Child;
+use crate::plan::{CapabilityStep, Slot, Span, Text};
+use crate::sys::process;
+
+/// Capabilities have numbers up to this one at most.
+const CAPABILITIES: u8 = 64;
+
+/// Takes everything but `keep` out of the bounding set: what is gone can never come back.
+pub(super) fn drop_bounding(keep: u64) -> Result<(), Failed> {
+    for number in (0..CAPABILITIES).filter(|number| keep & (1 << number) == 0) {
+        match process::drop_from_bounding_set(number) {
+            // The kernel knows no more.
+            Err(Errno::INVAL) => break,
+            other => other.at(Call::Prctl)?,
+        }
+    }
+    Ok(())
+}
+
+impl Child<'_> {
+    /// Sets a limit; one above what we may set is cut down to that, because a container with less is better than none.
+    pub(super) fn limit(&self, number: u32, wanted: process::Limit) -> Result<(), Failed> {
+        match process::set_limit(number, wanted) {
+            Err(Errno::PERM) => {
+                let ours = process::limit(number).at(Call::Rlimit)?;
+                let hard = wanted.hard.min(ours.hard);
+                self.warn(Call::Rlimit, Errno::PERM);
+                process::set_limit(number, process::Limit { soft: wanted.soft.min(hard), hard }).at(Call::Rlimit)
+            }
+            other => other.at(Call::Rlimit),
+        }
+    }
+
+    pub(super) fn identity(&self, uid: u32, gid: u32, groups: Span) -> Result<(), Failed> {
+        let groups = groups.of(&self.script.groups);
+        match process::set_groups(groups) {
+            // A user namespace of a single id denies it. Groups of the caller are nobody's there, but were not dropped.
+            Err(Errno::PERM) => {
+                if !groups.is_empty() {
+                    self.warn(Call::SetGroups, Errno::PERM);
+                }
+            }
+            other => other.at(Call::SetGroups)?,
+        }
+        let (uid, gid) = (Uid::from_raw(uid), Gid::from_raw(gid));
+        rustix::thread::set_thread_res_gid(gid, gid, gid).at(Call::SetGid)?;
+        // Or leaving uid 0 would take the capabilities along that the next step is about.
+        rustix::thread::set_keep_capabilities(true).at(Call::Prctl)?;
+        rustix::thread::set_thread_res_uid(uid, uid, uid).at(Call::SetUid)
+    }
+
+    /// Sets the capability sets, as far as we have the capabilities ourselves.
+    pub(super) fn capabilities(&self, sets: CapabilityStep) -> Result<(), Failed> {
+        let held = rustix::thread::capabilities(None).at(Call::Capset)?.permitted.bits();
+        if sets.permitted & !held != 0 {
+            self.warn(Call::Capset, Errno::PERM);
+        }
+        let permitted = sets.permitted & held;
+        let (effective, inheritable) = (sets.effective & permitted, sets.inheritable & held);
+        process::capset(effective, permitted, inheritable).at(Call::Capset)?;
+        let ambient = sets.ambient & permitted & inheritable;
+        for number in (0..CAPABILITIES).filter(|number| ambient & (1 << number) != 0) {
+            process::raise_ambient(number).at(Call::Prctl)?;
+        }
+        Ok(())
+    }
+
+    /// Writes a sysctl through the procfs that is ours, crossing no mount in it.
+    pub(super) fn sysctl(&self, path: Text, value: Text) -> Result<(), Failed> {
+        let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_XDEV | ResolveFlags::NO_SYMLINKS;
+        self.write_proc(self.text(path), self.text(value).to_bytes(), resolve)
+    }
+
+    /// Lowering the score needs a privilege; without it the process is a likelier victim, and runs.
+    pub(super) fn oom_score(&self, value: Text) -> Result<(), Failed> {
+        // `self` is a symlink.
+        let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_XDEV;
+        match self.write_proc(c"self/oom_score_adj", self.text(value).to_bytes(), resolve) {
+            Err(Failed { call, errno: errno @ (Errno::ACCESS | Errno::PERM) }) => {
+                self.warn(call, errno);
+                Ok(())
+            }
+            other => other,
+        }
+    }
+
+    fn write_proc(&self, path: &std::ffi::CStr, value: &[u8], resolve: ResolveFlags) -> Result<(), Failed> {
+        let file = path::open_with(self.slot(Slot::PROC)?, path, OFlags::WRONLY, resolve).at(Call::Open)?;
+        rustix::io::write(&file, value).map(drop).at(Call::Write)
+    }
+
+    /// Makes the working directory if it is missing, as docker does. Where that is impossible, entering it will say so.
+    pub(super) fn make_workdir(&self, path: Text) -> Result<(), Failed> {
+        drop(path::ensure(self.slot(Slot::ROOT)?, self.text(path), path::Wanted::Directory, ResolveFlags::empty()));
+        Ok(())
+    }
+
+    /// Enters the working directory as root. One that root may not enter is tried again as the user.
+    pub(super) fn chdir(&mut self, path: Text) -> Result<(), Failed> {
+        match self.enter(path) {
+            Err(Failed { errno: Errno::ACCESS, .. }) => Ok(()),
+            Err(failed) => Err(failed),
+            Ok(()) => {
+                self.progress.in_workdir = true;
+                Ok(())
+            }
+        }
+    }
+
+    pub(super) fn workdir(&mut self, path: Text) -> Result<(), Failed> {
+        if !self.progress.in_workdir {
+            self.enter(path)?;
+        }
+        if crate::sys::exec::current_directory_is_in_root().at(Call::Chdir)? {
+            Ok(())
+        } else {
+            Err(Errno::XDEV).at(Call::Verify)
+        }
+    }
+
+    fn enter(&self, path: Text) -> Result<(), Failed> {
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        // Magic links such as /proc/self/fd/7 lead out of the root.
+        let resolve = ResolveFlags::NO_MAGICLINKS;
+        let directory = crate::rootfs::retry(|| {
+            rustix::fs::openat2(rustix::fs::CWD, self.text(path), flags, Mode::empty(), resolve)
+        })
+        .at(Call::Open)?;
+        rustix::process::fchdir(&directory).at(Call::Chdir)
+    }
+}

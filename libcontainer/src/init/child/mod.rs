@@ -1,0 +1,227 @@
+//! The interpreter: what the child does between `clone3` and `execve`.
+//!
+//! Everything here runs on a copy of the memory of a process that may have had other threads. So it makes system calls on
+//! memory that was prepared before, and nothing else: **no allocation, no locks, no formatting, nothing that can panic**. Lists are
+//! read with `get`, not with an index; strings are borrowed from the script; descriptors are `OwnedFd`s in a prepared table.
+
+mod devices;
+mod identity;
+mod masks;
+mod mounts;
+mod namespaces;
+mod path;
+mod program;
+mod terminal;
+
+use std::convert::Infallible;
+use std::ffi::CStr;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use rustix::io::Errno;
+
+use super::report::{At, Call, Failed, Kind, REPORT_BYTES, Report, TEXT_BYTES};
+use crate::plan::{Script, Slot, Step, Text};
+use crate::sys::clone::exit_group;
+use crate::sys::exec::{StringArray, close_range_on_exec, keep_only};
+use crate::sys::{keyring, loopback, message, dispositions, process, seccomp};
+
+/// The child, with everything it was given.
+pub(crate) struct Child<'p> {
+    pub(crate) script: &'p Script,
+    /// Descriptors, by slot.
+    pub(crate) slots: &'p mut [Option<OwnedFd>],
+    /// The `tasks` files of the cgroup's version 1 hierarchies.
+    pub(crate) tasks: &'p [OwnedFd],
+    pub(crate) socket: BorrowedFd<'p>,
+    pub(crate) arguments: &'p StringArray<'p>,
+    pub(crate) environment: &'p StringArray<'p>,
+    /// The lowest descriptor that the program does not inherit.
+    pub(crate) first_free: u32,
+    pub(crate) progress: Progress,
+}
+
+/// What earlier steps leave behind for later ones.
+#[derive(Debug, Default)]
+pub(crate) struct Progress {
+    /// Index of the step that is being done.
+    step: u32,
+    /// The program that was found.
+    program: Option<Text>,
+    /// The working directory has been entered.
+    in_workdir: bool,
+    /// The mounts for masks are attached somewhere; from now on they are cloned.
+    null_attached: bool,
+    empty_attached: bool,
+    /// The terminal's slave side.
+    terminal: Option<OwnedFd>,
+    /// The file system's own words about a failure.
+    text: Option<[u8; TEXT_BYTES]>,
+}
+
+impl Child<'_> {
+    /// Does all steps from the present one on. Does not return: the last step executes the program.
+    pub(crate) fn run(&mut self) -> Infallible {
+        while let Some(step) = self.script.steps.get(self.progress.step as usize).copied() {
+            if let Err(failed) = self.perform(step) {
+                self.fail(failed);
+            }
+            self.progress.step = self.progress.step.wrapping_add(1);
+        }
+        exit_group(1)
+    }
+
+    /// Tells the parent, and ends.
+    fn fail(&mut self, failed: Failed) -> ! {
+        let mut report = Report::new(Kind::Failed, self.progress.step);
+        (report.call, report.errno) = (failed.call, failed.errno.raw_os_error());
+        if let Some(text) = self.progress.text {
+            report.text = text;
+        }
+        // If even this fails, the parent sees that the socket was closed without a word.
+        drop(self.send(&report, None));
+        exit_group(1)
+    }
+
+    /// Tells the parent about something that is not worth failing for.
+    fn warn(&self, call: Call, errno: Errno) {
+        let mut report = Report::new(Kind::Warning, self.progress.step);
+        (report.call, report.errno) = (call, errno.raw_os_error());
+        drop(self.send(&report, None));
+    }
+
+    fn send(&self, report: &Report, descriptor: Option<BorrowedFd<'_>>) -> Result<(), Failed> {
+        message::send(self.socket, &report.to_bytes(), descriptor).at(Call::Send)
+    }
+
+    /// Tells the parent, and waits for its answer.
+    fn ask(&self, kind: Kind) -> Result<(), Failed> {
+        self.send(&Report::new(kind, self.progress.step), None)?;
+        let mut answer = [0_u8; REPORT_BYTES];
+        match message::receive(self.socket, &mut answer).at(Call::Receive)? {
+            // The parent is gone or gave up.
+            (0, _) => Err(Failed { call: Call::Receive, errno: Errno::PIPE }),
+            _ => Ok(()),
+        }
+    }
+
+    /// A string of the script.
+    fn text(&self, text: Text) -> &CStr {
+        self.script.arena.get(text)
+    }
+
+    /// A descriptor that an earlier step or the parent has put there.
+    fn slot(&self, slot: Slot) -> Result<BorrowedFd<'_>, Failed> {
+        let descriptor = self.slots.get(usize::from(slot.0)).and_then(Option::as_ref);
+        descriptor.map(AsFd::as_fd).ok_or(Errno::BADF).at(Call::Verify)
+    }
+
+    /// Takes a descriptor out of its slot.
+    fn take(&mut self, slot: Slot) -> Result<OwnedFd, Failed> {
+        self.slots.get_mut(usize::from(slot.0)).and_then(Option::take).ok_or(Errno::BADF).at(Call::Verify)
+    }
+
+    /// Puts a descriptor into a slot.
+    fn put(&mut self, slot: Slot, descriptor: OwnedFd) {
+        if let Some(place) = self.slots.get_mut(usize::from(slot.0)) {
+            *place = Some(descriptor);
+        }
+    }
+
+    fn perform(&mut self, step: Step) -> Result<(), Failed> {
+        match step {
+            Step::CloseOnExec { first } => close_range_on_exec(first).at(Call::CloseRange),
+            Step::ResetSignals => dispositions::reset().at(Call::Signal),
+            Step::ParentDeathSignal { signal } => self.parent_death_signal(signal),
+            Step::JoinCgroup => self.join_cgroup(),
+            Step::Undumpable => process::set_undumpable().at(Call::Prctl),
+            Step::JoinNamespace { kind, slot, .. } => self.join_namespace(kind, slot),
+            Step::Unshare { flags } => namespaces::unshare(flags),
+            Step::AwaitMaps => self.ask(Kind::AwaitsMaps),
+            Step::BecomeRoot => namespaces::become_root(),
+            Step::EnterPidNamespace => self.enter_pid_namespace(),
+            Step::NewSession => rustix::process::setsid().map(drop).at(Call::SetSession),
+            Step::SessionKeyring { name } => self.session_keyring(name),
+            Step::LoopbackUp => loopback::bring_up().at(Call::Ioctl),
+            Step::HostName { name } => {
+                rustix::system::sethostname(self.text(name).to_bytes()).at(Call::SetHostName)
+            }
+            Step::DomainName { name } => {
+                rustix::system::setdomainname(self.text(name).to_bytes()).at(Call::SetDomainName)
+            }
+            Step::SlaveMounts { flag } => mounts::change_all(flag, true),
+            Step::AttachRoot => self.attach_root(),
+            Step::Hooks => self.ask(Kind::AwaitsHooks),
+            Step::Mount { index } => self.mount(index),
+            Step::OpenDev => self.open_dev(),
+            Step::Device { index } => self.device(index),
+            Step::DeviceLink { target, name } => self.device_link(target, name),
+            Step::Terminal { rows, columns, uid } => self.terminal(rows, columns, uid),
+            Step::OpenProc => self.open_proc(),
+            Step::Sysctl { path, value } => self.sysctl(path, value),
+            Step::OomScore { value } => self.oom_score(value),
+            Step::MakeWorkdir { path } => self.make_workdir(path),
+            Step::ReadOnlyMount { slot, .. } => mounts::make_read_only(self.slot(slot)?, false),
+            Step::ReadOnlyPath { path } => self.read_only_path(path),
+            Step::Mask { path } => self.mask(path),
+            Step::ReadOnlyRoot => mounts::make_read_only(self.slot(Slot::ROOT)?, false),
+            Step::Pivot => self.pivot(),
+            Step::RootPropagation { flag, recursive } => mounts::change_all(flag, recursive),
+            Step::Stdio => self.stdio(),
+            Step::Limit { number, soft, hard } => self.limit(number, process::Limit { soft, hard }),
+            Step::Umask { mask } => {
+                rustix::process::umask(rustix::fs::Mode::from_raw_mode(mask));
+                Ok(())
+            }
+            Step::Chdir { path } => self.chdir(path),
+            Step::DropBounding { keep } => identity::drop_bounding(keep),
+            Step::Filter => seccomp::load(&self.script.filter, self.script.filter_flags).at(Call::Seccomp),
+            Step::NoNewPrivileges => rustix::thread::set_no_new_privs(true).at(Call::Prctl),
+            Step::Identity { uid, gid, groups } => self.identity(uid, gid, groups),
+            Step::Capabilities(sets) => self.capabilities(sets),
+            Step::Workdir { path } => self.workdir(path),
+            Step::FindProgram { candidates } => self.find_program(candidates),
+            Step::UnblockSignals => dispositions::unblock_all().at(Call::Signal),
+            Step::Ready => self.ready(),
+            Step::AwaitStart => self.await_start(),
+            Step::Execute => self.execute(),
+        }
+    }
+
+    /// Keyrings may be forbidden by a filter or a quota, and nothing depends on them.
+    fn session_keyring(&self, name: Text) -> Result<(), Failed> {
+        match keyring::join_session_keyring(self.text(name)) {
+            Err(errno @ (Errno::NOSYS | Errno::PERM | Errno::ACCESS | Errno::DQUOT | Errno::NOMEM)) => {
+                self.warn(Call::Keyctl, errno);
+                Ok(())
+            }
+            other => other.at(Call::Keyctl),
+        }
+    }
+
+    /// Only a created container waits; one that runs at once has no FIFO.
+    fn waits(&self) -> bool {
+        self.slot(Slot::FIFO).is_ok()
+    }
+
+    fn ready(&self) -> Result<(), Failed> {
+        if self.waits() { self.send(&Report::new(Kind::Ready, self.progress.step), None) } else { Ok(()) }
+    }
+
+    /// Waits for a byte. The FIFO is open for both directions, so reading never sees an end.
+    ///
+    /// Every other descriptor is closed first: the caller's pipes must not be held open by a container that may wait for days.
+    fn await_start(&self) -> Result<(), Failed> {
+        if !self.waits() {
+            return Ok(());
+        }
+        let fifo = keep_only(self.slot(Slot::FIFO)?, self.first_free).at(Call::CloseRange)?;
+        let mut byte = [0_u8; 1];
+        loop {
+            match rustix::io::read(fifo, &mut byte[..]) {
+                Ok(1) => return Ok(()),
+                Ok(_) | Err(Errno::INTR) => {}
+                Err(errno) => return Err(errno).at(Call::Read),
+            }
+        }
+    }
+}

@@ -1,0 +1,174 @@
+//! Mounts, from detached trees onto opened places.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use rustix::fs::{CWD, FileType, OFlags, ResolveFlags};
+use rustix::io::Errno;
+use rustix::mount::{
+    FsMountFlags, FsOpenFlags, MountAttrFlags, MountPropagationFlags, MoveMountFlags, UnmountFlags,
+};
+
+use super::super::report::{At, Call, Failed, TEXT_BYTES};
+use super::path::{self, Wanted};
+use super::Child;
+use crate::plan::{MountSource, MountStep, Slot, Span, Text};
+use crate::sys::mount::{MountAttributes, mount_setattr};
+
+const RDONLY: u64 = 0x1;
+
+/// `PROC_SUPER_MAGIC`.
+pub(super) const PROC_MAGIC: i64 = 0x9fa0;
+
+/// `mount("", "/", flag)`: the propagation of all mounts, or of the root alone.
+pub(super) fn change_all(flag: u64, recursive: bool) -> Result<(), Failed> {
+    let mut flags = match flag {
+        libc::MS_SHARED => MountPropagationFlags::SHARED,
+        libc::MS_SLAVE => MountPropagationFlags::DOWNSTREAM,
+        libc::MS_UNBINDABLE => MountPropagationFlags::UNBINDABLE,
+        _ => MountPropagationFlags::PRIVATE,
+    };
+    if recursive {
+        flags |= MountPropagationFlags::REC;
+    }
+    rustix::mount::mount_change(c"/", flags).at(Call::MountSetattr)
+}
+
+pub(super) fn make_read_only(mount: BorrowedFd<'_>, recursive: bool) -> Result<(), Failed> {
+    mount_setattr(mount, recursive, &MountAttributes { set: RDONLY, ..MountAttributes::default() }).at(Call::MountSetattr)
+}
+
+/// Moves a detached mount onto an opened place.
+pub(super) fn attach(mount: BorrowedFd<'_>, place: BorrowedFd<'_>) -> Result<(), Failed> {
+    let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;
+    rustix::mount::move_mount(mount, c"", place, c"", flags).at(Call::MoveMount)
+}
+
+/// Changes attributes. Clearing one that is locked in a user namespace is refused; then it stays.
+fn change(mount: BorrowedFd<'_>, recursive: bool, attributes: MountAttributes) -> Result<(), Failed> {
+    if attributes.is_empty() {
+        return Ok(());
+    }
+    match mount_setattr(mount, recursive, &attributes) {
+        Err(Errno::PERM) if attributes.clear != 0 => {
+            mount_setattr(mount, recursive, &MountAttributes { clear: 0, ..attributes })
+        }
+        other => other,
+    }
+    .at(Call::MountSetattr)
+}
+
+impl Child<'_> {
+    /// Attaches the root on top of the present one, which is only a place to hang it up: path lookup starts below it.
+    pub(super) fn attach_root(&self) -> Result<(), Failed> {
+        let root = self.slot(Slot::ROOT)?;
+        rustix::mount::move_mount(root, c"", CWD, c"/", MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH).at(Call::MoveMount)
+    }
+
+    pub(super) fn mount(&mut self, index: u32) -> Result<(), Failed> {
+        let step = self.script.mounts.get(index as usize).copied().ok_or(Errno::INVAL).at(Call::Verify)?;
+        let (mount, wanted) = self.detached(&step)?;
+        let resolve = if step.strict { ResolveFlags::NO_SYMLINKS } else { ResolveFlags::empty() };
+        let place = path::ensure(self.slot(Slot::ROOT)?, self.text(step.target), wanted, resolve)?;
+        // A symlink in the image must not lead a mount into the procfs, where it would hide what the kernel says.
+        if !step.inside_proc && rustix::fs::fstatfs(&place).at(Call::Stat)?.f_type as i64 == PROC_MAGIC {
+            return Err(Errno::PERM).at(Call::Verify);
+        }
+        attach(mount.as_fd(), place.as_fd())?;
+        if let Some((flag, recursive)) = step.propagation {
+            let attributes = MountAttributes { propagation: flag, ..MountAttributes::default() };
+            mount_setattr(mount.as_fd(), recursive, &attributes).at(Call::MountSetattr)?;
+        }
+        if let Some(slot) = step.keep {
+            self.put(slot, mount);
+        }
+        Ok(())
+    }
+
+    fn detached(&mut self, step: &MountStep) -> Result<(OwnedFd, Wanted), Failed> {
+        match step.source {
+            MountSource::New { fstype, source, options, attributes } => {
+                Ok((self.file_system(fstype, source, options, attributes)?, Wanted::Directory))
+            }
+            MountSource::Tree { slot, own, whole, .. } => {
+                let tree = self.take(slot)?;
+                change(tree.as_fd(), true, whole)?;
+                change(tree.as_fd(), false, own)?;
+                let kind = FileType::from_raw_mode(rustix::fs::fstat(&tree).at(Call::Stat)?.st_mode);
+                Ok((tree, if kind.is_dir() { Wanted::Directory } else { Wanted::File }))
+            }
+        }
+    }
+
+    /// A new file system, attached nowhere.
+    fn file_system(
+        &mut self,
+        fstype: Text,
+        source: Option<Text>,
+        options: Span,
+        attributes: u64,
+    ) -> Result<OwnedFd, Failed> {
+        let script = self.script;
+        let text = |text: Text| script.arena.get(text);
+        let context = rustix::mount::fsopen(text(fstype), FsOpenFlags::FSOPEN_CLOEXEC).at(Call::Fsopen)?;
+        let configure = || -> Result<(), Errno> {
+            if let Some(source) = source {
+                rustix::mount::fsconfig_set_string(context.as_fd(), c"source", text(source))?;
+            }
+            for option in options.of(&script.options) {
+                match option.value {
+                    Some(value) => rustix::mount::fsconfig_set_string(context.as_fd(), text(option.key), text(value))?,
+                    None => rustix::mount::fsconfig_set_flag(context.as_fd(), text(option.key))?,
+                }
+            }
+            rustix::mount::fsconfig_create(context.as_fd())
+        };
+        if let Err(errno) = configure() {
+            self.progress.text = words(context.as_fd());
+            return Err(errno).at(Call::Fsconfig);
+        }
+        let attributes = MountAttrFlags::from_bits_retain(attributes as u32);
+        rustix::mount::fsmount(context.as_fd(), FsMountFlags::FSMOUNT_CLOEXEC, attributes).at(Call::Fsmount)
+    }
+
+    /// A procfs for our own writes, which nobody can have mounted over.
+    pub(super) fn open_proc(&mut self) -> Result<(), Failed> {
+        let made = rustix::mount::fsopen(c"proc", FsOpenFlags::FSOPEN_CLOEXEC).and_then(|context| {
+            rustix::mount::fsconfig_create(context.as_fd())?;
+            let attributes =
+                MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NODEV | MountAttrFlags::MOUNT_ATTR_NOEXEC;
+            rustix::mount::fsmount(context.as_fd(), FsMountFlags::FSMOUNT_CLOEXEC, attributes)
+        });
+        let proc = match made {
+            // In a user namespace that does not own the pid namespace: the one of the host, still in its place.
+            Err(Errno::PERM) => {
+                let proc = path::open_with(CWD, c"/proc", OFlags::PATH | OFlags::DIRECTORY, ResolveFlags::NO_SYMLINKS)
+                    .at(Call::Open)?;
+                if rustix::fs::fstatfs(&proc).at(Call::Stat)?.f_type as i64 != PROC_MAGIC {
+                    return Err(Errno::NODEV).at(Call::Verify);
+                }
+                proc
+            }
+            other => other.at(Call::Fsmount)?,
+        };
+        self.put(Slot::PROC, proc);
+        Ok(())
+    }
+
+    /// Makes the new root the root, and drops the old one, which `pivot_root` leaves on top of it.
+    pub(super) fn pivot(&self) -> Result<(), Failed> {
+        rustix::process::fchdir(self.slot(Slot::ROOT)?).at(Call::Chdir)?;
+        rustix::process::pivot_root(c".", c".").at(Call::PivotRoot)?;
+        rustix::mount::unmount(c".", UnmountFlags::DETACH).at(Call::Unmount)?;
+        rustix::process::chdir(c"/").at(Call::Chdir)
+    }
+}
+
+/// What the file system says about a refused option.
+fn words(context: BorrowedFd<'_>) -> Option<[u8; TEXT_BYTES]> {
+    let mut buffer = [0_u8; TEXT_BYTES];
+    // One byte stays zero. A message that does not fit is lost, which is no worse than none.
+    let length = rustix::io::read(context, buffer.get_mut(..TEXT_BYTES - 1)?).ok()?;
+    // A level (`e `) comes first.
+    buffer.copy_within(2.min(length).., 0);
+    Some(buffer)
+}

@@ -1,0 +1,134 @@
+//! Paths inside the root file system: resolved by the kernel, in the root, whatever symlinks say.
+
+use std::ffi::CStr;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use rustix::fs::{Mode, OFlags, ResolveFlags};
+use rustix::io::Errno;
+
+use super::super::report::{At, Call, Failed};
+use crate::rootfs::retry;
+
+/// Longest path the kernel takes, with its zero.
+const PATH_BYTES: usize = 4096;
+
+/// What a mount point has to be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Wanted {
+    Directory,
+    File,
+}
+
+/// Opens `path` in `root` as a place (`O_PATH`).
+pub(super) fn open(root: BorrowedFd<'_>, path: &CStr, resolve: ResolveFlags) -> Result<OwnedFd, Errno> {
+    open_with(root, path, OFlags::PATH, ResolveFlags::IN_ROOT | resolve)
+}
+
+pub(super) fn open_with(
+    directory: BorrowedFd<'_>,
+    path: &CStr,
+    flags: OFlags,
+    resolve: ResolveFlags,
+) -> Result<OwnedFd, Errno> {
+    retry(|| {
+        rustix::fs::openat2(directory, path, flags | OFlags::CLOEXEC, Mode::empty(), resolve | ResolveFlags::NO_MAGICLINKS)
+    })
+}
+
+/// Opens the mount point `path` in `root`, and makes it and the directories above it if they are missing.
+pub(super) fn ensure(
+    root: BorrowedFd<'_>,
+    path: &CStr,
+    wanted: Wanted,
+    resolve: ResolveFlags,
+) -> Result<OwnedFd, Failed> {
+    match open(root, path, resolve) {
+        Err(Errno::NOENT) => {}
+        other => return other.at(Call::Open),
+    }
+    let (parent, rest) = deepest(root, path, resolve)?;
+    make(parent, rest, wanted)
+}
+
+/// The last directory on the way to `path` that exists, and what is missing below it.
+fn deepest<'p>(root: BorrowedFd<'_>, path: &'p CStr, resolve: ResolveFlags) -> Result<(OwnedFd, &'p [u8]), Failed> {
+    let bytes = path.to_bytes();
+    let mut buffer = [0_u8; PATH_BYTES];
+    let mut end = bytes.len();
+    loop {
+        // The part before the last `/`.
+        end = bytes.get(..end).and_then(|head| head.iter().rposition(|byte| *byte == b'/')).unwrap_or(0);
+        let head = bytes.get(..end).unwrap_or_default();
+        let head = terminated(&mut buffer, if head.is_empty() { b"." } else { head })?;
+        match open_with(root, head, OFlags::PATH | OFlags::DIRECTORY, ResolveFlags::IN_ROOT | resolve) {
+            Err(Errno::NOENT) if end > 0 => {}
+            found => return Ok((found.at(Call::Open)?, bytes.get(end..).unwrap_or_default())),
+        }
+    }
+}
+
+/// Makes directories for all parts of `rest` below `parent`, and for the last one what is wanted.
+fn make(parent: OwnedFd, rest: &[u8], wanted: Wanted) -> Result<OwnedFd, Failed> {
+    let mut buffer = [0_u8; PATH_BYTES];
+    let mut current = parent;
+    let mut parts = rest.split(|byte| *byte == b'/').filter(|part| !part.is_empty()).peekable();
+    while let Some(part) = parts.next() {
+        let name = terminated(&mut buffer, part)?;
+        if parts.peek().is_none() && wanted == Wanted::File {
+            return make_file(current.as_fd(), name);
+        }
+        match rustix::fs::mkdirat(&current, name, Mode::from_raw_mode(0o755)) {
+            Ok(()) | Err(Errno::EXIST) => {}
+            Err(errno) => return Err(errno).at(Call::Mkdir),
+        }
+        // Beneath: a part that is `..` must not lead up, and one that became a symlink must not lead elsewhere.
+        current = open_with(
+            current.as_fd(),
+            name,
+            OFlags::PATH | OFlags::DIRECTORY,
+            ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS,
+        )
+        .at(Call::Open)?;
+    }
+    Ok(current)
+}
+
+/// Makes an empty file, or takes the one that is there, and opens it as a place.
+pub(super) fn make_file(directory: BorrowedFd<'_>, name: &CStr) -> Result<OwnedFd, Failed> {
+    match rustix::fs::mknodat(directory, name, rustix::fs::FileType::RegularFile, Mode::from_raw_mode(0o644), 0) {
+        Ok(()) | Err(Errno::EXIST) => {}
+        Err(errno) => return Err(errno).at(Call::Create),
+    }
+    open_with(directory, name, OFlags::PATH, ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS).at(Call::Open)
+}
+
+/// Opens the directory in which `path` (relative to `base`) lies, makes it if it is missing, and gives the last part of the path.
+pub(super) fn parent_of<'b>(
+    base: BorrowedFd<'_>,
+    path: &CStr,
+    resolve: ResolveFlags,
+    buffer: &'b mut [u8; PATH_BYTES],
+) -> Result<(OwnedFd, &'b CStr), Failed> {
+    let bytes = path.to_bytes();
+    let cut = bytes.iter().rposition(|byte| *byte == b'/');
+    let head = cut.and_then(|cut| bytes.get(..cut)).unwrap_or_default();
+    let name = cut.map_or(Some(bytes), |cut| bytes.get(cut.wrapping_add(1)..)).unwrap_or_default();
+    let directory = {
+        let head = terminated(buffer, if head.is_empty() { b"." } else { head })?;
+        ensure(base, head, Wanted::Directory, resolve)?
+    };
+    Ok((directory, terminated(buffer, name)?))
+}
+
+/// `text` as a C string in `buffer`.
+fn terminated<'b>(buffer: &'b mut [u8; PATH_BYTES], text: &[u8]) -> Result<&'b CStr, Failed> {
+    let too_long = || Failed { call: Call::Open, errno: Errno::NAMETOOLONG };
+    buffer.get_mut(..text.len()).ok_or_else(too_long)?.copy_from_slice(text);
+    *buffer.get_mut(text.len()).ok_or_else(too_long)? = 0;
+    CStr::from_bytes_until_nul(buffer).map_err(|_| too_long())
+}
+
+/// An empty buffer for [`parent_of`].
+pub(super) const fn buffer() -> [u8; PATH_BYTES] {
+    [0; PATH_BYTES]
+}

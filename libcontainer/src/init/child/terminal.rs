@@ -1,0 +1,60 @@
+//! The terminal and the standard streams.
+
+use std::os::fd::{AsFd, AsRawFd};
+
+use rustix::io::Errno;
+use rustix::mount::OpenTreeFlags;
+use rustix::fs::{Mode, OFlags};
+use rustix::process::Uid;
+use rustix::pty::OpenptFlags;
+use rustix::termios::Winsize;
+
+use super::super::report::{At, Call, Failed, Kind, Report};
+use super::mounts::attach;
+use super::path;
+use super::Child;
+use crate::plan::Slot;
+
+impl Child<'_> {
+    /// A new terminal of the container's own devpts: the master goes to the parent, the slave becomes `/dev/console`.
+    pub(super) fn terminal(&mut self, rows: u16, columns: u16, uid: u32) -> Result<(), Failed> {
+        // Opened through the devpts that we mounted ourselves: no name in the container is trusted.
+        let flags = OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+        let master = rustix::fs::openat(self.slot(Slot::PTS)?, c"ptmx", flags, Mode::empty()).at(Call::Open)?;
+        rustix::pty::unlockpt(&master).at(Call::Ioctl)?;
+        let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
+        let slave = rustix::pty::ioctl_tiocgptpeer(&master, flags).at(Call::Ioctl)?;
+        if rows != 0 || columns != 0 {
+            let size = Winsize { ws_row: rows, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
+            rustix::termios::tcsetwinsize(&slave, size).at(Call::Ioctl)?;
+        }
+        match rustix::fs::fchown(&slave, Some(Uid::from_raw(uid)), None) {
+            // An id that is not mapped; becoming the user will say so.
+            Ok(()) | Err(Errno::INVAL) => {}
+            Err(errno) => return Err(errno).at(Call::Chown),
+        }
+        let console = path::make_file(self.slot(Slot::DEV)?, c"console")?;
+        let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_EMPTY_PATH;
+        let tree = rustix::mount::open_tree(&slave, c"", flags).at(Call::OpenTree)?;
+        attach(tree.as_fd(), console.as_fd())?;
+        self.send(&Report::new(Kind::Terminal, self.progress.step), Some(master.as_fd()))?;
+        self.progress.terminal = Some(slave);
+        Ok(())
+    }
+
+    pub(super) fn stdio(&mut self) -> Result<(), Failed> {
+        if let Some(terminal) = &self.progress.terminal {
+            rustix::process::ioctl_tiocsctty(terminal).at(Call::Ioctl)?;
+            rustix::stdio::dup2_stdin(terminal).at(Call::Open)?;
+            rustix::stdio::dup2_stdout(terminal).at(Call::Open)?;
+            return rustix::stdio::dup2_stderr(terminal).at(Call::Open);
+        }
+        let stream = |offset: u16| self.slot(Slot(Slot::STDIO.0.wrapping_add(offset)));
+        let (input, output, error) = (stream(0)?, stream(1)?, stream(2)?);
+        // The parent gives descriptors above 2, so none of these overwrites the next one's source.
+        debug_assert!(input.as_raw_fd() > 2 && output.as_raw_fd() > 2 && error.as_raw_fd() > 2);
+        rustix::stdio::dup2_stdin(input).at(Call::Open)?;
+        rustix::stdio::dup2_stdout(output).at(Call::Open)?;
+        rustix::stdio::dup2_stderr(error).at(Call::Open)
+    }
+}

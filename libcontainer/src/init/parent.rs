@@ -1,0 +1,225 @@
+//! The parent's side: makes the child, answers it, and turns its reports into errors.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use rustix::io::Errno;
+use rustix::net::{AddressFamily, SocketFlags, SocketType};
+use rustix::process::{Pid, PidfdFlags, Signal, WaitId, WaitIdOptions};
+
+use super::child::{Child, Progress};
+use super::explain::explain;
+use super::report::{Kind, REPORT_BYTES, Report};
+use super::resources;
+use crate::capability::CapabilitySet;
+use crate::cgroup::Cgroup;
+use crate::error::{Error, ErrorKind, Result};
+use crate::idmap::{self, IdMaps};
+use crate::plan::{Plan, Script};
+use crate::sys::clone::{CloneOptions, clone3};
+use crate::sys::exec::StringArray;
+use crate::sys::message;
+use crate::sys::dispositions::Blocked;
+
+/// What a launch needs beside the plan.
+pub(crate) struct Launch<'l> {
+    /// Where a created container waits; without it the program runs at once.
+    pub(crate) fifo: Option<OwnedFd>,
+    /// Called when the container's namespaces and mounts exist, with its first process, if there are hooks.
+    pub(crate) hooks: &'l mut dyn FnMut(i32, BorrowedFd<'_>) -> Result<()>,
+}
+
+/// A container whose first process runs or is ready to.
+#[derive(Debug)]
+pub(crate) struct Launched {
+    pub(crate) pid: i32,
+    pub(crate) pidfd: OwnedFd,
+    /// The terminal's master.
+    pub(crate) terminal: Option<OwnedFd>,
+    pub(crate) warnings: Vec<String>,
+    pub(crate) cgroup: Cgroup,
+}
+
+/// Performs a plan. What was made is undone if a step fails.
+pub(crate) fn launch(mut plan: Plan, launch: Launch<'_>) -> Result<Launched> {
+    let options = std::mem::take(&mut plan.options);
+    let first_free = options.preserve_fds.saturating_add(3);
+    let waits = launch.fifo.is_some();
+    let mut slots = resources::open(&plan, options, launch.fifo)?;
+    let cgroup = plan.cgroup.apply()?;
+    let started = start(&plan, &mut slots, &cgroup, first_free);
+    // The child has its own copies. Ours would keep the container's mounts alive after its end.
+    drop(slots);
+    let mut family = match started {
+        Ok(family) => family,
+        Err(error) => return Err(undo(&cgroup, error)),
+    };
+    drop(plan.root);
+    match family.serve(&plan.script, waits, launch.hooks) {
+        Ok(()) => {
+            let Family { pid, pidfd, terminal, mut warnings, .. } = family;
+            warnings.splice(0..0, plan.script.warnings);
+            Ok(Launched { pid, pidfd, terminal, warnings, cgroup })
+        }
+        Err(error) => {
+            family.end();
+            Err(undo(&cgroup, error))
+        }
+    }
+}
+
+/// Removes the cgroup after a failure, which is the error that matters.
+fn undo(cgroup: &Cgroup, error: Error) -> Error {
+    match cgroup.kill_all().and_then(|()| cgroup.delete()) {
+        Ok(()) => error,
+        Err(second) => error.with_hint(format!("its cgroup is left over: {second}")),
+    }
+}
+
+fn start(plan: &Plan, slots: &mut [Option<OwnedFd>], cgroup: &Cgroup, first_free: u32) -> Result<Family> {
+    let failed = |step: &'static str| move |errno: Errno| Error::from_errno(errno.raw_os_error(), step);
+    let attach = cgroup.attach()?;
+    let (ours, theirs) = rustix::net::socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
+        .map_err(failed("make a socket pair"))?;
+    // The child's end must not be where the standard streams go.
+    let theirs = rustix::io::fcntl_dupfd_cloexec(&theirs, 3).map_err(failed("duplicate a descriptor"))?;
+    let script = &plan.script;
+    let strings = |list: crate::plan::Span| -> StringArray<'_> {
+        list.of(&script.texts).iter().map(|text| script.arena.get(*text)).collect()
+    };
+    let (arguments, environment) = (strings(script.arguments), strings(script.environment));
+    let mut child = Child {
+        script,
+        slots,
+        tasks: &attach.tasks,
+        socket: theirs.as_fd(),
+        arguments: &arguments,
+        environment: &environment,
+        first_free,
+        progress: Progress::default(),
+    };
+    let clone = CloneOptions {
+        namespaces: u64::from(script.clone),
+        cgroup: attach.directory.as_ref().map(AsFd::as_fd),
+        sibling: false,
+    };
+    // No handler of ours may run in the child, where it would find a world it does not know.
+    let blocked = Blocked::all().map_err(failed("block signals"))?;
+    let cloned = clone3(&clone, &mut || child.run());
+    drop(blocked);
+    let cloned = cloned.map_err(|errno| {
+        let error = Error::from_errno(errno.raw_os_error(), "make the container's process");
+        match errno {
+            Errno::PERM => error.with_hint("namespaces need CAP_SYS_ADMIN: become root, or enter a user namespace first"),
+            Errno::NOSPC => error.with_kind(ErrorKind::Io).with_hint("the limit of namespaces is reached (/proc/sys/user)"),
+            Errno::AGAIN => error.with_hint("the limit of processes is reached"),
+            _ => error,
+        }
+    })?;
+    let pidfd = cloned.pidfd.ok_or_else(|| Error::new(ErrorKind::Io, "make the container's process"))?;
+    Ok(Family { pid: cloned.pid, pidfd, first: None, socket: ours, terminal: None, warnings: Vec::new() })
+}
+
+/// The processes of a launch.
+struct Family {
+    /// The container's first process.
+    pid: i32,
+    pidfd: OwnedFd,
+    /// The process that made it, if that was not us.
+    first: Option<OwnedFd>,
+    socket: OwnedFd,
+    terminal: Option<OwnedFd>,
+    warnings: Vec<String>,
+}
+
+impl Family {
+    /// Answers the child until it is ready, or its program runs.
+    fn serve(
+        &mut self,
+        script: &Script,
+        waits: bool,
+        hooks: &mut dyn FnMut(i32, BorrowedFd<'_>) -> Result<()>,
+    ) -> Result<()> {
+        loop {
+            let mut bytes = [0_u8; REPORT_BYTES];
+            let (length, descriptor) = message::receive(self.socket.as_fd(), &mut bytes)
+                .map_err(|errno| Error::from_errno(errno.raw_os_error(), "listen to the container's process"))?;
+            if length == 0 {
+                return if waits { Err(self.silent_end()) } else { Ok(()) };
+            }
+            let report = bytes.get(..length).and_then(Report::from_bytes);
+            let report = report.ok_or_else(|| Error::new(ErrorKind::Io, "listen to the container's process"))?;
+            match report.kind {
+                Kind::Failed => return Err(explain(script, &report)),
+                Kind::Warning => self.warnings.push(explain(script, &report).to_string()),
+                Kind::AwaitsMaps => {
+                    let maps = script.maps.as_ref().expect("a script that waits for maps has them");
+                    write_maps(self.pid, maps)?;
+                    self.answer()?;
+                }
+                Kind::AwaitsHooks => {
+                    hooks(self.pid, self.pidfd.as_fd())?;
+                    self.answer()?;
+                }
+                Kind::Process => self.succeed(report.value)?,
+                Kind::Terminal => self.terminal = descriptor,
+                Kind::Ready => return Ok(()),
+            }
+        }
+    }
+
+    fn answer(&self) -> Result<()> {
+        message::send(self.socket.as_fd(), b"go", None)
+            .map_err(|errno| Error::from_errno(errno.raw_os_error(), "answer the container's process"))
+    }
+
+    /// Another process took the place of the one we made, which ends.
+    fn succeed(&mut self, pid: i32) -> Result<()> {
+        let failed = |errno: Errno| Error::from_errno(errno.raw_os_error(), "take over the container's process");
+        // It is our child, so its number cannot be given to another before we wait for it.
+        let number = Pid::from_raw(pid).ok_or_else(|| failed(Errno::SRCH))?;
+        let pidfd = rustix::process::pidfd_open(number, PidfdFlags::empty()).map_err(failed)?;
+        let first = std::mem::replace(&mut self.pidfd, pidfd);
+        self.pid = pid;
+        reap(first.as_fd());
+        self.first = Some(first);
+        Ok(())
+    }
+
+    /// The child ended without a word: somebody killed it, or its memory ran out.
+    fn silent_end(&self) -> Error {
+        Error::new(ErrorKind::Io, "start the container")
+            .with_hint("its process was killed before the program ran; a memory limit may be too low")
+    }
+
+    /// Kills and reaps what was made.
+    fn end(self) {
+        // It may have ended by itself.
+        drop(rustix::process::pidfd_send_signal(&self.pidfd, Signal::KILL));
+        reap(self.pidfd.as_fd());
+    }
+}
+
+/// Waits for the end of a child of ours. Another waiter of the embedding program may have been faster, which is as good.
+fn reap(pidfd: BorrowedFd<'_>) {
+    while let Err(Errno::INTR) = rustix::process::waitid(WaitId::PidFd(pidfd), WaitIdOptions::EXITED) {}
+}
+
+fn write_maps(pid: i32, maps: &IdMaps) -> Result<()> {
+    let write = |file: &str, text: String| {
+        let path = format!("/proc/{pid}/{file}");
+        std::fs::write(&path, text).map_err(|error| {
+            Error::from_io(error, "write the id maps")
+                .with_path(path)
+                .with_hint("the ids on the host side must exist in the caller's user namespace, and it needs CAP_SETUID and CAP_SETGID")
+        })
+    };
+    let may_set_groups = CapabilitySet::effective()
+        .map_err(|error| Error::from_io(error, "read our capabilities"))?
+        .contains(oci_spec::runtime::Capability::Setgid);
+    write("uid_map", idmap::map_text(&maps.uid))?;
+    if !may_set_groups {
+        // The kernel demands it of the unprivileged, who could otherwise drop a group that denies them something.
+        write("setgroups", "deny".to_owned())?;
+    }
+    write("gid_map", idmap::map_text(&maps.gid))
+}

@@ -1,0 +1,108 @@
+//! Opening, in the parent, what the child needs.
+
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::path::Path;
+
+use rustix::fs::{CWD, FileType, Mode, OFlags};
+use rustix::io::Errno;
+use rustix::mount::OpenTreeFlags;
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::plan::{CreateOptions, Plan, Resource, Slot, Stdio};
+
+/// Opens everything the script's slots shall hold.
+pub(super) fn open(plan: &Plan, options: CreateOptions, fifo: Option<OwnedFd>) -> Result<Vec<Option<OwnedFd>>> {
+    let mut slots: Vec<Option<OwnedFd>> = (0..plan.script.slots).map(|_| None).collect();
+    let mut put = |slot: Slot, descriptor: OwnedFd| -> Result<()> {
+        *slots.get_mut(usize::from(slot.0)).expect("the script counts its slots") = Some(above_stdio(descriptor)?);
+        Ok(())
+    };
+    put(Slot::ROOT, duplicate(plan.root.as_fd())?)?;
+    if let Some(fifo) = fifo {
+        put(Slot::FIFO, fifo)?;
+    }
+    for (slot, resource) in &plan.script.resources {
+        put(*slot, resource_descriptor(resource)?)?;
+    }
+    for (index, stream) in (0_u16..).zip(streams(options.stdio)?) {
+        put(Slot(Slot::STDIO.0 + index), stream)?;
+    }
+    Ok(slots)
+}
+
+/// A copy of a descriptor, above the standard streams.
+fn duplicate(descriptor: BorrowedFd<'_>) -> Result<OwnedFd> {
+    rustix::io::fcntl_dupfd_cloexec(descriptor, 3)
+        .map_err(|errno| Error::from_errno(errno.raw_os_error(), "duplicate a descriptor"))
+}
+
+/// The child puts the standard streams at 0, 1 and 2, where nothing else may be then.
+fn above_stdio(descriptor: OwnedFd) -> Result<OwnedFd> {
+    if descriptor.as_raw_fd() > 2 { Ok(descriptor) } else { duplicate(descriptor.as_fd()) }
+}
+
+fn streams(stdio: Stdio) -> Result<[OwnedFd; 3]> {
+    let null = || {
+        rustix::fs::open("/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())
+            .map_err(|errno| Error::from_errno(errno.raw_os_error(), "open").with_path("/dev/null"))
+    };
+    let or_null = |stream: Option<OwnedFd>| stream.map_or_else(null, Ok);
+    Ok(match stdio {
+        // The terminal takes the place of these in the child.
+        Stdio::Null | Stdio::Terminal => {
+            let input = null()?;
+            let (output, error) = (duplicate(input.as_fd())?, duplicate(input.as_fd())?);
+            [input, output, error]
+        }
+        Stdio::Inherit => [
+            duplicate(rustix::stdio::stdin())?,
+            duplicate(rustix::stdio::stdout())?,
+            duplicate(rustix::stdio::stderr())?,
+        ],
+        Stdio::Streams { stdin, stdout, stderr } => [or_null(stdin)?, or_null(stdout)?, or_null(stderr)?],
+    })
+}
+
+fn resource_descriptor(resource: &Resource) -> Result<OwnedFd> {
+    match resource {
+        Resource::Tree { path, recursive } => {
+            let deep = if *recursive { OpenTreeFlags::AT_RECURSIVE } else { OpenTreeFlags::empty() };
+            clone_tree(path, deep).map_err(|errno| {
+                let error = Error::from_errno(errno.raw_os_error(), "open the source of a mount").with_path(path);
+                match errno {
+                    Errno::NOENT => error.with_hint("the source of a bind mount must exist"),
+                    Errno::INVAL => error.with_hint("it holds mounts that are locked: a recursive bind is needed, or it is unbindable"),
+                    _ => error,
+                }
+            })
+        }
+        Resource::Device { path, kind, major, minor } => device(path, *kind, rustix::fs::makedev(*major, *minor)),
+        Resource::Namespace { path, kind } => {
+            rustix::fs::open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).map_err(|errno| {
+                Error::from_errno(errno.raw_os_error(), format!("open {kind} namespace")).with_path(path)
+            })
+        }
+    }
+}
+
+fn clone_tree(path: &Path, extra: OpenTreeFlags) -> Result<OwnedFd, Errno> {
+    let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | extra;
+    rustix::mount::open_tree(CWD, path, flags)
+}
+
+/// A device node of the host, which must be the very device: a name alone proves nothing.
+fn device(path: &Path, kind: u32, number: u64) -> Result<OwnedFd> {
+    const STEP: &str = "open a device of the host";
+    let failed = |errno: Errno| {
+        let error = Error::from_errno(errno.raw_os_error(), STEP).with_path(path);
+        if errno == Errno::NOENT { error.with_hint("devices cannot be made in a user namespace; the host has to have them") } else { error }
+    };
+    let node = clone_tree(path, OpenTreeFlags::AT_SYMLINK_NOFOLLOW).map_err(failed)?;
+    let stat = rustix::fs::fstat(&node).map_err(failed)?;
+    if FileType::from_raw_mode(stat.st_mode) != FileType::from_raw_mode(kind) || stat.st_rdev != number {
+        return Err(Error::new(ErrorKind::PermissionDenied, STEP)
+            .with_path(path)
+            .with_hint("the host has another device, or none, under this name"));
+    }
+    Ok(node)
+}

@@ -1,0 +1,306 @@
+//! From a specification and facts to a script: the order of everything. Pure.
+
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use oci_spec::runtime::{Linux, Process, Spec};
+
+use super::arena::Text;
+use super::facts::Facts;
+use super::process::invalid;
+use super::script::{Resource, Script};
+use super::step::Step;
+use super::{devices, mounts, process, refuse};
+use crate::error::{Error, ErrorKind};
+use crate::id::ContainerId;
+use crate::idmap::{self, IdMap, IdMaps};
+use crate::mount::Propagation;
+use crate::namespace::{Kind, Namespaces};
+use crate::seccomp;
+use crate::sys::seccomp::Instruction;
+
+/// What the caller wants beyond the specification.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Wishes {
+    pub(crate) terminal: bool,
+    pub(crate) preserve_fds: u32,
+    pub(crate) no_new_keyring: bool,
+    pub(crate) parent_death_signal: Option<i32>,
+    /// What relative paths on the host are relative to.
+    pub(crate) bundle: Option<PathBuf>,
+}
+
+/// A script in the making.
+pub(crate) struct Compiler<'s> {
+    pub(crate) script: Script,
+    pub(crate) facts: &'s Facts,
+    pub(crate) namespaces: Namespaces,
+    /// We are or will be in a user namespace that is not the machine's: no device nodes, no foreign sysfs.
+    pub(crate) restricted: bool,
+    /// Propagation of the root and, unless told otherwise, of bind mounts.
+    pub(crate) propagation: u64,
+    bundle: Option<&'s Path>,
+}
+
+/// Compiles a specification.
+pub(crate) fn compile(id: &ContainerId, spec: &Spec, facts: &Facts, wishes: &Wishes) -> Result<Script, Error> {
+    refuse::refuse(spec)?;
+    let default = Linux::default();
+    let linux = spec.linux().as_ref().unwrap_or(&default);
+    let process = spec.process().as_ref().ok_or_else(|| invalid("process", "there is no process to start"))?;
+    let namespaces = Namespaces::from_spec(linux.namespaces().as_deref().unwrap_or_default())?;
+    let root_propagation = root_propagation(linux)?;
+    let mut compiler = Compiler {
+        script: Script::new(),
+        facts,
+        restricted: facts.in_user_namespace || namespaces.has(Kind::User),
+        namespaces,
+        propagation: match root_propagation {
+            Some(Propagation { flag: libc::MS_PRIVATE | libc::MS_UNBINDABLE, .. }) => libc::MS_PRIVATE,
+            _ => libc::MS_SLAVE,
+        },
+        bundle: wishes.bundle.as_deref(),
+    };
+    compiler.filter(linux)?;
+    let candidates = process::program(&mut compiler, process)?;
+    compiler.beginning(wishes);
+    compiler.namespace_steps(linux)?;
+    compiler.session(id, spec, wishes)?;
+    compiler.root(spec, linux, process, wishes, root_propagation)?;
+    compiler.script.steps.push(Step::Stdio);
+    process::limits(&mut compiler, process);
+    process::identity(&mut compiler, process)?;
+    let late_filter = process.no_new_privileges().unwrap_or(false) && !compiler.script.filter.is_empty();
+    let steps = &mut compiler.script.steps;
+    steps.extend([Step::FindProgram { candidates }, Step::UnblockSignals, Step::Ready, Step::AwaitStart]);
+    if late_filter {
+        steps.push(Step::Filter);
+    }
+    steps.push(Step::Execute);
+    Ok(compiler.script)
+}
+
+/// The propagation of the root, if the specification names one.
+fn root_propagation(linux: &Linux) -> Result<Option<Propagation>, Error> {
+    match linux.rootfs_propagation().as_deref().filter(|word| !word.is_empty()) {
+        None => Ok(None),
+        Some(word) => Propagation::parse(word)
+            .map(Some)
+            .ok_or_else(|| invalid("linux.rootfsPropagation", "known are shared, slave, private, unbindable, and each with an r in front")),
+    }
+}
+
+impl Compiler<'_> {
+    /// Adds a string.
+    pub(crate) fn text(&mut self, field: &str, text: &[u8]) -> Result<Text, Error> {
+        self.script.arena.add(text).map_err(|_| invalid(field, "it holds a zero byte"))
+    }
+
+    /// A path on the host, which may be relative to the bundle.
+    pub(crate) fn host_path(&self, path: &Path) -> PathBuf {
+        match self.bundle {
+            Some(bundle) if path.is_relative() => bundle.join(path),
+            _ => path.to_owned(),
+        }
+    }
+
+    /// Whether a group id written as text exists in the container.
+    pub(crate) fn maps_gid(&self, text: Option<&str>) -> bool {
+        let Some(gid) = text.and_then(|text| text.parse().ok()) else { return true };
+        match (&self.script.maps, &self.facts.ids) {
+            (Some(maps), _) => idmap::is_mapped(&maps.gid, gid),
+            (None, Some(ids)) => idmap::is_mapped(&ids.gid, gid),
+            (None, None) => true,
+        }
+    }
+
+    fn filter(&mut self, linux: &Linux) -> Result<(), Error> {
+        let Some(profile) = linux.seccomp() else { return Ok(()) };
+        let unsupported = |feature: &str| Error::new(ErrorKind::Unsupported { feature: feature.into() }, "compile the system call filter");
+        let arch = self.facts.arch.ok_or_else(|| unsupported("system call filters on this architecture"))?;
+        let program = seccomp::compile(profile, arch)
+            .map_err(|error| invalid("linux.seccomp", "the filter cannot be compiled").with_source(error))?;
+        if program.needs_listener {
+            return Err(unsupported("SCMP_ACT_NOTIFY"));
+        }
+        self.script.filter_flags = program.flags;
+        self.script.filter = program
+            .instructions
+            .iter()
+            .map(|one| Instruction { code: one.code, jump_true: one.jt, jump_false: one.jf, operand: one.k })
+            .collect();
+        Ok(())
+    }
+
+    /// What has to be so before anything else is done.
+    fn beginning(&mut self, wishes: &Wishes) {
+        let steps = &mut self.script.steps;
+        steps.push(Step::CloseOnExec { first: wishes.preserve_fds.saturating_add(3) });
+        steps.push(Step::ResetSignals);
+        // Modes of files are as they are written.
+        steps.push(Step::Umask { mask: 0 });
+        if let Some(signal) = wishes.parent_death_signal {
+            steps.push(Step::ParentDeathSignal { signal });
+        }
+        steps.push(Step::JoinCgroup);
+    }
+
+    /// Namespaces, in the order in which the kernel gives the rights for the next.
+    fn namespace_steps(&mut self, linux: &Linux) -> Result<(), Error> {
+        let (user, cgroup, pid) = (Kind::User.flag(), Kind::Cgroup.flag(), Kind::Pid.flag());
+        let created = self.namespaces.created();
+        let joined = self.namespaces.joined().to_vec();
+        let (new_user, joins_user) = (self.namespaces.creates(Kind::User), self.namespaces.joins(Kind::User).is_some());
+        // The cgroup namespace is rooted where the process is when it is made, so it is made after the process has moved.
+        // A namespace belongs to the user namespace of its maker. So with a new one the maps come first, then root of it makes the
+        // rest; only the pid namespace is made along with it, which saves a fork. With a joined one, or with namespaces that belong
+        // to the host, nothing can be made before they are joined.
+        let at_clone = match (new_user, joins_user, joined.is_empty()) {
+            (true, _, true) => created & (user | pid),
+            (true, _, false) | (_, true, _) => 0,
+            (false, false, _) => created & !cgroup,
+        };
+        self.script.clone = at_clone;
+        if !joined.is_empty() && !new_user {
+            self.script.steps.push(Step::Undumpable);
+        }
+        for (kind, path) in joined {
+            let path = self.host_path(&path);
+            let text = self.text("linux.namespaces", path.as_os_str().as_bytes())?;
+            let slot = self.script.open(Resource::Namespace { path, kind });
+            self.script.steps.push(Step::JoinNamespace { kind, slot, path: text });
+        }
+        let mut rest = created & !at_clone;
+        if new_user {
+            self.script.maps = Some(id_maps(linux)?);
+            if rest & user != 0 {
+                self.script.steps.push(Step::Unshare { flags: user });
+                rest &= !user;
+            }
+            self.script.steps.push(Step::AwaitMaps);
+        }
+        if new_user || joins_user {
+            self.script.steps.push(Step::BecomeRoot);
+        }
+        if rest != 0 {
+            self.script.steps.push(Step::Unshare { flags: rest });
+        }
+        if rest & pid != 0 || self.namespaces.joins(Kind::Pid).is_some() {
+            self.script.steps.push(Step::EnterPidNamespace);
+        }
+        Ok(())
+    }
+
+    /// What belongs to the namespaces but the mounts.
+    fn session(&mut self, id: &ContainerId, spec: &Spec, wishes: &Wishes) -> Result<(), Error> {
+        self.script.steps.push(Step::NewSession);
+        if !wishes.no_new_keyring {
+            let name = self.text("id", format!("_ses.{id}").as_bytes())?;
+            self.script.steps.push(Step::SessionKeyring { name });
+        }
+        if self.namespaces.creates(Kind::Network) {
+            self.script.steps.push(Step::LoopbackUp);
+        }
+        let names = [("hostname", spec.hostname(), true), ("domainname", spec.domainname(), false)];
+        for (field, name, host) in names {
+            let Some(name) = name.as_deref().filter(|name| !name.is_empty()) else { continue };
+            if !self.namespaces.has(Kind::Uts) {
+                return Err(invalid(field, "setting it needs a uts namespace, or it would change the host's"));
+            }
+            let name = self.text(field, name.as_bytes())?;
+            self.script.steps.push(if host { Step::HostName { name } } else { Step::DomainName { name } });
+        }
+        Ok(())
+    }
+
+    /// The root file system and everything in it.
+    fn root(
+        &mut self,
+        spec: &Spec,
+        linux: &Linux,
+        process: &Process,
+        wishes: &Wishes,
+        propagation: Option<Propagation>,
+    ) -> Result<(), Error> {
+        self.script.steps.extend([Step::SlaveMounts { flag: self.propagation }, Step::AttachRoot]);
+        let mounted = mounts::compile(self, spec.mounts().as_deref().unwrap_or_default())?;
+        devices::compile(self, linux.devices().as_deref().unwrap_or_default(), &mounted)?;
+        if wishes.terminal {
+            if !mounted.pts || mounted.dev_is_foreign {
+                return Err(invalid("process.terminal", "a terminal needs a mount of type devpts on /dev/pts"));
+            }
+            let size = process.console_size().unwrap_or_default();
+            let clip = |cells: u64| u16::try_from(cells).unwrap_or(u16::MAX);
+            let (rows, columns, uid) = (clip(size.height()), clip(size.width()), process.user().uid());
+            self.script.steps.push(Step::Terminal { rows, columns, uid });
+        }
+        let path = self.text("process.cwd", process::workdir(process)?.as_os_str().as_bytes())?;
+        self.script.steps.push(Step::MakeWorkdir { path });
+        devices::finish(self, &mounted)?;
+        self.kernel_settings(linux, process, mounted.proc)?;
+        for path in linux.readonly_paths().as_deref().unwrap_or_default() {
+            let path = self.text("linux.readonlyPaths", path.as_bytes())?;
+            self.script.steps.push(Step::ReadOnlyPath { path });
+        }
+        for path in linux.masked_paths().as_deref().unwrap_or_default() {
+            let path = self.text("linux.maskedPaths", path.as_bytes())?;
+            self.script.steps.push(Step::Mask { path });
+        }
+        if spec.root().as_ref().is_some_and(|root| root.readonly().unwrap_or(false)) {
+            self.script.steps.push(Step::ReadOnlyRoot);
+        }
+        if asks_for_hooks(spec) {
+            self.script.steps.push(Step::Hooks);
+        }
+        self.script.steps.push(Step::Pivot);
+        if let Some(Propagation { flag, recursive }) = propagation {
+            self.script.steps.push(Step::RootPropagation { flag, recursive });
+        }
+        Ok(())
+    }
+
+    /// What is written into a procfs.
+    fn kernel_settings(&mut self, linux: &Linux, process: &Process, has_proc: bool) -> Result<(), Error> {
+        let mut sysctls: Vec<_> = linux.sysctl().iter().flatten().collect();
+        // The specification's map has no order; a plan has.
+        sysctls.sort();
+        if !has_proc && (!sysctls.is_empty() || process.oom_score_adj().is_some()) {
+            self.script.steps.push(Step::OpenProc);
+        }
+        for (key, value) in sysctls {
+            let path = refuse::sysctl_path(key, &self.namespaces)?;
+            let path = self.text("linux.sysctl", path.as_bytes())?;
+            let value = self.text("linux.sysctl", value.as_bytes())?;
+            self.script.steps.push(Step::Sysctl { path, value });
+        }
+        if let Some(score) = process.oom_score_adj() {
+            let value = self.text("process.oomScoreAdj", score.to_string().as_bytes())?;
+            self.script.steps.push(Step::OomScore { value });
+        }
+        Ok(())
+    }
+}
+
+/// Whether a hook runs while the container is being created.
+fn asks_for_hooks(spec: &Spec) -> bool {
+    let Some(hooks) = spec.hooks() else { return false };
+    #[expect(deprecated, reason = "callers still use prestart hooks")]
+    let lists = [hooks.prestart(), hooks.create_runtime(), hooks.create_container()];
+    lists.iter().any(|list| list.as_ref().is_some_and(|list| !list.is_empty()))
+}
+
+/// The id maps of a new user namespace.
+fn id_maps(linux: &Linux) -> Result<IdMaps, Error> {
+    let read = |list: &Option<Vec<oci_spec::runtime::LinuxIdMapping>>| -> Vec<IdMap> {
+        list.iter()
+            .flatten()
+            .map(|map| IdMap { container: map.container_id(), host: map.host_id(), size: map.size() })
+            .collect()
+    };
+    let maps = IdMaps { uid: read(linux.uid_mappings()), gid: read(linux.gid_mappings()) };
+    if maps.uid.is_empty() || maps.gid.is_empty() {
+        return Err(invalid("linux.uidMappings", "a new user namespace needs uidMappings and gidMappings"));
+    }
+    maps.validate().map_err(|error| invalid("linux.uidMappings", "the id maps cannot be used").with_source(error))?;
+    Ok(maps)
+}

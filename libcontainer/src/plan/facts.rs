@@ -1,0 +1,108 @@
+//! What a plan depends on beside the specification. Gathered once, outside of the pure part.
+
+use std::path::PathBuf;
+
+use crate::error::Error;
+use crate::idmap::{self, IdMaps};
+use crate::rootless;
+use crate::seccomp::FilterArch;
+
+/// A cgroup hierarchy of the host.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HostHierarchy {
+    /// Name of its directory.
+    pub name: String,
+    /// Controllers, as mount options.
+    pub options: Vec<(String, Option<String>)>,
+    /// It is the unified one (version 2).
+    pub unified: bool,
+}
+
+/// Facts about the host and the calling process.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Facts {
+    /// The caller is in a user namespace that is not the machine's first.
+    pub in_user_namespace: bool,
+    /// The ids of that namespace; `None` means all.
+    pub ids: Option<IdMaps>,
+    /// Hierarchies that are mounted, for the container's view of them.
+    pub cgroups: Vec<HostHierarchy>,
+    /// The architecture for system call filters.
+    pub arch: Option<FilterArch>,
+    /// The home directory of the process's user, if the environment should get one.
+    pub home: Option<String>,
+}
+
+impl Facts {
+    /// Asks the kernel. `cgroups` is left empty unless the specification mounts them: reading the mounts costs time.
+    ///
+    /// # Errors
+    /// `/proc` is not mounted.
+    pub fn gather(with_cgroups: bool) -> Result<Self, Error> {
+        let io = |error| Error::from_io(error, "read facts about the host").with_path("/proc");
+        let rootless = rootless::facts().map_err(io)?;
+        let ids = if rootless.initial_user_namespace {
+            None
+        } else {
+            let read = |path: &str| std::fs::read_to_string(path).map(|text| idmap::parse_map(&text));
+            Some(IdMaps { uid: read("/proc/self/uid_map").map_err(io)?, gid: read("/proc/self/gid_map").map_err(io)? })
+        };
+        let cgroups = if with_cgroups {
+            parse_hierarchies(&std::fs::read_to_string("/proc/self/mountinfo").map_err(io)?)
+        } else {
+            Vec::new()
+        };
+        let in_user_namespace = !rootless.initial_user_namespace;
+        Ok(Self { in_user_namespace, ids, cgroups, arch: FilterArch::native(), home: None })
+    }
+}
+
+/// The cgroup mounts in the text of `/proc/self/mountinfo`. Pure.
+fn parse_hierarchies(mountinfo: &str) -> Vec<HostHierarchy> {
+    let mut found: Vec<HostHierarchy> = Vec::new();
+    for line in mountinfo.lines() {
+        let Some((mount, filesystem)) = line.split_once(" - ") else { continue };
+        let point = mount.split(' ').nth(4).unwrap_or_default();
+        let mut fields = filesystem.split(' ');
+        let (kind, words) = (fields.next().unwrap_or_default(), fields.nth(1).unwrap_or_default());
+        let unified = match kind {
+            "cgroup" => false,
+            "cgroup2" => true,
+            _ => continue,
+        };
+        let name = PathBuf::from(point).file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+        // A hierarchy may be mounted at several places.
+        if found.iter().any(|known| known.name == name || (known.unified && unified)) {
+            continue;
+        }
+        // These are about the hierarchy as a whole, which exists already.
+        let own = |word: &&str| {
+            !matches!(*word, "rw" | "ro" | "xattr" | "clone_children" | "noprefix" | "favordynmods" | "memory_recursiveprot")
+                && !word.starts_with("release_agent=")
+        };
+        let options = words.split(',').filter(own).map(|word| match word.split_once('=') {
+            Some((key, value)) => (key.to_owned(), Some(value.to_owned())),
+            None => (word.to_owned(), None),
+        });
+        let options = if unified { Vec::new() } else { options.collect() };
+        found.push(HostHierarchy { name, options, unified });
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hierarchies_of_a_hybrid_host() {
+        let text = "30 24 0:26 / /sys/fs/cgroup ro - tmpfs tmpfs ro,mode=755\n\
+                    31 30 0:27 / /sys/fs/cgroup/cpu,cpuacct rw,nosuid - cgroup cgroup rw,cpu,cpuacct\n\
+                    32 30 0:28 / /sys/fs/cgroup/systemd rw - cgroup cgroup rw,xattr,release_agent=/x,name=systemd\n\
+                    33 30 0:29 / /sys/fs/cgroup/unified rw - cgroup2 cgroup2 rw,nsdelegate\n";
+        let found = parse_hierarchies(text);
+        let names: Vec<_> = found.iter().map(|one| (one.name.as_str(), one.unified, one.options.len())).collect();
+        assert_eq!(names, [("cpu,cpuacct", false, 2), ("systemd", false, 1), ("unified", true, 0)]);
+        assert_eq!(found[1].options, [("name".to_owned(), Some("systemd".to_owned()))]);
+    }
+}

@@ -1,0 +1,274 @@
+//! The mounts of the specification as steps. Pure.
+
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Component, Path, PathBuf};
+
+use oci_spec::runtime::Mount;
+
+use super::arena::Span;
+use super::compile::Compiler;
+use super::script::Resource;
+use super::step::{FsOption, MountSource, MountStep, Slot, Step};
+use crate::error::{Error, ErrorKind};
+use crate::mount::{MountOptions, Propagation};
+use crate::namespace::Kind;
+
+/// Files of procfs that may be mounted over: programs such as lxcfs replace them to tell a container its limits.
+const REPLACEABLE: [&str; 9] = [
+    "/proc/cpuinfo",
+    "/proc/diskstats",
+    "/proc/meminfo",
+    "/proc/stat",
+    "/proc/swaps",
+    "/proc/uptime",
+    "/proc/loadavg",
+    "/proc/slabinfo",
+    "/proc/sys/crypto/fips_enabled",
+];
+
+const RDONLY: u64 = 0x1;
+
+/// What the mounts leave behind for the steps after them.
+#[derive(Debug, Default)]
+pub(crate) struct Mounted {
+    /// `/dev` is the host's: nothing is made in it.
+    pub(crate) dev_is_foreign: bool,
+    /// `/dev` is a new file system, held in [`Slot::DEV`].
+    pub(crate) dev: bool,
+    /// `/dev` shall be read-only once it is filled.
+    pub(crate) dev_read_only: bool,
+    /// A devpts is held in [`Slot::PTS`].
+    pub(crate) pts: bool,
+    /// A procfs is held in [`Slot::PROC`].
+    pub(crate) proc: bool,
+}
+
+/// Adds the steps for all mounts, in the order of the specification.
+pub(crate) fn compile(compiler: &mut Compiler<'_>, mounts: &[Mount]) -> Result<Mounted, Error> {
+    let mut mounted = Mounted::default();
+    for (number, mount) in mounts.iter().enumerate() {
+        let field = format!("mounts[{number}]");
+        let target = normalize(mount.destination());
+        let words = mount.options().as_deref().unwrap_or_default();
+        let kind = mount.typ().as_deref().filter(|kind| !kind.is_empty());
+        let options = MountOptions::parse(kind, words).map_err(|error| error.into_error(format!("{field}.options")))?;
+        if options.copy_up {
+            return Err(Error::new(ErrorKind::Unsupported { feature: "mount option tmpcopyup".into() }, "specification"));
+        }
+        let one = One { field, target, options, source: mount.source().as_deref() };
+        match kind {
+            _ if one.options.bind => bind(compiler, &one, &mut mounted)?,
+            Some("none") | None => return Err(one.invalid("a mount needs a type, or the option bind")),
+            Some("cgroup" | "cgroup2") => cgroup(compiler, &one)?,
+            Some("sysfs") if compiler.restricted && !compiler.namespaces.has(Kind::Network) => {
+                // The kernel lets only the owner of the network namespace mount a sysfs, which shows its devices.
+                add_tree(compiler, &one, "/sys".into(), true, RDONLY)?;
+            }
+            Some("proc") if compiler.restricted && !compiler.namespaces.has(Kind::Pid) => {
+                add_tree(compiler, &one, "/proc".into(), true, 0)?;
+            }
+            Some(kind) => new(compiler, &one, kind, &mut mounted)?,
+        }
+    }
+    Ok(mounted)
+}
+
+/// One mount, read.
+struct One<'s> {
+    field: String,
+    target: PathBuf,
+    options: MountOptions,
+    source: Option<&'s Path>,
+}
+
+impl One<'_> {
+    fn invalid(&self, hint: &'static str) -> Error {
+        Error::new(ErrorKind::InvalidSpec { field: self.field.clone() }, "specification")
+            .with_path(&self.target)
+            .with_hint(hint)
+    }
+}
+
+fn bind(compiler: &mut Compiler<'_>, one: &One<'_>, mounted: &mut Mounted) -> Result<(), Error> {
+    let source = one.source.filter(|source| !source.as_os_str().is_empty());
+    let source = source.ok_or_else(|| one.invalid("a bind mount needs a source"))?;
+    if one.target == Path::new("/dev") {
+        (mounted.dev_is_foreign, mounted.dev) = (true, false);
+    }
+    if one.target == Path::new("/proc") {
+        mounted.proc = false;
+    }
+    let path = compiler.host_path(source);
+    add_tree(compiler, one, path, one.options.recursive, 0)
+}
+
+fn add_tree(
+    compiler: &mut Compiler<'_>,
+    one: &One<'_>,
+    path: PathBuf,
+    recursive: bool,
+    whole_set: u64,
+) -> Result<(), Error> {
+    let text = compiler.text(&one.field, path.as_os_str().as_bytes())?;
+    let mut own = one.options.attributes;
+    let mut whole = one.options.recursive_attributes;
+    whole.set |= whole_set;
+    // The clone is still in the peer group of the host's mount: unless told otherwise it follows the root's propagation, so that
+    // nothing mounted in the container shows up on the host.
+    let (first, last) = propagation(&one.options.propagation, Propagation { flag: compiler.propagation, recursive: true });
+    if first.recursive { whole.propagation = first.flag } else { own.propagation = first.flag }
+    let slot = compiler.script.open(Resource::Tree { path, recursive });
+    add(compiler, one, MountSource::Tree { slot, path: text, own, whole }, last, None)
+}
+
+/// Which propagation is set before the mount is attached, and which one after it.
+fn propagation(asked: &[Propagation], default: Propagation) -> (Propagation, Option<(u64, bool)>) {
+    match asked {
+        [] => (default, None),
+        [only] => (*only, None),
+        [first, .., last] => (*first, Some((last.flag, last.recursive))),
+    }
+}
+
+fn new(compiler: &mut Compiler<'_>, one: &One<'_>, kind: &str, mounted: &mut Mounted) -> Result<(), Error> {
+    let mut attributes = one.options.new_mount_attributes();
+    let keep = match (one.target.to_str(), kind) {
+        (Some("/dev"), _) => {
+            (mounted.dev, mounted.dev_is_foreign) = (true, false);
+            // It has to be filled first.
+            mounted.dev_read_only = attributes & RDONLY != 0;
+            attributes &= !RDONLY;
+            Some(Slot::DEV)
+        }
+        (Some("/dev/pts"), "devpts") => {
+            mounted.pts = true;
+            Some(Slot::PTS)
+        }
+        (Some("/proc"), "proc") => {
+            mounted.proc = true;
+            Some(Slot::PROC)
+        }
+        _ => None,
+    };
+    let data: Vec<_> = one
+        .options
+        .data
+        .iter()
+        .filter(|(key, value)| kind != "devpts" || key != "gid" || compiler.maps_gid(value.as_deref()))
+        .cloned()
+        .collect();
+    let options = fs_options(compiler, &one.field, &data)?;
+    let fstype = compiler.text(&one.field, kind.as_bytes())?;
+    let source = match one.source {
+        Some(source) => Some(compiler.text(&one.field, source.as_os_str().as_bytes())?),
+        None => None,
+    };
+    let last = one.options.propagation.last().map(|last| (last.flag, last.recursive));
+    add(compiler, one, MountSource::New { fstype, source, options, attributes }, last, keep)
+}
+
+fn fs_options(compiler: &mut Compiler<'_>, field: &str, data: &[(String, Option<String>)]) -> Result<Span, Error> {
+    let first = compiler.script.options.len() as u32;
+    for (key, value) in data {
+        let key = compiler.text(field, key.as_bytes())?;
+        let value = match value {
+            Some(value) => Some(compiler.text(field, value.as_bytes())?),
+            None => None,
+        };
+        compiler.script.options.push(FsOption { key, value });
+    }
+    Ok(Span { first, count: data.len() as u32 })
+}
+
+fn add(
+    compiler: &mut Compiler<'_>,
+    one: &One<'_>,
+    source: MountSource,
+    propagation: Option<(u64, bool)>,
+    keep: Option<Slot>,
+) -> Result<(), Error> {
+    let kernel = match source {
+        MountSource::New { fstype, .. } => {
+            matches!(compiler.script.arena.get(fstype).to_bytes(), b"proc" | b"sysfs")
+        }
+        // What stands in for them.
+        MountSource::Tree { .. } => matches!(one.target.to_str(), Some("/proc" | "/sys")),
+    };
+    let step = MountStep {
+        source,
+        target: compiler.text(&one.field, one.target.as_os_str().as_bytes())?,
+        strict: kernel,
+        inside_proc: one.target.to_str().is_some_and(|target| REPLACEABLE.contains(&target)),
+        propagation,
+        keep,
+    };
+    let index = compiler.script.mounts.len() as u32;
+    compiler.script.mounts.push(step);
+    compiler.script.steps.push(Step::Mount { index });
+    Ok(())
+}
+
+/// The container's view of the control groups.
+///
+/// With a cgroup namespace the kernel shows the container's own part. Without one the place stays empty: the host's tree would
+/// tell the container about all others.
+fn cgroup(compiler: &mut Compiler<'_>, one: &One<'_>) -> Result<(), Error> {
+    let hierarchies = compiler.facts.cgroups.clone();
+    let own = compiler.namespaces.has(Kind::Cgroup);
+    if let ([only], true) = (&hierarchies[..], own)
+        && only.unified
+    {
+        let attributes = one.options.new_mount_attributes();
+        return cgroup_part(compiler, one, "cgroup2", Part { target: &one.target, data: &[], attributes, keep: None });
+    }
+    if !own {
+        compiler.script.warnings.push(format!("{}: empty, for lack of a cgroup namespace", one.target.display()));
+    }
+    let slot = compiler.script.free_slot();
+    let directory: Vec<_> = [("mode", "755"), ("size", "64k")].map(|(key, value)| (key.to_owned(), Some(value.to_owned()))).into();
+    let attributes = one.options.new_mount_attributes() & !RDONLY;
+    cgroup_part(compiler, one, "tmpfs", Part { target: &one.target, data: &directory, attributes, keep: Some(slot) })?;
+    for hierarchy in hierarchies.iter().filter(|_| own) {
+        let target = one.target.join(&hierarchy.name);
+        let (kind, data) = if hierarchy.unified { ("cgroup2", &[][..]) } else { ("cgroup", &hierarchy.options[..]) };
+        let attributes = one.options.new_mount_attributes();
+        cgroup_part(compiler, one, kind, Part { target: &target, data, attributes, keep: None })?;
+    }
+    let path = compiler.text(&one.field, one.target.as_os_str().as_bytes())?;
+    compiler.script.steps.push(Step::ReadOnlyMount { slot, path });
+    Ok(())
+}
+
+struct Part<'p> {
+    target: &'p Path,
+    data: &'p [(String, Option<String>)],
+    attributes: u64,
+    keep: Option<Slot>,
+}
+
+fn cgroup_part(compiler: &mut Compiler<'_>, one: &One<'_>, kind: &str, part: Part<'_>) -> Result<(), Error> {
+    let options = fs_options(compiler, &one.field, part.data)?;
+    let fstype = compiler.text(&one.field, kind.as_bytes())?;
+    let source = MountSource::New { fstype, source: Some(fstype), options, attributes: part.attributes };
+    let one = One { field: one.field.clone(), target: part.target.to_owned(), options: MountOptions::default(), source: None };
+    add(compiler, &one, source, None, part.keep)
+}
+
+/// An absolute path without `.` and empty parts; `..` is resolved in the container, by the kernel.
+pub(crate) fn normalize(path: &Path) -> PathBuf {
+    let mut whole = PathBuf::from("/");
+    whole.extend(path.components().filter(|part| matches!(part, Component::Normal(_) | Component::ParentDir)));
+    whole
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn targets_are_absolute() {
+        for (path, wanted) in [("/a//b/./c/", "/a/b/c"), ("a", "/a"), ("", "/"), ("/../x", "/../x")] {
+            assert_eq!(normalize(Path::new(path)), Path::new(wanted));
+        }
+    }
+}

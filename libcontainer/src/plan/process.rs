@@ -1,0 +1,136 @@
+//! The process: who it is, what it may do, what it executes. Pure.
+
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+use oci_spec::runtime::{Capabilities, LinuxCapabilities, Process};
+
+use super::arena::{Span, Text};
+use super::compile::Compiler;
+use super::step::{CapabilityStep, Step};
+use crate::capability::CapabilitySet;
+use crate::error::{Error, ErrorKind};
+use crate::rlimit;
+
+/// Where programs are looked for when the environment does not say.
+const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// Mask of a process whose specification names none.
+const DEFAULT_UMASK: u32 = 0o022;
+
+pub(crate) fn invalid(field: &str, hint: &'static str) -> Error {
+    Error::new(ErrorKind::InvalidSpec { field: field.into() }, "specification").with_hint(hint)
+}
+
+/// Adds arguments, environment and the candidates for the program; gives the candidates.
+pub(crate) fn program(compiler: &mut Compiler<'_>, process: &Process) -> Result<Span, Error> {
+    let arguments = process.args().as_deref().unwrap_or_default();
+    let name = arguments.first().ok_or_else(|| invalid("process.args", "there is no program to execute"))?;
+    compiler.script.arguments = texts(compiler, "process.args", arguments.iter().map(String::as_bytes))?;
+    let environment = process.env().as_deref().unwrap_or_default();
+    let home = compiler.facts.home.as_ref().filter(|_| value_of(environment, "HOME").is_none_or(str::is_empty));
+    let home = home.map(|home| format!("HOME={home}"));
+    let kept = environment.iter().map(String::as_str).filter(|entry| home.is_none() || !entry.starts_with("HOME="));
+    let all: Vec<&str> = kept.chain(home.as_deref()).collect();
+    compiler.script.environment = texts(compiler, "process.env", all.iter().map(|entry| entry.as_bytes()))?;
+    let path = value_of(environment, "PATH").unwrap_or(DEFAULT_PATH);
+    let candidates = candidates(name, path);
+    texts(compiler, "process.args", candidates.iter().map(String::as_bytes))
+}
+
+/// The files that `name` may mean.
+fn candidates(name: &str, path: &str) -> Vec<String> {
+    if name.is_empty() {
+        return Vec::new();
+    }
+    if name.contains('/') {
+        return vec![name.to_owned()];
+    }
+    // A relative directory would depend on where the container starts, which is not the user's choice.
+    path.split(':').filter(|part| part.starts_with('/')).map(|part| format!("{}/{name}", part.trim_end_matches('/'))).collect()
+}
+
+fn value_of<'e>(environment: &'e [String], key: &str) -> Option<&'e str> {
+    // The last one wins, as it does in the C library's `putenv` order.
+    environment.iter().rev().find_map(|entry| entry.strip_prefix(key)?.strip_prefix('='))
+}
+
+fn texts<'t>(
+    compiler: &mut Compiler<'_>,
+    field: &str,
+    list: impl Iterator<Item = &'t [u8]>,
+) -> Result<Span, Error> {
+    let all: Vec<Text> = list.map(|text| compiler.text(field, text)).collect::<Result<_, _>>()?;
+    let first = compiler.script.texts.len() as u32;
+    compiler.script.texts.extend(&all);
+    Ok(Span { first, count: all.len() as u32 })
+}
+
+/// Adds resource limits and the umask.
+pub(crate) fn limits(compiler: &mut Compiler<'_>, process: &Process) {
+    for limit in process.rlimits().as_deref().unwrap_or_default() {
+        let number = rlimit::number(limit.typ());
+        compiler.script.steps.push(Step::Limit { number, soft: limit.soft(), hard: limit.hard() });
+    }
+    let mask = process.user().umask().unwrap_or(DEFAULT_UMASK) & 0o777;
+    compiler.script.steps.push(Step::Umask { mask });
+}
+
+/// Adds the steps from root to the user, with the filter where the kernel accepts it.
+///
+/// Loading a filter needs no_new_privs or `CAP_SYS_ADMIN`. With no_new_privs it is loaded at the very end and need not allow what is
+/// done before; without, it has to be loaded while the capability is still there.
+pub(crate) fn identity(compiler: &mut Compiler<'_>, process: &Process) -> Result<(), Error> {
+    let sets = process.capabilities().as_ref();
+    let set = |pick: fn(&LinuxCapabilities) -> &Option<Capabilities>| {
+        sets.and_then(|sets| pick(sets).as_ref()).map_or(0, |set| CapabilitySet::from(set).bits())
+    };
+    let cwd = compiler.text("process.cwd", workdir(process)?.as_os_str().as_bytes())?;
+    let groups = process.user().additional_gids().as_deref().unwrap_or_default();
+    let first = compiler.script.groups.len() as u32;
+    compiler.script.groups.extend(groups);
+    let span = Span { first, count: groups.len() as u32 };
+    let (uid, gid) = (process.user().uid(), process.user().gid());
+    let no_new_privileges = process.no_new_privileges().unwrap_or(false);
+    let early_filter = !no_new_privileges && !compiler.script.filter.is_empty();
+    let steps = &mut compiler.script.steps;
+    // Entered twice: as root because the user may be unable to look it up, as the user because root may be (a network file system).
+    steps.push(Step::Chdir { path: cwd });
+    steps.push(Step::DropBounding { keep: set(LinuxCapabilities::bounding) });
+    if early_filter {
+        steps.push(Step::Filter);
+    }
+    steps.push(Step::Identity { uid, gid, groups: span });
+    steps.push(Step::Capabilities(CapabilityStep {
+        effective: set(LinuxCapabilities::effective),
+        permitted: set(LinuxCapabilities::permitted),
+        inheritable: set(LinuxCapabilities::inheritable),
+        ambient: set(LinuxCapabilities::ambient),
+    }));
+    steps.push(Step::Workdir { path: cwd });
+    if no_new_privileges {
+        steps.push(Step::NoNewPrivileges);
+    }
+    Ok(())
+}
+
+/// The working directory, which must be absolute.
+pub(crate) fn workdir(process: &Process) -> Result<&Path, Error> {
+    let path = process.cwd().as_path();
+    if !path.is_absolute() {
+        return Err(invalid("process.cwd", "the working directory must be an absolute path"));
+    }
+    Ok(path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_is_looked_up_and_a_path_is_not() {
+        assert_eq!(candidates("ls", "/bin:/usr/bin/::.:x"), ["/bin/ls", "/usr/bin/ls"]);
+        assert_eq!(candidates("./ls", "/bin"), ["./ls"]);
+        assert_eq!(candidates("", "/bin"), [""; 0]);
+    }
+}

@@ -1,0 +1,100 @@
+//! What a specification can ask for that is not done here. It is refused: a field that is silently ignored may be a restriction.
+
+use oci_spec::runtime::{Linux, Process, Spec};
+
+use crate::error::{Error, ErrorKind};
+use crate::namespace::{Kind, Namespaces};
+
+/// Refuses the first field that asks for what is not supported.
+pub(crate) fn refuse(spec: &Spec) -> Result<(), Error> {
+    let process = spec.process().iter().flat_map(of_process);
+    let linux = spec.linux().iter().flat_map(of_linux);
+    let mounts = spec.mounts().as_deref().unwrap_or_default().iter().map(|mount| {
+        let mapped = mount.uid_mappings().as_ref().is_some_and(|maps| !maps.is_empty())
+            || mount.gid_mappings().as_ref().is_some_and(|maps| !maps.is_empty());
+        ("mounts[].uidMappings", mapped)
+    });
+    match process.chain(linux).chain(mounts).find(|(_, asked)| *asked) {
+        Some((field, _)) => Err(Error::new(ErrorKind::Unsupported { feature: field.into() }, "specification")),
+        None => Ok(()),
+    }
+}
+
+fn of_process(process: &Process) -> Vec<(&'static str, bool)> {
+    let label = |text: &Option<String>| text.as_deref().is_some_and(|text| !text.is_empty());
+    vec![
+        ("process.apparmorProfile", label(process.apparmor_profile()) && process.apparmor_profile().as_deref() != Some("unconfined")),
+        ("process.selinuxLabel", label(process.selinux_label())),
+        ("process.scheduler", process.scheduler().is_some()),
+        ("process.ioPriority", process.io_priority().is_some()),
+    ]
+}
+
+fn of_linux(linux: &Linux) -> Vec<(&'static str, bool)> {
+    let listener = linux.seccomp().as_ref().is_some_and(|seccomp| seccomp.listener_path().is_some());
+    vec![
+        ("linux.timeOffsets", linux.time_offsets().as_ref().is_some_and(|offsets| !offsets.is_empty())),
+        ("linux.netDevices", linux.net_devices().as_ref().is_some_and(|devices| !devices.is_empty())),
+        ("linux.intelRdt", linux.intel_rdt().is_some()),
+        ("linux.memoryPolicy", linux.memory_policy().is_some()),
+        ("linux.personality", linux.personality().is_some()),
+        ("linux.mountLabel", linux.mount_label().as_deref().is_some_and(|label| !label.is_empty())),
+        ("linux.seccomp.listenerPath", listener),
+    ]
+}
+
+/// The file below `/proc/sys` for a sysctl, if setting it cannot change the host.
+///
+/// Both spellings are read: `net.ipv4.ip_forward` and `net/ipv4/ip_forward`; the first separator decides which one it is, and the
+/// other character is then part of a name (`net/ipv4/conf/eth0.1/forwarding`).
+pub(crate) fn sysctl_path(key: &str, namespaces: &Namespaces) -> Result<String, Error> {
+    let refused = |hint: &'static str| {
+        Err(Error::new(ErrorKind::InvalidSpec { field: format!("linux.sysctl.{key}") }, "specification").with_hint(hint))
+    };
+    let dotted = key.find(['.', '/']).is_some_and(|place| key.as_bytes().get(place) == Some(&b'.'));
+    let path: String = if dotted {
+        key.chars().map(|c| match c { '.' => '/', '/' => '.', other => other }).collect()
+    } else {
+        key.to_owned()
+    };
+    if path.split('/').any(|part| matches!(part, "" | "." | "..")) {
+        return refused("a sysctl is a path of names");
+    }
+    /// Sysctls of the IPC namespace.
+    const IPC: [&str; 9] = ["msgmax", "msgmnb", "msgmni", "sem", "shmall", "shmmax", "shmmni", "shm_rmid_forced", "auto_msgmni"];
+    let needs = match path.split_once('/') {
+        Some(("net", _)) => Kind::Network,
+        Some(("fs", rest)) if rest.starts_with("mqueue/") => Kind::Ipc,
+        Some(("kernel", name)) if IPC.contains(&name) => Kind::Ipc,
+        Some(("kernel", "domainname" | "hostname")) => Kind::Uts,
+        _ => return refused("this sysctl is not the container's own: setting it would change the host"),
+    };
+    if !namespaces.has(needs) {
+        return refused("setting this sysctl needs a namespace of the container's own, or it would change the host");
+    }
+    Ok(format!("sys/{path}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use oci_spec::runtime::{LinuxNamespace, LinuxNamespaceType};
+
+    #[test]
+    fn sysctls_of_the_host_are_refused() {
+        let mut list = Vec::new();
+        for kind in [LinuxNamespaceType::Mount, LinuxNamespaceType::Network] {
+            let mut entry = LinuxNamespace::default();
+            entry.set_typ(kind);
+            list.push(entry);
+        }
+        let namespaces = Namespaces::from_spec(&list).unwrap();
+        let path = |key| sysctl_path(key, &namespaces);
+        assert_eq!(path("net.ipv4.ip_forward").unwrap(), "sys/net/ipv4/ip_forward");
+        assert_eq!(path("net/ipv4/conf/eth0.1/forwarding").unwrap(), "sys/net/ipv4/conf/eth0.1/forwarding");
+        assert_eq!(path("net.ipv4.conf.eth0/1.forwarding").unwrap(), "sys/net/ipv4/conf/eth0.1/forwarding");
+        for bad in ["kernel.panic", "kernel.shmmax", "vm.swappiness", "net", "net..x", "net/../kernel/panic", "", "kernel.hostname"] {
+            path(bad).expect_err(bad);
+        }
+    }
+}

@@ -1,0 +1,93 @@
+//! The pure part of a plan: steps and the memory they read.
+
+use std::fmt;
+use std::path::PathBuf;
+
+use super::arena::{Arena, Span, Text};
+use super::step::{DeviceStep, Flags, FsOption, MountStep, Printed, Slot, Step};
+use crate::idmap::IdMaps;
+use crate::namespace::Kind;
+use crate::sys::seccomp::Instruction;
+
+/// Something that the parent opens for the child before it is made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Resource {
+    /// A clone of a mounted tree.
+    Tree { path: PathBuf, recursive: bool },
+    /// A clone of the mount of a device node, which must be this device.
+    Device { path: PathBuf, kind: u32, major: u32, minor: u32 },
+    /// A namespace.
+    Namespace { path: PathBuf, kind: Kind },
+}
+
+/// Everything the child reads: steps, lists and strings. Nothing in it depends on an open descriptor.
+#[derive(Debug, Default)]
+pub(crate) struct Script {
+    pub(crate) arena: Arena,
+    pub(crate) steps: Vec<Step>,
+    pub(crate) mounts: Vec<MountStep>,
+    pub(crate) options: Vec<FsOption>,
+    pub(crate) devices: Vec<DeviceStep>,
+    pub(crate) groups: Vec<u32>,
+    /// Arguments, environment and candidates for the program.
+    pub(crate) texts: Vec<Text>,
+    pub(crate) arguments: Span,
+    pub(crate) environment: Span,
+    pub(crate) filter: Vec<Instruction>,
+    pub(crate) filter_flags: u32,
+    /// Flags of `clone3`.
+    pub(crate) clone: u32,
+    /// Id maps of the new user namespace.
+    pub(crate) maps: Option<IdMaps>,
+    /// What the parent opens, and into which slot.
+    pub(crate) resources: Vec<(Slot, Resource)>,
+    /// How many slots there are.
+    pub(crate) slots: u16,
+    /// Parts of the specification that will not have an effect here.
+    pub(crate) warnings: Vec<String>,
+}
+
+impl Script {
+    pub(crate) fn new() -> Self {
+        Self { slots: Slot::FIRST_FREE, ..Self::default() }
+    }
+
+    /// Has the parent open `resource`; gives the slot in which the child finds it.
+    pub(crate) fn open(&mut self, resource: Resource) -> Slot {
+        let slot = self.free_slot();
+        self.resources.push((slot, resource));
+        slot
+    }
+
+    /// A slot that nothing else uses.
+    pub(crate) fn free_slot(&mut self) -> Slot {
+        let slot = Slot(self.slots);
+        self.slots += 1;
+        slot
+    }
+}
+
+impl fmt::Display for Script {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (_, resource) in &self.resources {
+            match resource {
+                Resource::Tree { path, recursive: true } => writeln!(f, "parent: clone tree {}", path.display())?,
+                Resource::Tree { path, recursive: false } => writeln!(f, "parent: clone mount {}", path.display())?,
+                Resource::Device { path, major, minor, .. } => {
+                    writeln!(f, "parent: clone device {} {major}:{minor}", path.display())?;
+                }
+                Resource::Namespace { path, kind } => {
+                    writeln!(f, "parent: open {kind} namespace {}", path.display())?;
+                }
+            }
+        }
+        writeln!(f, "parent: clone {}", Flags(self.clone))?;
+        if let Some(maps) = &self.maps {
+            writeln!(f, "parent: map {maps:?}")?;
+        }
+        for (index, step) in self.steps.iter().enumerate() {
+            writeln!(f, "{:>6}: {}", index + 1, Printed(self, *step))?;
+        }
+        Ok(())
+    }
+}

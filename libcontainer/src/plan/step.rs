@@ -1,0 +1,360 @@
+//! The steps of a plan: what the child does, one after the other.
+
+use std::fmt;
+
+use super::arena::{Span, Text};
+use super::script::Script;
+use crate::namespace::Kind;
+use crate::sys::mount::MountAttributes;
+
+/// A descriptor the child works with, by its place in the table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Slot(pub(crate) u16);
+
+impl Slot {
+    /// The root file system's mount.
+    pub(crate) const ROOT: Self = Self(0);
+    /// The directory `/dev` of the container.
+    pub(crate) const DEV: Self = Self(1);
+    /// The container's devpts.
+    pub(crate) const PTS: Self = Self(2);
+    /// A procfs that nobody else can reach.
+    pub(crate) const PROC: Self = Self(3);
+    /// A mount of `/dev/null`, for masks of files.
+    pub(crate) const NULL: Self = Self(4);
+    /// An empty read-only directory, for masks of directories.
+    pub(crate) const EMPTY: Self = Self(5);
+    /// The FIFO on which a created container waits.
+    pub(crate) const FIFO: Self = Self(6);
+    /// Standard input; output and error follow.
+    pub(crate) const STDIO: Self = Self(7);
+    /// The first one that a plan gives out.
+    pub(crate) const FIRST_FREE: u16 = 10;
+}
+
+/// One option of a new file system.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct FsOption {
+    pub(crate) key: Text,
+    pub(crate) value: Option<Text>,
+}
+
+/// What is mounted.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum MountSource {
+    /// A new file system.
+    New { fstype: Text, source: Option<Text>, options: Span, attributes: u64 },
+    /// A tree the parent has cloned.
+    Tree { slot: Slot, path: Text, own: MountAttributes, whole: MountAttributes },
+}
+
+/// One mount.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct MountStep {
+    pub(crate) source: MountSource,
+    /// In the container.
+    pub(crate) target: Text,
+    /// No part of the target may be a symlink.
+    pub(crate) strict: bool,
+    /// The target may be inside of a procfs.
+    pub(crate) inside_proc: bool,
+    /// Propagation to set afterwards, `MS_*`, and whether for the whole tree.
+    pub(crate) propagation: Option<(u64, bool)>,
+    /// Where the mount's descriptor is kept for later steps.
+    pub(crate) keep: Option<Slot>,
+}
+
+/// One device.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct DeviceStep {
+    /// Relative to `/dev`, or absolute in the container.
+    pub(crate) path: Text,
+    pub(crate) in_dev: bool,
+    /// `S_IFCHR`, `S_IFBLK` or `S_IFIFO`.
+    pub(crate) kind: u32,
+    pub(crate) major: u32,
+    pub(crate) minor: u32,
+    pub(crate) mode: u32,
+    pub(crate) uid: u32,
+    pub(crate) gid: u32,
+    /// The host's node, when nodes cannot be made.
+    pub(crate) bind: Option<Slot>,
+}
+
+/// What a user's process is allowed.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct CapabilityStep {
+    pub(crate) effective: u64,
+    pub(crate) permitted: u64,
+    pub(crate) inheritable: u64,
+    pub(crate) ambient: u64,
+}
+
+/// One step.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Step {
+    CloseOnExec { first: u32 },
+    ResetSignals,
+    ParentDeathSignal { signal: i32 },
+    JoinCgroup,
+    Undumpable,
+    JoinNamespace { kind: Kind, slot: Slot, path: Text },
+    Unshare { flags: u32 },
+    AwaitMaps,
+    BecomeRoot,
+    EnterPidNamespace,
+    NewSession,
+    SessionKeyring { name: Text },
+    LoopbackUp,
+    HostName { name: Text },
+    DomainName { name: Text },
+    SlaveMounts { flag: u64 },
+    AttachRoot,
+    Hooks,
+    Mount { index: u32 },
+    OpenDev,
+    Device { index: u32 },
+    DeviceLink { target: Text, name: Text },
+    Terminal { rows: u16, columns: u16, uid: u32 },
+    OpenProc,
+    Sysctl { path: Text, value: Text },
+    OomScore { value: Text },
+    MakeWorkdir { path: Text },
+    ReadOnlyMount { slot: Slot, path: Text },
+    ReadOnlyPath { path: Text },
+    Mask { path: Text },
+    ReadOnlyRoot,
+    Pivot,
+    RootPropagation { flag: u64, recursive: bool },
+    Stdio,
+    Limit { number: u32, soft: u64, hard: u64 },
+    Umask { mask: u32 },
+    Chdir { path: Text },
+    DropBounding { keep: u64 },
+    Filter,
+    NoNewPrivileges,
+    Identity { uid: u32, gid: u32, groups: Span },
+    Capabilities(CapabilityStep),
+    Workdir { path: Text },
+    FindProgram { candidates: Span },
+    UnblockSignals,
+    Ready,
+    AwaitStart,
+    Execute,
+}
+
+impl Step {
+    /// A few words: what is being done.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::CloseOnExec { .. } => "close inherited descriptors",
+            Self::ResetSignals => "reset signals",
+            Self::ParentDeathSignal { .. } => "set the parent death signal",
+            Self::JoinCgroup => "join the cgroup",
+            Self::Undumpable => "become undumpable",
+            Self::JoinNamespace { .. } => "join namespace",
+            Self::Unshare { .. } => "make namespaces",
+            Self::AwaitMaps => "wait for the id maps",
+            Self::BecomeRoot => "become root of the user namespace",
+            Self::EnterPidNamespace => "enter the pid namespace",
+            Self::NewSession => "start a session",
+            Self::SessionKeyring { .. } => "make a session keyring",
+            Self::LoopbackUp => "bring up loopback",
+            Self::HostName { .. } => "set the host name",
+            Self::DomainName { .. } => "set the domain name",
+            Self::SlaveMounts { .. } => "separate mounts from the host",
+            Self::AttachRoot => "attach the root file system",
+            Self::Hooks => "wait for hooks",
+            Self::Mount { .. } => "mount",
+            Self::OpenDev => "open /dev",
+            Self::Device { .. } => "make device",
+            Self::DeviceLink { .. } => "make link",
+            Self::Terminal { .. } => "make the terminal",
+            Self::OpenProc => "open a private procfs",
+            Self::Sysctl { .. } => "set sysctl",
+            Self::OomScore { .. } => "set the OOM score",
+            Self::MakeWorkdir { .. } => "make the working directory",
+            Self::ReadOnlyMount { .. } => "make mount read-only",
+            Self::ReadOnlyPath { .. } => "make read-only",
+            Self::Mask { .. } => "mask",
+            Self::ReadOnlyRoot => "make the root read-only",
+            Self::Pivot => "pivot to the new root",
+            Self::RootPropagation { .. } => "set the root's propagation",
+            Self::Stdio => "set up standard streams",
+            Self::Limit { .. } => "set resource limit",
+            Self::Umask { .. } => "set the umask",
+            Self::Chdir { .. } | Self::Workdir { .. } => "enter the working directory",
+            Self::DropBounding { .. } => "drop from the bounding set",
+            Self::Filter => "load the system call filter",
+            Self::NoNewPrivileges => "set no_new_privs",
+            Self::Identity { .. } => "become the user",
+            Self::Capabilities(_) => "set capabilities",
+            Self::FindProgram { .. } => "find the program",
+            Self::UnblockSignals => "unblock signals",
+            Self::Ready => "report that the container is ready",
+            Self::AwaitStart => "wait for start",
+            Self::Execute => "execute",
+        }
+    }
+
+    /// The path the step works on, if it has one.
+    pub(crate) fn path(self, script: &Script) -> Option<Text> {
+        match self {
+            Self::JoinNamespace { path, .. }
+            | Self::Sysctl { path, .. }
+            | Self::MakeWorkdir { path }
+            | Self::ReadOnlyPath { path }
+            | Self::ReadOnlyMount { path, .. }
+            | Self::Mask { path }
+            | Self::Chdir { path }
+            | Self::Workdir { path } => Some(path),
+            Self::DeviceLink { name, .. } => Some(name),
+            Self::Mount { index } => script.mounts.get(index as usize).map(|mount| mount.target),
+            Self::Device { index } => script.devices.get(index as usize).map(|device| device.path),
+            Self::FindProgram { .. } | Self::Execute => script.arguments.of(&script.texts).first().copied(),
+            _ => None,
+        }
+    }
+}
+
+/// Prints one step of a script.
+pub(crate) struct Printed<'s>(pub(crate) &'s Script, pub(crate) Step);
+
+impl fmt::Display for Printed<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self(script, step) = *self;
+        let text = |text: Text| script.arena.get(text).to_string_lossy();
+        f.write_str(step.name())?;
+        match step {
+            Step::CloseOnExec { first } => write!(f, " from {first}"),
+            Step::ParentDeathSignal { signal } => write!(f, " {signal}"),
+            Step::JoinNamespace { kind, path, .. } => write!(f, " {kind} {}", text(path)),
+            Step::Unshare { flags } => write!(f, " {}", Flags(flags)),
+            Step::SessionKeyring { name } | Step::HostName { name } | Step::DomainName { name } => {
+                write!(f, " {:?}", text(name))
+            }
+            Step::SlaveMounts { flag } => write!(f, " {}", propagation(flag, true)),
+            Step::RootPropagation { flag, recursive } => write!(f, " {}", propagation(flag, recursive)),
+            Step::Mount { index } => match script.mounts.get(index as usize) {
+                Some(mount) => print_mount(f, script, mount),
+                None => Ok(()),
+            },
+            Step::Device { index } => match script.devices.get(index as usize) {
+                Some(device) => print_device(f, script, device),
+                None => Ok(()),
+            },
+            Step::DeviceLink { target, name } => write!(f, " /dev/{} -> {}", text(name), text(target)),
+            Step::Terminal { rows, columns, uid } => write!(f, " {columns}x{rows} of uid {uid}"),
+            Step::Sysctl { path, value } => write!(f, " {} = {:?}", text(path), text(value)),
+            Step::OomScore { value } => write!(f, " {}", text(value)),
+            Step::MakeWorkdir { path }
+            | Step::ReadOnlyPath { path }
+            | Step::ReadOnlyMount { path, .. }
+            | Step::Mask { path }
+            | Step::Chdir { path }
+            | Step::Workdir { path } => write!(f, " {}", text(path)),
+            Step::Limit { number, soft, hard } => write!(f, " {number} to {soft}/{hard}"),
+            Step::Umask { mask } => write!(f, " {mask:04o}"),
+            Step::DropBounding { keep } => write!(f, " all but {keep:#x}"),
+            Step::Filter => write!(f, " of {} instructions", script.filter.len()),
+            Step::Identity { uid, gid, groups } => write!(f, " {uid}:{gid}, groups {:?}", groups.of(&script.groups)),
+            Step::Capabilities(sets) => write!(
+                f,
+                " effective {:#x} permitted {:#x} inheritable {:#x} ambient {:#x}",
+                sets.effective, sets.permitted, sets.inheritable, sets.ambient
+            ),
+            Step::FindProgram { candidates } => {
+                candidates.of(&script.texts).iter().try_for_each(|path| write!(f, " {}", text(*path)))
+            }
+            Step::Execute => {
+                script.arguments.of(&script.texts).iter().try_for_each(|word| write!(f, " {:?}", text(*word)))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+fn print_mount(f: &mut fmt::Formatter<'_>, script: &Script, mount: &MountStep) -> fmt::Result {
+    let text = |text: Text| script.arena.get(text).to_string_lossy();
+    match mount.source {
+        MountSource::New { fstype, options, attributes, .. } => {
+            write!(f, " {} on {}", text(fstype), text(mount.target))?;
+            for option in options.of(&script.options) {
+                write!(f, " {}", text(option.key))?;
+                if let Some(value) = option.value {
+                    write!(f, "={}", text(value))?;
+                }
+            }
+            write!(f, "{}", Attributes(attributes))?;
+        }
+        MountSource::Tree { path, own, whole, .. } => {
+            write!(f, " {} on {}{}", text(path), text(mount.target), Attributes(own.set))?;
+            if whole.set != 0 {
+                write!(f, " whole tree:{}", Attributes(whole.set))?;
+            }
+        }
+    }
+    match mount.propagation {
+        Some((flag, recursive)) => write!(f, " {}", propagation(flag, recursive)),
+        None => Ok(()),
+    }
+}
+
+fn print_device(f: &mut fmt::Formatter<'_>, script: &Script, device: &DeviceStep) -> fmt::Result {
+    let path = script.arena.get(device.path).to_string_lossy();
+    let prefix = if device.in_dev { "/dev/" } else { "" };
+    let letter = match device.kind {
+        libc::S_IFBLK => 'b',
+        libc::S_IFIFO => 'p',
+        _ => 'c',
+    };
+    write!(f, " {prefix}{path} {letter} {}:{} {:04o}", device.major, device.minor, device.mode)?;
+    if device.bind.is_some() { f.write_str(" bound from the host") } else { write!(f, " {}:{}", device.uid, device.gid) }
+}
+
+/// The word for a propagation flag.
+fn propagation(flag: u64, recursive: bool) -> String {
+    let word = match flag {
+        libc::MS_SHARED => "shared",
+        libc::MS_SLAVE => "slave",
+        libc::MS_UNBINDABLE => "unbindable",
+        _ => "private",
+    };
+    if recursive { format!("r{word}") } else { word.to_owned() }
+}
+
+/// Names of namespaces for their flags.
+pub(crate) struct Flags(pub(crate) u32);
+
+impl fmt::Display for Flags {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut separator = "";
+        for kind in Kind::ALL.iter().filter(|kind| self.0 & kind.flag() != 0) {
+            write!(f, "{separator}{kind}")?;
+            separator = " ";
+        }
+        Ok(())
+    }
+}
+
+struct Attributes(u64);
+
+impl fmt::Display for Attributes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (bit, word) in [
+            (0x1, "ro"),
+            (0x2, "nosuid"),
+            (0x4, "nodev"),
+            (0x8, "noexec"),
+            (0x10, "noatime"),
+            (0x20, "strictatime"),
+            (0x80, "nodiratime"),
+            (0x20_0000, "nosymfollow"),
+        ] {
+            if self.0 & bit != 0 {
+                write!(f, " {word}")?;
+            }
+        }
+        Ok(())
+    }
+}
