@@ -21,6 +21,8 @@ pub enum ErrorKind {
     Exists,
     /// The container has no running process.
     NotRunning,
+    /// The container runs, and must not.
+    Running,
     /// The container is frozen.
     Paused,
     /// The text is no container id.
@@ -73,6 +75,7 @@ impl fmt::Display for ErrorKind {
             Self::NotFound => f.write_str("not found"),
             Self::Exists => f.write_str("exists already"),
             Self::NotRunning => f.write_str("not running"),
+            Self::Running => f.write_str("still running"),
             Self::Paused => f.write_str("paused"),
             Self::InvalidId => f.write_str("invalid container id"),
             Self::InvalidSpec { field } => write!(f, "invalid specification: {field}"),

@@ -1,1 +1,43 @@
-//! procfs
+//! What `/proc` says about a process.
+
+use crate::error::{Error, Result};
+
+/// When a process started, in clock ticks since the machine did; `None` if there is no such process.
+///
+/// Number and start time together name a process for as long as the machine runs.
+///
+/// # Errors
+/// `/proc` cannot be read.
+pub fn start_time(pid: i32) -> Result<Option<u64>> {
+    let path = format!("/proc/{pid}/stat");
+    match std::fs::read(&path) {
+        Ok(text) => Ok(parse_start_time(&String::from_utf8_lossy(&text))),
+        Err(error) if matches!(error.raw_os_error(), Some(libc::ENOENT | libc::ESRCH)) => Ok(None),
+        Err(error) => Err(Error::from_io(error, "read the state of the process").with_path(path)),
+    }
+}
+
+/// The 22nd field. The second one is a name in parentheses that may hold anything, so fields are counted from its end.
+fn parse_start_time(stat: &str) -> Option<u64> {
+    let (_, rest) = stat.rsplit_once(')')?;
+    rest.split_ascii_whitespace().nth(19)?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_with_spaces_and_parentheses_confuses_nobody() {
+        let fields = (3..=52).map(|number| number.to_string()).collect::<Vec<_>>().join(" ");
+        assert_eq!(parse_start_time(&format!("7 (a) b (c)) {fields}")), Some(22));
+        assert_eq!(parse_start_time("7 (a"), None);
+    }
+
+    #[test]
+    fn our_own_start_time_is_known() {
+        let own = i32::try_from(std::process::id()).unwrap();
+        assert!(start_time(own).unwrap().is_some());
+        assert_eq!(start_time(i32::MAX).unwrap(), None);
+    }
+}

@@ -1,21 +1,49 @@
 //! The facade: create, start, run, kill, delete containers.
 
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::path::PathBuf;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
 
 use crate::bundle::Bundle;
-use crate::error::Result;
-use crate::exit::{ExitStatus, Signal};
+use crate::cgroup::{self, CgroupRequest, Hierarchies};
+use crate::console;
+use crate::container::make_fifo;
+use crate::error::{Error, ErrorKind, Result};
+use crate::hooks;
 use crate::id::ContainerId;
-use crate::plan::Plan;
+use crate::init::{Launch, Launched, launch};
+use crate::plan::{Facts, Plan};
+use crate::process::remove_cgroup;
+use crate::procfs;
+use crate::record::{Format, Record};
+use crate::spec;
+use crate::state::rfc3339;
+
+pub use crate::container::Container;
 pub use crate::plan::{CreateOptions, Stdio};
-use crate::state::State;
+pub use crate::process::Process;
+
+/// Largest passwd file that is read.
+const PASSWD_BYTES: usize = 1 << 20;
+
+/// Who makes control groups.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum CgroupManager {
+    /// This crate, in the mounted hierarchies; a container without limits does without where they may not be changed.
+    #[default]
+    Auto,
+    /// Nobody: containers stay in the caller's.
+    Disabled,
+}
 
 /// How to make a [`Runtime`].
-#[derive(Debug, Default)]
+#[derive(Debug, Clone)]
 #[must_use]
 pub struct RuntimeBuilder {
     state_dir: Option<PathBuf>,
+    cgroup_manager: CgroupManager,
+    cgroup_parent: PathBuf,
 }
 
 impl RuntimeBuilder {
@@ -25,62 +53,123 @@ impl RuntimeBuilder {
         self
     }
 
+    /// Who makes control groups.
+    pub fn cgroup_manager(mut self, manager: CgroupManager) -> Self {
+        self.cgroup_manager = manager;
+        self
+    }
+
+    /// The cgroup under which a container gets its own, `/trimaran` unless told otherwise, when the specification names none.
+    pub fn cgroup_parent(mut self, parent: impl Into<PathBuf>) -> Self {
+        self.cgroup_parent = parent.into();
+        self
+    }
+
     /// Makes the runtime.
     ///
     /// # Errors
-    /// The state directory cannot be made or opened.
+    /// The state directory cannot be made.
     pub fn build(self) -> Result<Runtime> {
-        unimplemented!()
+        if let Some(directory) = &self.state_dir {
+            std::fs::DirBuilder::new()
+                .recursive(true)
+                .mode(0o700)
+                .create(directory)
+                .map_err(|error| Error::from_io(error, "make the state directory").with_path(directory))?;
+        }
+        Ok(Runtime { settings: self })
     }
 }
 
 /// Starts containers and finds them again. Holds no process-wide state; share it between threads freely.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Runtime {
-    _private: (),
+    settings: RuntimeBuilder,
 }
 
 impl Runtime {
     /// Begins to describe a runtime.
     pub fn builder() -> RuntimeBuilder {
-        RuntimeBuilder::default()
+        RuntimeBuilder {
+            state_dir: None,
+            cgroup_manager: CgroupManager::Auto,
+            cgroup_parent: PathBuf::from("/trimaran"),
+        }
     }
 
     /// Decides everything that will be done to start `bundle` as container `id`; does none of it.
     ///
     /// # Errors
     /// The specification is invalid or asks for what is not supported.
-    pub fn plan(
-        &self,
-        _id: &ContainerId,
-        _bundle: &Bundle,
-        _options: CreateOptions,
-    ) -> Result<Plan> {
-        unimplemented!()
+    pub fn plan(&self, id: &ContainerId, bundle: &Bundle, options: CreateOptions) -> Result<Plan> {
+        let spec = bundle.spec();
+        let mounts_cgroups = spec.mounts().iter().flatten().any(|mount| matches!(mount.typ().as_deref(), Some("cgroup" | "cgroup2")));
+        let mut facts = Facts::gather(mounts_cgroups)?;
+        facts.home = home(bundle)?;
+        let cgroup = self.cgroup(id, bundle, &facts)?;
+        Plan::compile(id, bundle, &facts, cgroup, options)
+    }
+
+    fn cgroup(&self, id: &ContainerId, bundle: &Bundle, facts: &Facts) -> Result<cgroup::Plan> {
+        if self.settings.cgroup_manager == CgroupManager::Disabled {
+            return Ok(cgroup::Plan::default());
+        }
+        let linux = bundle.spec().linux().as_ref();
+        let path = linux.and_then(|linux| linux.cgroups_path().as_deref()).unwrap_or(Path::new(""));
+        let request = CgroupRequest {
+            path,
+            default_path: &self.settings.cgroup_parent.join(id.as_str()),
+            resources: linux.and_then(|linux| linux.resources().as_ref()),
+            rootless: facts.in_user_namespace,
+        };
+        let host = Hierarchies::detect().map_err(|error| Error::from_io(error, "read the control groups").with_path("/proc"))?;
+        cgroup::plan(&request, &host).map_err(Into::into)
     }
 
     /// Creates a container whose first process waits for [`Container::start`].
     ///
     /// # Errors
     /// A step of the plan failed; everything done before it is undone.
-    pub fn create(&self, _plan: Plan) -> Result<Container> {
-        unimplemented!()
+    pub fn create(&self, plan: Plan) -> Result<Container> {
+        let directory = self.directory(&plan.id)?;
+        std::fs::DirBuilder::new().mode(0o700).create(&directory).map_err(|error| {
+            let exists = error.kind() == std::io::ErrorKind::AlreadyExists;
+            let error = Error::from_io(error, "make the container's record").with_path(&directory);
+            if exists { error.with_kind(ErrorKind::Exists) } else { error }
+        })?;
+        let created = create_in(&directory, plan);
+        if created.is_err() {
+            // The first error is the one to report; what stays behind is deleted with force.
+            std::fs::remove_dir_all(&directory).ok();
+        }
+        created
     }
 
     /// Starts a container at once and keeps no record of it; the caller waits for the [`Process`].
     ///
     /// # Errors
     /// A step of the plan failed; everything done before it is undone.
-    pub fn run(&self, _plan: Plan) -> Result<Process> {
-        unimplemented!()
+    pub fn run(&self, mut plan: Plan) -> Result<Process> {
+        if hooks::asked(&plan.spec) {
+            // They need a record of the container, and its start as an event of its own.
+            return Err(Error::new(ErrorKind::Unsupported { feature: "hooks without a record".into() }, "run the container")
+                .with_hint("create and start it instead"));
+        }
+        let sinks = Sinks::take(&mut plan);
+        let launched = launch(plan, Launch { fifo: None, hooks: &mut |_, _| Ok(()) })?;
+        sinks.give(launched).map(|(process, cgroup)| process.with_cgroup(cgroup))
     }
 
     /// Finds a container.
     ///
     /// # Errors
     /// There is none with this id, or its record cannot be read.
-    pub fn load(&self, _id: &ContainerId) -> Result<Container> {
-        unimplemented!()
+    pub fn load(&self, id: &ContainerId) -> Result<Container> {
+        let directory = self.directory(id)?;
+        if !directory.is_dir() {
+            return Err(Error::new(ErrorKind::NotFound, format!("container {id}")));
+        }
+        Ok(Container::new(id.clone(), directory, None))
     }
 
     /// All containers, by id.
@@ -88,108 +177,134 @@ impl Runtime {
     /// # Errors
     /// The state directory cannot be read.
     pub fn list(&self) -> Result<Vec<Container>> {
-        unimplemented!()
+        let state_dir = self.state_dir()?;
+        let failed = |error: std::io::Error| Error::from_io(error, "list containers").with_path(state_dir);
+        let mut found = Vec::new();
+        for entry in std::fs::read_dir(state_dir).map_err(failed)? {
+            let entry = entry.map_err(failed)?;
+            // What has another name than ours could have is not ours.
+            let id = entry.file_name().to_str().and_then(|name| ContainerId::parse(name).ok());
+            if let Some(id) = id.filter(|_| entry.path().is_dir()) {
+                found.push(Container::new(id, entry.path(), None));
+            }
+        }
+        found.sort_by(|one, other| one.id().cmp(other.id()));
+        Ok(found)
+    }
+
+    fn state_dir(&self) -> Result<&Path> {
+        self.settings.state_dir.as_deref().ok_or_else(|| {
+            Error::new(ErrorKind::Unsupported { feature: "containers with a record".into() }, "open the state directory")
+                .with_hint("the runtime was built without a state directory")
+        })
+    }
+
+    fn directory(&self, id: &ContainerId) -> Result<PathBuf> {
+        Ok(self.state_dir()?.join(id.as_str()))
     }
 }
 
-/// A container with a record.
-#[derive(Debug)]
-pub struct Container {
-    _private: (),
-}
-
-impl Container {
-    /// The container's id.
-    #[must_use]
-    pub fn id(&self) -> &ContainerId {
-        unimplemented!()
-    }
-
-    /// Lets the user's program run.
-    ///
-    /// # Errors
-    /// The container is not in state created.
-    pub fn start(&self) -> Result<()> {
-        unimplemented!()
-    }
-
-    /// Sends a signal to the container's first process.
-    ///
-    /// # Errors
-    /// The container is not running.
-    pub fn kill(&self, _signal: Signal) -> Result<()> {
-        unimplemented!()
-    }
-
-    /// The container's state now.
-    ///
-    /// # Errors
-    /// The record cannot be read.
-    pub fn state(&self) -> Result<State> {
-        unimplemented!()
-    }
-
-    /// Removes the container: a created one is killed first, a running one only with `force`.
-    ///
-    /// # Errors
-    /// It is running.
-    pub fn delete(self, _force: bool) -> Result<()> {
-        unimplemented!()
-    }
-
-    /// The container's first process, if it has not ended.
-    ///
-    /// # Errors
-    /// The process has ended.
-    pub fn init(&mut self) -> Result<&mut Process> {
-        unimplemented!()
+fn create_in(directory: &Path, mut plan: Plan) -> Result<Container> {
+    let id = plan.id.clone();
+    let fifo = make_fifo(directory)?;
+    let mut record = new_record(&plan);
+    let sinks = Sinks::take(&mut plan);
+    let mut on_hooks = |pid: i32, pidfd: std::os::fd::BorrowedFd<'_>| {
+        record.pid = pid;
+        hooks::create(&record, pidfd)
+    };
+    let launched = launch(plan, Launch { fifo: Some(fifo), hooks: &mut on_hooks })?;
+    record.pid = launched.pid;
+    record.cgroup = launched.cgroup.clone();
+    let finished = procfs::start_time(launched.pid).and_then(|start| {
+        record.start_time = start.unwrap_or_default();
+        record.write(directory)
+    });
+    match finished.and_then(|()| sinks.give(launched)) {
+        Ok((process, _)) => Ok(Container::new(id, directory.to_owned(), Some(process))),
+        Err(error) => {
+            // The process has no record, so nobody else could end it.
+            if let Ok(Some(process)) = Process::find(record.pid, record.start_time) {
+                process.kill(crate::Signal::KILL).ok();
+            }
+            remove_cgroup(&record.cgroup).ok();
+            Err(error)
+        }
     }
 }
 
-/// A process, held by descriptor so that its number cannot be mistaken for another's.
-#[derive(Debug)]
-pub struct Process {
-    pidfd: OwnedFd,
+fn new_record(plan: &Plan) -> Record {
+    let annotations = plan.spec.annotations().clone().unwrap_or_default();
+    let uid = rustix::process::getuid().as_raw();
+    Record {
+        format: Format::default(),
+        id: plan.id.to_string(),
+        pid: 0,
+        start_time: 0,
+        bundle: plan.bundle.clone().unwrap_or_default(),
+        rootfs: plan.rootfs.clone().unwrap_or_default(),
+        created: rfc3339(std::time::SystemTime::now()).unwrap_or_default(),
+        owner: if uid == 0 { "root".to_owned() } else { uid.to_string() },
+        oci_version: plan.spec.version().clone(),
+        annotations,
+        cgroup: crate::cgroup::Cgroup::default(),
+        own_pid_namespace: plan.has_own_pid_namespace(),
+        spec: plan.spec.clone(),
+    }
 }
 
-impl Process {
-    /// The process id in the caller's pid namespace.
-    #[must_use]
-    pub fn pid(&self) -> i32 {
-        unimplemented!()
+/// Where the caller wants to find the process and its terminal.
+struct Sinks {
+    console_socket: Option<PathBuf>,
+    pid_file: Option<PathBuf>,
+}
+
+impl Sinks {
+    fn take(plan: &mut Plan) -> Self {
+        Self { console_socket: plan.options.console_socket.take(), pid_file: plan.options.pid_file.take() }
     }
 
-    /// The process's descriptor; it polls as readable when the process has ended.
-    #[must_use]
-    pub fn pidfd(&self) -> BorrowedFd<'_> {
-        self.pidfd.as_fd()
+    /// Sends the terminal away, and writes the number last: whoever sees it may believe that everything is ready.
+    fn give(self, launched: Launched) -> Result<(Process, cgroup::Cgroup)> {
+        let Launched { pid, pidfd, mut terminal, warnings, cgroup } = launched;
+        let given = (|| {
+            if let (Some(socket), Some(master)) = (&self.console_socket, &terminal) {
+                console::send(socket, master)?;
+                terminal = None;
+            }
+            self.pid_file.as_deref().map_or(Ok(()), |path| write_pid(path, pid))
+        })();
+        let process = Process::new(pid, pidfd).with_terminal(terminal).with_warnings(warnings);
+        match given {
+            Ok(()) => Ok((process, cgroup)),
+            Err(error) => {
+                process.kill(crate::Signal::KILL).and_then(|()| process.wait()).ok();
+                remove_cgroup(&cgroup).ok();
+                Err(error)
+            }
+        }
     }
+}
 
-    /// Waits until the process ends, and reaps it if it is our child. Later calls give the same answer.
-    ///
-    /// # Errors
-    /// The process is not our child and the kernel (before Linux 6.15) does not tell its exit status to others.
-    pub fn wait(&self) -> Result<ExitStatus> {
-        unimplemented!()
-    }
+/// Writes a process id so that nobody reads half of it.
+fn write_pid(path: &Path, pid: i32) -> Result<()> {
+    let failed = |error: std::io::Error| Error::from_io(error, "write the pid file").with_path(path);
+    let mut name = std::ffi::OsString::from(".");
+    name.push(path.file_name().unwrap_or_default());
+    let temporary = path.with_file_name(name);
+    std::fs::write(&temporary, pid.to_string()).map_err(failed)?;
+    std::fs::rename(&temporary, path).map_err(failed)
+}
 
-    /// Sends a signal.
-    ///
-    /// # Errors
-    /// The process has ended ([`crate::ErrorKind::NotRunning`]).
-    pub fn kill(&self, _signal: Signal) -> Result<()> {
-        unimplemented!()
+/// The home directory of the process's user, if its environment has none. The container's passwd file says it.
+fn home(bundle: &Bundle) -> Result<Option<String>> {
+    let Some(process) = bundle.spec().process() else { return Ok(None) };
+    let set = process.env().iter().flatten().any(|entry| entry.strip_prefix("HOME=").is_some_and(|value| !value.is_empty()));
+    if set {
+        return Ok(None);
     }
-
-    /// The master side of the terminal, once, if the process has one and no console socket took it.
-    #[must_use]
-    pub fn take_terminal(&mut self) -> Option<OwnedFd> {
-        unimplemented!()
-    }
-
-    /// What could not be done as asked and was not worth failing for (a clamped resource limit, say).
-    #[must_use]
-    pub fn warnings(&self) -> &[String] {
-        unimplemented!()
-    }
+    let passwd = bundle.root().read_file("/etc/passwd", PASSWD_BYTES).unwrap_or_default().unwrap_or_default();
+    let user = spec::resolve(&process.user().uid().to_string(), &passwd, b"").ok();
+    let home = user.map(|user| user.home).filter(|home| Path::new(home).as_os_str().as_bytes().starts_with(b"/"));
+    Ok(Some(home.unwrap_or_else(|| "/".to_owned())))
 }

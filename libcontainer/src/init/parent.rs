@@ -11,10 +11,11 @@ use super::explain::explain;
 use super::report::{Kind, REPORT_BYTES, Report};
 use super::resources;
 use crate::capability::CapabilitySet;
-use crate::cgroup::Cgroup;
+use crate::cgroup::{Attach, Cgroup};
 use crate::error::{Error, ErrorKind, Result};
 use crate::idmap::{self, IdMaps};
 use crate::plan::{Plan, Script};
+use crate::process::remove_cgroup;
 use crate::sys::clone::{CloneOptions, clone3};
 use crate::sys::exec::StringArray;
 use crate::sys::message;
@@ -45,7 +46,7 @@ pub(crate) fn launch(mut plan: Plan, launch: Launch<'_>) -> Result<Launched> {
     let first_free = options.preserve_fds.saturating_add(3);
     let waits = launch.fifo.is_some();
     let mut slots = resources::open(&plan, options, launch.fifo)?;
-    let cgroup = plan.cgroup.apply()?;
+    let cgroup = if plan.cgroup == crate::cgroup::Plan::default() { Cgroup::default() } else { plan.cgroup.apply()? };
     let started = start(&plan, &mut slots, &cgroup, first_free);
     // The child has its own copies. Ours would keep the container's mounts alive after its end.
     drop(slots);
@@ -69,7 +70,7 @@ pub(crate) fn launch(mut plan: Plan, launch: Launch<'_>) -> Result<Launched> {
 
 /// Removes the cgroup after a failure, which is the error that matters.
 fn undo(cgroup: &Cgroup, error: Error) -> Error {
-    match cgroup.kill_all().and_then(|()| cgroup.delete()) {
+    match remove_cgroup(cgroup) {
         Ok(()) => error,
         Err(second) => error.with_hint(format!("its cgroup is left over: {second}")),
     }
@@ -77,7 +78,7 @@ fn undo(cgroup: &Cgroup, error: Error) -> Error {
 
 fn start(plan: &Plan, slots: &mut [Option<OwnedFd>], cgroup: &Cgroup, first_free: u32) -> Result<Family> {
     let failed = |step: &'static str| move |errno: Errno| Error::from_errno(errno.raw_os_error(), step);
-    let attach = cgroup.attach()?;
+    let attach = if *cgroup == Cgroup::default() { Attach::default() } else { cgroup.attach()? };
     let (ours, theirs) = rustix::net::socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
         .map_err(failed("make a socket pair"))?;
     // The child's end must not be where the standard streams go.
@@ -194,7 +195,7 @@ impl Family {
     /// Kills and reaps what was made.
     fn end(self) {
         // It may have ended by itself.
-        drop(rustix::process::pidfd_send_signal(&self.pidfd, Signal::KILL));
+        rustix::process::pidfd_send_signal(&self.pidfd, Signal::KILL).ok();
         reap(self.pidfd.as_fd());
     }
 }

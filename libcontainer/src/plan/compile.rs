@@ -9,7 +9,7 @@ use super::arena::Text;
 use super::facts::Facts;
 use super::process::invalid;
 use super::script::{Resource, Script};
-use super::step::Step;
+use super::step::{Slot, Step};
 use super::{devices, mounts, process, refuse};
 use crate::error::{Error, ErrorKind};
 use crate::id::ContainerId;
@@ -72,6 +72,10 @@ pub(crate) fn compile(id: &ContainerId, spec: &Spec, facts: &Facts, wishes: &Wis
     process::identity(&mut compiler, process)?;
     let late_filter = process.no_new_privileges().unwrap_or(false) && !compiler.script.filter.is_empty();
     let steps = &mut compiler.script.steps;
+    if let Some(signal) = wishes.parent_death_signal {
+        // Becoming the user took it away.
+        steps.push(Step::ParentDeathSignal { signal });
+    }
     steps.extend([Step::FindProgram { candidates }, Step::UnblockSignals, Step::Ready, Step::AwaitStart]);
     if late_filter {
         steps.push(Step::Filter);
@@ -139,9 +143,6 @@ impl Compiler<'_> {
         steps.push(Step::ResetSignals);
         // Modes of files are as they are written.
         steps.push(Step::Umask { mask: 0 });
-        if let Some(signal) = wishes.parent_death_signal {
-            steps.push(Step::ParentDeathSignal { signal });
-        }
         steps.push(Step::JoinCgroup);
     }
 
@@ -246,6 +247,10 @@ impl Compiler<'_> {
             let path = self.text("linux.maskedPaths", path.as_bytes())?;
             self.script.steps.push(Step::Mask { path });
         }
+        if linux.masked_paths().as_ref().is_some_and(|paths| !paths.is_empty()) {
+            let null = Resource::Device { path: "/dev/null".into(), kind: libc::S_IFCHR, major: 1, minor: 3 };
+            self.script.resources.push((Slot::NULL, null));
+        }
         if spec.root().as_ref().is_some_and(|root| root.readonly().unwrap_or(false)) {
             self.script.steps.push(Step::ReadOnlyRoot);
         }
@@ -284,7 +289,6 @@ impl Compiler<'_> {
 /// Whether a hook runs while the container is being created.
 fn asks_for_hooks(spec: &Spec) -> bool {
     let Some(hooks) = spec.hooks() else { return false };
-    #[expect(deprecated, reason = "callers still use prestart hooks")]
     let lists = [hooks.prestart(), hooks.create_runtime(), hooks.create_container()];
     lists.iter().any(|list| list.as_ref().is_some_and(|list| !list.is_empty()))
 }

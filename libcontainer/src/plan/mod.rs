@@ -59,6 +59,10 @@ impl Plan {
         options: CreateOptions,
     ) -> Result<Self, Error> {
         let spec = bundle.spec();
+        crate::spec::validate(spec, bundle.warnings()).map_err(|error| {
+            let field = error.field.clone();
+            Error::new(crate::error::ErrorKind::InvalidSpec { field }, "check the specification").with_source(error)
+        })?;
         let asked = spec.process().as_ref().and_then(oci_spec::runtime::Process::terminal).unwrap_or(false);
         let wishes = compile::Wishes {
             terminal: asked || matches!(options.stdio, Stdio::Terminal),
@@ -72,6 +76,15 @@ impl Plan {
         let directory = bundle.directory().map(PathBuf::from);
         let (root, spec) = (bundle.shared_root(), spec.clone());
         Ok(Self { id: id.clone(), script, root, options, cgroup, bundle: directory, rootfs, spec })
+    }
+
+    /// Whether killing the first process kills all.
+    pub(crate) fn has_own_pid_namespace(&self) -> bool {
+        let listed = self.spec.linux().as_ref().and_then(|linux| linux.namespaces().as_deref()).unwrap_or_default();
+        listed.iter().any(|one| {
+            let path = one.path().as_deref().unwrap_or(std::path::Path::new(""));
+            one.typ() == oci_spec::runtime::LinuxNamespaceType::Pid && path.as_os_str().is_empty()
+        })
     }
 
     /// What will not be done quite as the specification asks.

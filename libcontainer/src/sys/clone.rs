@@ -68,7 +68,7 @@ pub(crate) fn clone3(options: &CloneOptions<'_>, body: &mut dyn FnMut() -> Infal
     let returned = unsafe { libc::syscall(libc::SYS_clone3, &raw mut args, size_of::<libc::clone_args>()) };
     let pid = check(returned)?;
     if pid == 0 {
-        match body() {}
+        body();
     }
     let pidfd = (pidfd >= 0).then(|| {
         // SAFETY: the kernel made this descriptor for us (close-on-exec), and nobody else knows it.

@@ -1,5 +1,5 @@
-#![expect(unsafe_code, reason = "PIDFD_GET_INFO is an ioctl with a structure")]
-//! How a process that is not our child ended.
+#![expect(unsafe_code, reason = "an ioctl with a structure, and a call with a null pointer")]
+//! Processes by descriptor: signals with any number, and how a process that is not our child ended.
 
 use std::os::fd::{AsRawFd, BorrowedFd};
 
@@ -32,4 +32,16 @@ pub fn exit_status_of(pidfd: BorrowedFd<'_>) -> Result<Option<i32>, Errno> {
     let returned = unsafe { libc::syscall(libc::SYS_ioctl, pidfd.as_raw_fd(), PIDFD_GET_INFO, &raw mut info) };
     check(returned)?;
     Ok((info.mask & WANT_EXIT != 0).then_some(info.exit_code))
+}
+
+/// `pidfd_send_signal(pidfd, signal, NULL, 0)`, for any number: rustix's type has no real-time signals.
+///
+/// # Errors
+/// `ESRCH` when the process has ended.
+pub fn send_signal(pidfd: BorrowedFd<'_>, signal: i32) -> Result<(), Errno> {
+    // SAFETY: the call takes a descriptor, an integer, a null pointer (fill in the details yourself) and a zero.
+    let returned = unsafe {
+        libc::syscall(libc::SYS_pidfd_send_signal, pidfd.as_raw_fd(), signal, std::ptr::null::<libc::siginfo_t>(), 0)
+    };
+    check(returned).map(drop)
 }

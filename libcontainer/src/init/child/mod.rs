@@ -78,7 +78,7 @@ impl Child<'_> {
             report.text = text;
         }
         // If even this fails, the parent sees that the socket was closed without a word.
-        drop(self.send(&report, None));
+        self.send(&report, None).ok();
         exit_group(1)
     }
 
@@ -86,7 +86,8 @@ impl Child<'_> {
     fn warn(&self, call: Call, errno: Errno) {
         let mut report = Report::new(Kind::Warning, self.progress.step);
         (report.call, report.errno) = (call, errno.raw_os_error());
-        drop(self.send(&report, None));
+        // A parent that is gone needs no warning.
+        self.send(&report, None).ok();
     }
 
     fn send(&self, report: &Report, descriptor: Option<BorrowedFd<'_>>) -> Result<(), Failed> {

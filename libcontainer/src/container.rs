@@ -1,0 +1,187 @@
+//! A container that has a record.
+
+use std::fs::File;
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{FlockOperation, Mode, OFlags};
+use rustix::io::Errno;
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::exit::Signal;
+use crate::id::ContainerId;
+use crate::process::{Process, remove_cgroup};
+use crate::record::Record;
+use crate::state::{State, Status};
+
+pub(crate) const FIFO: &str = "exec.fifo";
+
+/// How long a killed process may take to end: it may be in the middle of a long write.
+const KILL_MS: u32 = 10_000;
+
+/// A container with a record.
+#[derive(Debug)]
+pub struct Container {
+    id: ContainerId,
+    directory: PathBuf,
+    init: Option<Process>,
+}
+
+impl Container {
+    pub(crate) fn new(id: ContainerId, directory: PathBuf, init: Option<Process>) -> Self {
+        Self { id, directory, init }
+    }
+
+    /// The container's id.
+    #[must_use]
+    pub fn id(&self) -> &ContainerId {
+        &self.id
+    }
+
+    fn record(&self) -> Result<Record> {
+        Record::read(&self.directory)?.ok_or_else(|| {
+            Error::new(ErrorKind::NotFound, "read the container's record")
+                .with_path(&self.directory)
+                .with_hint("the container is just being created, or its creation was interrupted: delete it with force")
+        })
+    }
+
+    /// The container's lock, held until the descriptor is dropped.
+    fn lock(&self) -> Result<OwnedFd> {
+        let failed = |errno: Errno| {
+            let error = Error::from_errno(errno.raw_os_error(), "lock the container").with_path(&self.directory);
+            if errno == Errno::NOENT { error.with_kind(ErrorKind::NotFound) } else { error }
+        };
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let directory = rustix::fs::open(&self.directory, flags, Mode::empty()).map_err(failed)?;
+        rustix::fs::flock(&directory, FlockOperation::LockExclusive).map_err(failed)?;
+        Ok(directory)
+    }
+
+    /// Lets the user's program run.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Running`] if it does already, [`ErrorKind::NotRunning`] if the container has stopped.
+    pub fn start(&self) -> Result<()> {
+        let _lock = self.lock()?;
+        let record = self.record()?;
+        let fifo = self.directory.join(FIFO);
+        let stopped = || Error::new(ErrorKind::NotRunning, "start the container").with_hint("it has stopped");
+        let process = Process::find(record.pid, record.start_time)?.ok_or_else(stopped)?;
+        // Without waiting: if nobody listens, the container's process is gone.
+        let opened = rustix::fs::open(&fifo, OFlags::WRONLY | OFlags::NONBLOCK | OFlags::CLOEXEC, Mode::empty());
+        let file = match opened {
+            Ok(file) => file,
+            Err(Errno::NOENT) => return Err(Error::new(ErrorKind::Running, "start the container")),
+            Err(Errno::NXIO) => return Err(stopped()),
+            Err(errno) => return Err(Error::from_errno(errno.raw_os_error(), "start the container").with_path(&fifo)),
+        };
+        crate::hooks::start_container(&record, &process)?;
+        rustix::io::write(&file, b"0")
+            .map_err(|errno| Error::from_errno(errno.raw_os_error(), "start the container").with_path(&fifo))?;
+        std::fs::remove_file(&fifo).map_err(|error| Error::from_io(error, "start the container").with_path(&fifo))?;
+        crate::hooks::poststart(&record, &process)
+    }
+
+    /// Sends a signal to the container's first process. `SIGKILL` ends all its processes, also when they share a pid namespace with
+    /// others.
+    ///
+    /// # Errors
+    /// The container is not running.
+    pub fn kill(&self, signal: Signal) -> Result<()> {
+        let record = self.record()?;
+        let stopped = || Error::new(ErrorKind::NotRunning, "send a signal to the container");
+        let process = Process::find(record.pid, record.start_time)?.ok_or_else(stopped)?;
+        process.kill(signal)?;
+        if signal == Signal::KILL && !record.own_pid_namespace {
+            kill_all(&record)?;
+        }
+        Ok(())
+    }
+
+    /// The container's state now.
+    ///
+    /// # Errors
+    /// The record cannot be read.
+    pub fn state(&self) -> Result<State> {
+        let record = self.record()?;
+        let process = Process::find(record.pid, record.start_time)?;
+        let status = match process {
+            None => Status::Stopped,
+            Some(_) if self.directory.join(FIFO).exists() => Status::Created,
+            Some(_) => Status::Running,
+        };
+        Ok(State::of(&record, status))
+    }
+
+    /// Removes the container: a created one is killed first, a running one only with `force`.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Running`].
+    pub fn delete(self, force: bool) -> Result<()> {
+        let _lock = self.lock()?;
+        let record = match self.record() {
+            Ok(record) => record,
+            // Interrupted while it was being created: there is nothing but the directory.
+            Err(error) if force && *error.kind() == ErrorKind::NotFound => return remove(&self.directory),
+            Err(error) => return Err(error),
+        };
+        if let Some(process) = Process::find(record.pid, record.start_time)? {
+            if !force && !self.directory.join(FIFO).exists() {
+                return Err(Error::new(ErrorKind::Running, "delete the container").with_hint("kill it first, or delete it with force"));
+            }
+            end(&process, &record)?;
+        }
+        remove_cgroup(&record.cgroup)?;
+        remove(&self.directory)?;
+        if let Some(process) = &self.init {
+            // Our child is reaped; whoever waits for it gets the same answer.
+            drop(process.has_ended(Some(0))?.then(|| process.wait()));
+        }
+        crate::hooks::poststop(&record)
+    }
+
+    /// The container's first process, if it has not ended.
+    ///
+    /// # Errors
+    /// The process has ended.
+    pub fn init(&mut self) -> Result<&mut Process> {
+        if self.init.is_none() {
+            let record = self.record()?;
+            self.init = Process::find(record.pid, record.start_time)?;
+        }
+        self.init.as_mut().ok_or_else(|| Error::new(ErrorKind::NotRunning, "find the container's process"))
+    }
+}
+
+/// Ends all processes of a container that shares its pid namespace with others.
+fn kill_all(record: &Record) -> Result<()> {
+    if record.cgroup == crate::cgroup::Cgroup::default() { Ok(()) } else { record.cgroup.kill_all() }
+}
+
+fn end(process: &Process, record: &Record) -> Result<()> {
+    match process.kill(Signal::KILL) {
+        Err(error) if *error.kind() != ErrorKind::NotRunning => return Err(error),
+        _ => {}
+    }
+    if !record.own_pid_namespace {
+        kill_all(record)?;
+    }
+    if process.has_ended(Some(KILL_MS))? {
+        return Ok(());
+    }
+    Err(Error::new(ErrorKind::Running, "delete the container").with_hint("its first process does not end although it was killed"))
+}
+
+fn remove(directory: &Path) -> Result<()> {
+    std::fs::remove_dir_all(directory).map_err(|error| Error::from_io(error, "remove the container's record").with_path(directory))
+}
+
+/// Makes the FIFO on which a created container waits, open for both directions: so it waits for a byte and sees no end.
+pub(crate) fn make_fifo(directory: &Path) -> Result<OwnedFd> {
+    let path = directory.join(FIFO);
+    let failed = |errno: Errno| Error::from_errno(errno.raw_os_error(), "make the start FIFO").with_path(&path);
+    rustix::fs::mkfifoat(rustix::fs::CWD, &path, Mode::from_raw_mode(0o600)).map_err(failed)?;
+    let file = File::options().read(true).write(true).open(&path);
+    file.map(OwnedFd::from).map_err(|error| Error::from_io(error, "open the start FIFO").with_path(&path))
+}

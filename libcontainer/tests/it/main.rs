@@ -1,0 +1,7 @@
+//! Containers that really run. Most tests need root and a static busybox; without them they skip, and say so.
+
+mod bed;
+mod embed;
+mod isolation;
+mod life;
+mod program;
