@@ -35,22 +35,49 @@ impl Bundle {
         let config = directory.join("config.json");
         let raw = read_config(&config)?;
         let (spec, warnings) = spec::load(&raw).map_err(|error| {
-            Error::new(ErrorKind::InvalidSpec { field: "config.json".into() }, "read the specification")
+            Error::new(
+                ErrorKind::InvalidSpec {
+                    field: "config.json".into(),
+                },
+                "read the specification",
+            )
+            .with_path(&config)
+            .with_source(error)
+        })?;
+        let path = spec
+            .root()
+            .as_ref()
+            .map(|root| root.path().clone())
+            .ok_or_else(|| {
+                Error::new(
+                    ErrorKind::InvalidSpec {
+                        field: "root".into(),
+                    },
+                    "read the specification",
+                )
                 .with_path(&config)
-                .with_source(error)
-        })?;
-        let path = spec.root().as_ref().map(|root| root.path().clone()).ok_or_else(|| {
-            Error::new(ErrorKind::InvalidSpec { field: "root".into() }, "read the specification").with_path(&config)
-        })?;
+            })?;
         let rootfs = directory.join(path);
         let root = Arc::new(PreparedRoot::open(&Root::Path(rootfs.clone()))?);
-        Ok(Self { spec, directory: Some(directory), rootfs: Some(rootfs), warnings, root })
+        Ok(Self {
+            spec,
+            directory: Some(directory),
+            rootfs: Some(rootfs),
+            warnings,
+            root,
+        })
     }
 
     /// Makes a bundle of a specification and a root that is already prepared; `root.path` of the specification is not used.
     #[must_use]
     pub fn from_spec(spec: Spec, root: PreparedRoot) -> Self {
-        Self { spec, directory: None, rootfs: None, warnings: Vec::new(), root: Arc::new(root) }
+        Self {
+            spec,
+            directory: None,
+            rootfs: None,
+            warnings: Vec::new(),
+            root: Arc::new(root),
+        }
     }
 
     /// The specification.
@@ -92,11 +119,20 @@ fn read_config(path: &Path) -> Result<Vec<u8>> {
     use std::io::Read;
     let io = |error| Error::from_io(error, "read the specification").with_path(path);
     let mut raw = Vec::new();
-    std::fs::File::open(path).map_err(io)?.take(CONFIG_BYTES + 1).read_to_end(&mut raw).map_err(io)?;
+    std::fs::File::open(path)
+        .map_err(io)?
+        .take(CONFIG_BYTES + 1)
+        .read_to_end(&mut raw)
+        .map_err(io)?;
     if raw.len() as u64 > CONFIG_BYTES {
-        return Err(Error::new(ErrorKind::InvalidSpec { field: "config.json".into() }, "read the specification")
-            .with_path(path)
-            .with_hint("it is larger than 16 MiB"));
+        return Err(Error::new(
+            ErrorKind::InvalidSpec {
+                field: "config.json".into(),
+            },
+            "read the specification",
+        )
+        .with_path(path)
+        .with_hint("it is larger than 16 MiB"));
     }
     Ok(raw)
 }

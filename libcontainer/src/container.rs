@@ -29,7 +29,11 @@ pub struct Container {
 
 impl Container {
     pub(crate) fn new(id: ContainerId, directory: PathBuf, init: Option<Process>) -> Self {
-        Self { id, directory, init }
+        Self {
+            id,
+            directory,
+            init,
+        }
     }
 
     /// The container's id.
@@ -49,8 +53,13 @@ impl Container {
     /// The container's lock, held until the descriptor is dropped.
     fn lock(&self) -> Result<OwnedFd> {
         let failed = |errno: Errno| {
-            let error = Error::from_errno(errno.raw_os_error(), "lock the container").with_path(&self.directory);
-            if errno == Errno::NOENT { error.with_kind(ErrorKind::NotFound) } else { error }
+            let error = Error::from_errno(errno.raw_os_error(), "lock the container")
+                .with_path(&self.directory);
+            if errno == Errno::NOENT {
+                error.with_kind(ErrorKind::NotFound)
+            } else {
+                error
+            }
         };
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let directory = rustix::fs::open(&self.directory, flags, Mode::empty()).map_err(failed)?;
@@ -66,20 +75,31 @@ impl Container {
         let _lock = self.lock()?;
         let record = self.record()?;
         let fifo = self.directory.join(FIFO);
-        let stopped = || Error::new(ErrorKind::NotRunning, "start the container").with_hint("it has stopped");
+        let stopped =
+            || Error::new(ErrorKind::NotRunning, "start the container").with_hint("it has stopped");
         let process = Process::find(record.pid, record.start_time)?.ok_or_else(stopped)?;
         // Without waiting: if nobody listens, the container's process is gone.
-        let opened = rustix::fs::open(&fifo, OFlags::WRONLY | OFlags::NONBLOCK | OFlags::CLOEXEC, Mode::empty());
+        let opened = rustix::fs::open(
+            &fifo,
+            OFlags::WRONLY | OFlags::NONBLOCK | OFlags::CLOEXEC,
+            Mode::empty(),
+        );
         let file = match opened {
             Ok(file) => file,
             Err(Errno::NOENT) => return Err(Error::new(ErrorKind::Running, "start the container")),
             Err(Errno::NXIO) => return Err(stopped()),
-            Err(errno) => return Err(Error::from_errno(errno.raw_os_error(), "start the container").with_path(&fifo)),
+            Err(errno) => {
+                return Err(
+                    Error::from_errno(errno.raw_os_error(), "start the container").with_path(&fifo),
+                );
+            }
         };
         crate::hooks::start_container(&record, &process)?;
-        rustix::io::write(&file, b"0")
-            .map_err(|errno| Error::from_errno(errno.raw_os_error(), "start the container").with_path(&fifo))?;
-        std::fs::remove_file(&fifo).map_err(|error| Error::from_io(error, "start the container").with_path(&fifo))?;
+        rustix::io::write(&file, b"0").map_err(|errno| {
+            Error::from_errno(errno.raw_os_error(), "start the container").with_path(&fifo)
+        })?;
+        std::fs::remove_file(&fifo)
+            .map_err(|error| Error::from_io(error, "start the container").with_path(&fifo))?;
         crate::hooks::poststart(&record, &process)
     }
 
@@ -123,12 +143,15 @@ impl Container {
         let record = match self.record() {
             Ok(record) => record,
             // Interrupted while it was being created: there is nothing but the directory.
-            Err(error) if force && *error.kind() == ErrorKind::NotFound => return remove(&self.directory),
+            Err(error) if force && *error.kind() == ErrorKind::NotFound => {
+                return remove(&self.directory);
+            }
             Err(error) => return Err(error),
         };
         if let Some(process) = Process::find(record.pid, record.start_time)? {
             if !force && !self.directory.join(FIFO).exists() {
-                return Err(Error::new(ErrorKind::Running, "delete the container").with_hint("kill it first, or delete it with force"));
+                return Err(Error::new(ErrorKind::Running, "delete the container")
+                    .with_hint("kill it first, or delete it with force"));
             }
             end(&process, &record)?;
         }
@@ -150,13 +173,19 @@ impl Container {
             let record = self.record()?;
             self.init = Process::find(record.pid, record.start_time)?;
         }
-        self.init.as_mut().ok_or_else(|| Error::new(ErrorKind::NotRunning, "find the container's process"))
+        self.init
+            .as_mut()
+            .ok_or_else(|| Error::new(ErrorKind::NotRunning, "find the container's process"))
     }
 }
 
 /// Ends all processes of a container that shares its pid namespace with others.
 fn kill_all(record: &Record) -> Result<()> {
-    if record.cgroup == crate::cgroup::Cgroup::default() { Ok(()) } else { record.cgroup.kill_all() }
+    if record.cgroup == crate::cgroup::Cgroup::default() {
+        Ok(())
+    } else {
+        record.cgroup.kill_all()
+    }
 }
 
 fn end(process: &Process, record: &Record) -> Result<()> {
@@ -170,18 +199,24 @@ fn end(process: &Process, record: &Record) -> Result<()> {
     if process.has_ended(Some(KILL_MS))? {
         return Ok(());
     }
-    Err(Error::new(ErrorKind::Running, "delete the container").with_hint("its first process does not end although it was killed"))
+    Err(Error::new(ErrorKind::Running, "delete the container")
+        .with_hint("its first process does not end although it was killed"))
 }
 
 fn remove(directory: &Path) -> Result<()> {
-    std::fs::remove_dir_all(directory).map_err(|error| Error::from_io(error, "remove the container's record").with_path(directory))
+    std::fs::remove_dir_all(directory).map_err(|error| {
+        Error::from_io(error, "remove the container's record").with_path(directory)
+    })
 }
 
 /// Makes the FIFO on which a created container waits, open for both directions: so it waits for a byte and sees no end.
 pub(crate) fn make_fifo(directory: &Path) -> Result<OwnedFd> {
     let path = directory.join(FIFO);
-    let failed = |errno: Errno| Error::from_errno(errno.raw_os_error(), "make the start FIFO").with_path(&path);
+    let failed = |errno: Errno| {
+        Error::from_errno(errno.raw_os_error(), "make the start FIFO").with_path(&path)
+    };
     rustix::fs::mkfifoat(rustix::fs::CWD, &path, Mode::from_raw_mode(0o600)).map_err(failed)?;
     let file = File::options().read(true).write(true).open(&path);
-    file.map(OwnedFd::from).map_err(|error| Error::from_io(error, "open the start FIFO").with_path(&path))
+    file.map(OwnedFd::from)
+        .map_err(|error| Error::from_io(error, "open the start FIFO").with_path(&path))
 }

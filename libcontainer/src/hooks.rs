@@ -10,7 +10,9 @@ use crate::record::Record;
 
 /// Whether a specification has any hook.
 pub(crate) fn asked(spec: &Spec) -> bool {
-    let Some(hooks) = spec.hooks() else { return false };
+    let Some(hooks) = spec.hooks() else {
+        return false;
+    };
     let lists = [
         hooks.prestart(),
         hooks.create_runtime(),
@@ -19,12 +21,19 @@ pub(crate) fn asked(spec: &Spec) -> bool {
         hooks.poststart(),
         hooks.poststop(),
     ];
-    lists.iter().any(|list| list.as_ref().is_some_and(|list| !list.is_empty()))
+    lists
+        .iter()
+        .any(|list| list.as_ref().is_some_and(|list| !list.is_empty()))
 }
 
 fn refuse(record: &Record) -> Result<()> {
     if asked(&record.spec) {
-        return Err(Error::new(ErrorKind::Unsupported { feature: "hooks".into() }, "run hooks"));
+        return Err(Error::new(
+            ErrorKind::Unsupported {
+                feature: "hooks".into(),
+            },
+            "run hooks",
+        ));
     }
     Ok(())
 }

@@ -5,10 +5,10 @@
 pub mod bundle;
 pub mod capability;
 pub mod cgroup;
-#[cfg(feature = "engine")]
-pub mod engine;
 mod console;
 mod container;
+#[cfg(feature = "engine")]
+pub mod engine;
 pub mod error;
 pub mod exit;
 pub mod foreground;

@@ -33,8 +33,15 @@ pub enum Kind {
 
 impl Kind {
     /// All kinds, in order.
-    pub const ALL: [Self; 7] =
-        [Self::User, Self::Uts, Self::Ipc, Self::Network, Self::Cgroup, Self::Pid, Self::Mount];
+    pub const ALL: [Self; 7] = [
+        Self::User,
+        Self::Uts,
+        Self::Ipc,
+        Self::Network,
+        Self::Cgroup,
+        Self::Pid,
+        Self::Mount,
+    ];
 
     /// The `CLONE_NEW*` flag.
     #[must_use]
@@ -92,10 +99,12 @@ pub enum NamespaceError {
 impl From<NamespaceError> for Error {
     fn from(error: NamespaceError) -> Self {
         let kind = match error {
-            NamespaceError::Time => ErrorKind::Unsupported { feature: "time namespaces".into() },
-            NamespaceError::Twice { .. } | NamespaceError::NoMount => {
-                ErrorKind::InvalidSpec { field: "linux.namespaces".into() }
-            }
+            NamespaceError::Time => ErrorKind::Unsupported {
+                feature: "time namespaces".into(),
+            },
+            NamespaceError::Twice { .. } | NamespaceError::NoMount => ErrorKind::InvalidSpec {
+                field: "linux.namespaces".into(),
+            },
         };
         Self::new(kind, "namespaces").with_source(error)
     }
@@ -130,7 +139,11 @@ impl Namespaces {
             if namespaces.has(kind) {
                 return Err(NamespaceError::Twice { kind });
             }
-            match entry.path().as_ref().filter(|path| !path.as_os_str().is_empty()) {
+            match entry
+                .path()
+                .as_ref()
+                .filter(|path| !path.as_os_str().is_empty())
+            {
                 Some(path) => namespaces.join.push((kind, path.clone())),
                 None => namespaces.create |= kind.flag(),
             }
@@ -151,7 +164,10 @@ impl Namespaces {
     /// The path of the namespace of this kind that is joined.
     #[must_use]
     pub fn joins(&self, kind: Kind) -> Option<&PathBuf> {
-        self.join.iter().find(|(known, _)| *known == kind).map(|(_, path)| path)
+        self.join
+            .iter()
+            .find(|(known, _)| *known == kind)
+            .map(|(_, path)| path)
     }
 
     /// Whether the container's namespace of this kind is not the caller's.
@@ -206,10 +222,22 @@ mod tests {
     fn refuses_what_it_cannot_do() {
         let mount = (LinuxNamespaceType::Mount, None);
         for (entries, wanted) in [
-            (vec![mount, mount], NamespaceError::Twice { kind: Kind::Mount }),
-            (vec![mount, (LinuxNamespaceType::Time, None)], NamespaceError::Time),
-            (vec![(LinuxNamespaceType::Pid, None)], NamespaceError::NoMount),
-            (vec![(LinuxNamespaceType::Mount, Some("/m"))], NamespaceError::NoMount),
+            (
+                vec![mount, mount],
+                NamespaceError::Twice { kind: Kind::Mount },
+            ),
+            (
+                vec![mount, (LinuxNamespaceType::Time, None)],
+                NamespaceError::Time,
+            ),
+            (
+                vec![(LinuxNamespaceType::Pid, None)],
+                NamespaceError::NoMount,
+            ),
+            (
+                vec![(LinuxNamespaceType::Mount, Some("/m"))],
+                NamespaceError::NoMount,
+            ),
         ] {
             assert_eq!(Namespaces::from_spec(&list(&entries)), Err(wanted));
         }

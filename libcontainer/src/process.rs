@@ -31,7 +31,14 @@ pub struct Process {
 
 impl Process {
     pub(crate) fn new(pid: i32, pidfd: OwnedFd) -> Self {
-        Self { pid, pidfd, status: Mutex::new(None), terminal: None, warnings: Vec::new(), cgroup: None }
+        Self {
+            pid,
+            pidfd,
+            status: Mutex::new(None),
+            terminal: None,
+            warnings: Vec::new(),
+            cgroup: None,
+        }
     }
 
     pub(crate) fn with_terminal(mut self, terminal: Option<OwnedFd>) -> Self {
@@ -51,7 +58,9 @@ impl Process {
 
     /// Finds a process that is known by number and start time; `None` if it has ended.
     pub(crate) fn find(pid: i32, start_time: u64) -> Result<Option<Self>> {
-        let Some(number) = Pid::from_raw(pid) else { return Ok(None) };
+        let Some(number) = Pid::from_raw(pid) else {
+            return Ok(None);
+        };
         let pidfd = match rustix::process::pidfd_open(number, PidfdFlags::empty()) {
             Ok(pidfd) => pidfd,
             // `EINVAL`: the number belongs to a thread now.
@@ -101,7 +110,10 @@ impl Process {
     /// The process is not our child and the kernel (before Linux 6.15) does not tell its exit status to others.
     pub fn wait(&self) -> Result<ExitStatus> {
         // A panic elsewhere leaves nothing half done in an Option.
-        let mut known = self.status.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut known = self
+            .status
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
         if let Some(status) = *known {
             return Ok(status);
         }
@@ -115,15 +127,30 @@ impl Process {
 
     fn wait_now(&self) -> Result<ExitStatus> {
         loop {
-            match rustix::process::waitid(WaitId::PidFd(self.pidfd.as_fd()), WaitIdOptions::EXITED) {
+            match rustix::process::waitid(WaitId::PidFd(self.pidfd.as_fd()), WaitIdOptions::EXITED)
+            {
                 Ok(Some(status)) => {
-                    let exited = status.exit_status().map(|code| ExitStatus::Exited((code & 0xff) as u8));
-                    let signaled = || status.terminating_signal().and_then(Signal::from_number).map(ExitStatus::Signaled);
-                    return exited.or_else(signaled).ok_or_else(|| Error::new(ErrorKind::Io, "wait for the process"));
+                    let exited = status
+                        .exit_status()
+                        .map(|code| ExitStatus::Exited((code & 0xff) as u8));
+                    let signaled = || {
+                        status
+                            .terminating_signal()
+                            .and_then(Signal::from_number)
+                            .map(ExitStatus::Signaled)
+                    };
+                    return exited
+                        .or_else(signaled)
+                        .ok_or_else(|| Error::new(ErrorKind::Io, "wait for the process"));
                 }
                 Ok(None) | Err(Errno::INTR) => {}
                 Err(Errno::CHILD) => return self.wait_for_stranger(),
-                Err(errno) => return Err(Error::from_errno(errno.raw_os_error(), "wait for the process")),
+                Err(errno) => {
+                    return Err(Error::from_errno(
+                        errno.raw_os_error(),
+                        "wait for the process",
+                    ));
+                }
             }
         }
     }
@@ -147,10 +174,18 @@ impl Process {
             tv_nsec: i64::from(milliseconds % 1000) * 1_000_000,
         });
         loop {
-            match poll(&mut [PollFd::new(&self.pidfd, PollFlags::IN)], timeout.as_ref()) {
+            match poll(
+                &mut [PollFd::new(&self.pidfd, PollFlags::IN)],
+                timeout.as_ref(),
+            ) {
                 Ok(ready) => return Ok(ready > 0),
                 Err(Errno::INTR) => {}
-                Err(errno) => return Err(Error::from_errno(errno.raw_os_error(), "wait for the process")),
+                Err(errno) => {
+                    return Err(Error::from_errno(
+                        errno.raw_os_error(),
+                        "wait for the process",
+                    ));
+                }
             }
         }
     }
@@ -162,7 +197,11 @@ impl Process {
     pub fn kill(&self, signal: Signal) -> Result<()> {
         crate::sys::wait::send_signal(self.pidfd.as_fd(), signal.number()).map_err(|errno| {
             let error = Error::from_errno(errno.raw_os_error(), "send a signal");
-            if errno == Errno::SRCH { error.with_kind(ErrorKind::NotRunning) } else { error }
+            if errno == Errno::SRCH {
+                error.with_kind(ErrorKind::NotRunning)
+            } else {
+                error
+            }
         })
     }
 }

@@ -29,8 +29,14 @@ mod tests {
 
     #[test]
     fn a_name_with_spaces_and_parentheses_confuses_nobody() {
-        let fields = (3..=52).map(|number| number.to_string()).collect::<Vec<_>>().join(" ");
-        assert_eq!(parse_start_time(&format!("7 (a) b (c)) {fields}")), Some(22));
+        let fields = (3..=52)
+            .map(|number| number.to_string())
+            .collect::<Vec<_>>()
+            .join(" ");
+        assert_eq!(
+            parse_start_time(&format!("7 (a) b (c)) {fields}")),
+            Some(22)
+        );
         assert_eq!(parse_start_time("7 (a"), None);
     }
 

@@ -55,7 +55,10 @@ pub(crate) struct Format {
 
 impl Default for Format {
     fn default() -> Self {
-        Self { name: "trimaran".into(), version: VERSION }
+        Self {
+            name: "trimaran".into(),
+            version: VERSION,
+        }
     }
 }
 
@@ -66,7 +69,9 @@ impl Record {
     /// The file is replaced as a whole, so nobody reads half of it. It is not forced to disk: the directory belongs on a tmpfs, and
     /// a record of a process means nothing after the machine has stopped.
     pub(crate) fn write(&self, directory: &Path) -> Result<()> {
-        let failed = |error: std::io::Error| Error::from_io(error, "write the container's record").with_path(directory);
+        let failed = |error: std::io::Error| {
+            Error::from_io(error, "write the container's record").with_path(directory)
+        };
         let text = serde_json::to_vec(self).map_err(|error| failed(error.into()))?;
         let temporary = directory.join(".state.json.new");
         let mut file = File::create(&temporary).map_err(failed)?;
@@ -77,26 +82,41 @@ impl Record {
     /// Reads the record of a container's directory; `None` if there is none yet.
     pub(crate) fn read(directory: &Path) -> Result<Option<Self>> {
         let path = directory.join(FILE);
-        let failed = |error: std::io::Error| Error::from_io(error, "read the container's record").with_path(&path);
+        let failed = |error: std::io::Error| {
+            Error::from_io(error, "read the container's record").with_path(&path)
+        };
         let file = match File::open(&path) {
             Ok(file) => file,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(failed(error)),
         };
         let mut text = Vec::new();
-        file.take(RECORD_BYTES).read_to_end(&mut text).map_err(failed)?;
+        file.take(RECORD_BYTES)
+            .read_to_end(&mut text)
+            .map_err(failed)?;
         let foreign = || {
-            Error::new(ErrorKind::Unsupported { feature: "this record".into() }, "read the container's record")
-                .with_path(&path)
-                .with_hint("it was written by another runtime, or by another version of this one")
+            Error::new(
+                ErrorKind::Unsupported {
+                    feature: "this record".into(),
+                },
+                "read the container's record",
+            )
+            .with_path(&path)
+            .with_hint("it was written by another runtime, or by another version of this one")
         };
         // The format is looked at first: the rest may have any shape.
-        let value: serde_json::Value = serde_json::from_slice(&text).map_err(|error| foreign().with_source(error))?;
-        let format = value.get("format").cloned().and_then(|format| serde_json::from_value::<Format>(format).ok());
+        let value: serde_json::Value =
+            serde_json::from_slice(&text).map_err(|error| foreign().with_source(error))?;
+        let format = value
+            .get("format")
+            .cloned()
+            .and_then(|format| serde_json::from_value::<Format>(format).ok());
         if format != Some(Format::default()) {
             return Err(foreign());
         }
-        serde_json::from_value(value).map(Some).map_err(|error| foreign().with_source(error))
+        serde_json::from_value(value)
+            .map(Some)
+            .map_err(|error| foreign().with_source(error))
     }
 }
 
@@ -108,10 +128,19 @@ mod tests {
     fn foreign_records_are_refused_and_missing_ones_are_none() {
         let directory = tempfile::tempdir().unwrap();
         assert!(Record::read(directory.path()).unwrap().is_none());
-        for text in ["", "{", "[]", "{\"ociVersion\":\"1.0\",\"id\":\"x\"}", "{\"format\":{\"name\":\"trimaran\",\"version\":2}}"] {
+        for text in [
+            "",
+            "{",
+            "[]",
+            "{\"ociVersion\":\"1.0\",\"id\":\"x\"}",
+            "{\"format\":{\"name\":\"trimaran\",\"version\":2}}",
+        ] {
             std::fs::write(directory.path().join(FILE), text).unwrap();
             let error = Record::read(directory.path()).unwrap_err();
-            assert!(matches!(error.kind(), ErrorKind::Unsupported { .. }), "{text}");
+            assert!(
+                matches!(error.kind(), ErrorKind::Unsupported { .. }),
+                "{text}"
+            );
         }
     }
 }

@@ -74,20 +74,32 @@ impl PreparedRoot {
         // Non-blocking, or opening a FIFO would wait for a writer.
         let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
         let opened = retry(|| {
-            rustix::fs::openat2(&self.mount, path, flags, Mode::empty(), ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS)
+            rustix::fs::openat2(
+                &self.mount,
+                path,
+                flags,
+                Mode::empty(),
+                ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS,
+            )
         });
         let file = match opened {
             Ok(file) => std::fs::File::from(file),
             Err(Errno::NOENT | Errno::NOTDIR) => return Ok(None),
             Err(errno) => return Err(Error::from_errno(errno.raw_os_error(), STEP).with_path(path)),
         };
-        let refuse = |hint| Err(Error::new(ErrorKind::Io, STEP).with_path(path).with_hint(hint));
+        let refuse = |hint| {
+            Err(Error::new(ErrorKind::Io, STEP)
+                .with_path(path)
+                .with_hint(hint))
+        };
         let io = |error| Error::from_io(error, STEP).with_path(path);
         if !file.metadata().map_err(io)?.is_file() {
             return refuse("it is not a regular file");
         }
         let mut bytes = Vec::new();
-        file.take(limit_bytes as u64 + 1).read_to_end(&mut bytes).map_err(io)?;
+        file.take(limit_bytes as u64 + 1)
+            .read_to_end(&mut bytes)
+            .map_err(io)?;
         if bytes.len() > limit_bytes {
             return refuse("it is larger than such a file may be");
         }
@@ -99,8 +111,16 @@ impl PreparedRoot {
     /// # Errors
     /// The directory does not exist, or the kernel refuses.
     pub fn attach(&self, at: &Path) -> Result<()> {
-        rustix::mount::move_mount(&self.mount, "", CWD, at, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)
-            .map_err(|errno| Error::from_errno(errno.raw_os_error(), "attach the root file system").with_path(at))
+        rustix::mount::move_mount(
+            &self.mount,
+            "",
+            CWD,
+            at,
+            MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH,
+        )
+        .map_err(|errno| {
+            Error::from_errno(errno.raw_os_error(), "attach the root file system").with_path(at)
+        })
     }
 }
 
@@ -125,27 +145,43 @@ pub(crate) fn retry<T>(mut call: impl FnMut() -> Result<T, Errno>) -> Result<T, 
 
 fn clone_tree(path: &Path) -> Result<OwnedFd> {
     let failed = |errno: Errno| {
-        let error = Error::from_errno(errno.raw_os_error(), "open the root file system").with_path(path);
+        let error =
+            Error::from_errno(errno.raw_os_error(), "open the root file system").with_path(path);
         match errno {
-            Errno::PERM => error.with_hint("cloning a mount needs CAP_SYS_ADMIN: become root, or enter a user namespace first"),
+            Errno::PERM => error.with_hint(
+                "cloning a mount needs CAP_SYS_ADMIN: become root, or enter a user namespace first",
+            ),
             Errno::INVAL => error.with_hint("a mount in it is locked or unbindable"),
             _ => error,
         }
     };
-    let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_RECURSIVE;
+    let flags = OpenTreeFlags::OPEN_TREE_CLONE
+        | OpenTreeFlags::OPEN_TREE_CLOEXEC
+        | OpenTreeFlags::AT_RECURSIVE;
     let mount = rustix::mount::open_tree(CWD, path, flags).map_err(failed)?;
-    if !rustix::fs::FileType::from_raw_mode(rustix::fs::fstat(&mount).map_err(failed)?.st_mode).is_dir() {
+    if !rustix::fs::FileType::from_raw_mode(rustix::fs::fstat(&mount).map_err(failed)?.st_mode)
+        .is_dir()
+    {
         return Err(failed(Errno::NOTDIR));
     }
     // The clone is a peer of the host's mount, and what is mounted in the container would appear there.
-    let private = MountAttributes { propagation: libc::MS_PRIVATE, ..MountAttributes::default() };
+    let private = MountAttributes {
+        propagation: libc::MS_PRIVATE,
+        ..MountAttributes::default()
+    };
     mount_setattr(mount.as_fd(), true, &private).map_err(failed)?;
     Ok(mount)
 }
 
 fn mount_overlay(overlay: &Overlay) -> Result<OwnedFd> {
     if overlay.lowers.is_empty() {
-        return Err(Error::new(ErrorKind::InvalidSpec { field: "root".into() }, "mount the overlay").with_hint("it has no lower directory"));
+        return Err(Error::new(
+            ErrorKind::InvalidSpec {
+                field: "root".into(),
+            },
+            "mount the overlay",
+        )
+        .with_hint("it has no lower directory"));
     }
     match mount_with_directories(overlay) {
         // The kernel does not know `lowerdir+`, or not with descriptors: before Linux 6.13.
@@ -169,7 +205,8 @@ fn mount_with_directories(overlay: &Overlay) -> Result<OwnedFd, Failed> {
     let reported = |errno: Errno| Failed::Reported(describe(errno, overlay, Some(context.as_fd())));
     let set = |key: &str, path: &Path| -> Result<(), Failed> {
         let directory = open_directory(path).map_err(Failed::Reported)?;
-        rustix::mount::fsconfig_set_fd(context.as_fd(), key, directory.as_fd()).map_err(Failed::Option)
+        rustix::mount::fsconfig_set_fd(context.as_fd(), key, directory.as_fd())
+            .map_err(Failed::Option)
     };
     for lower in &overlay.lowers {
         set("lowerdir+", lower)?;
@@ -180,24 +217,39 @@ fn mount_with_directories(overlay: &Overlay) -> Result<OwnedFd, Failed> {
         }
     }
     rustix::mount::fsconfig_set_string(context.as_fd(), "source", "overlay").map_err(reported)?;
-    for (key, wanted) in [("userxattr", overlay.userxattr), ("volatile", overlay.volatile && overlay.upper.is_some())] {
+    for (key, wanted) in [
+        ("userxattr", overlay.userxattr),
+        ("volatile", overlay.volatile && overlay.upper.is_some()),
+    ] {
         if wanted {
             rustix::mount::fsconfig_set_flag(context.as_fd(), key).map_err(reported)?;
         }
     }
     rustix::mount::fsconfig_create(context.as_fd()).map_err(reported)?;
-    rustix::mount::fsmount(context.as_fd(), FsMountFlags::FSMOUNT_CLOEXEC, MountAttrFlags::empty()).map_err(reported)
+    rustix::mount::fsmount(
+        context.as_fd(),
+        FsMountFlags::FSMOUNT_CLOEXEC,
+        MountAttrFlags::empty(),
+    )
+    .map_err(reported)
 }
 
 fn open_directory(path: &Path) -> Result<OwnedFd> {
-    rustix::fs::open(path, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
-        .map_err(|errno| Error::from_errno(errno.raw_os_error(), "open a directory of the overlay").with_path(path))
+    rustix::fs::open(
+        path,
+        OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC,
+        Mode::empty(),
+    )
+    .map_err(|errno| {
+        Error::from_errno(errno.raw_os_error(), "open a directory of the overlay").with_path(path)
+    })
 }
 
 /// The error for a refused overlay, with the kernel's own words where there are any.
 fn describe(errno: Errno, overlay: &Overlay, context: Option<BorrowedFd<'_>>) -> Error {
     let place = overlay.upper.as_ref().or(overlay.lowers.first());
-    let error = Error::from_errno(errno.raw_os_error(), "mount the overlay").with_path(place.cloned().unwrap_or_default());
+    let error = Error::from_errno(errno.raw_os_error(), "mount the overlay")
+        .with_path(place.cloned().unwrap_or_default());
     if let Some(words) = context.and_then(kernel_message) {
         return error.with_hint(words);
     }

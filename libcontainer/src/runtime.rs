@@ -75,7 +75,9 @@ impl RuntimeBuilder {
                 .recursive(true)
                 .mode(0o700)
                 .create(directory)
-                .map_err(|error| Error::from_io(error, "make the state directory").with_path(directory))?;
+                .map_err(|error| {
+                    Error::from_io(error, "make the state directory").with_path(directory)
+                })?;
         }
         Ok(Runtime { settings: self })
     }
@@ -103,7 +105,11 @@ impl Runtime {
     /// The specification is invalid or asks for what is not supported.
     pub fn plan(&self, id: &ContainerId, bundle: &Bundle, options: CreateOptions) -> Result<Plan> {
         let spec = bundle.spec();
-        let mounts_cgroups = spec.mounts().iter().flatten().any(|mount| matches!(mount.typ().as_deref(), Some("cgroup" | "cgroup2")));
+        let mounts_cgroups = spec
+            .mounts()
+            .iter()
+            .flatten()
+            .any(|mount| matches!(mount.typ().as_deref(), Some("cgroup" | "cgroup2")));
         let mut facts = Facts::gather(mounts_cgroups)?;
         facts.home = home(bundle)?;
         let cgroup = self.cgroup(id, bundle, &facts)?;
@@ -115,14 +121,17 @@ impl Runtime {
             return Ok(cgroup::Plan::default());
         }
         let linux = bundle.spec().linux().as_ref();
-        let path = linux.and_then(|linux| linux.cgroups_path().as_deref()).unwrap_or(Path::new(""));
+        let path = linux
+            .and_then(|linux| linux.cgroups_path().as_deref())
+            .unwrap_or(Path::new(""));
         let request = CgroupRequest {
             path,
             default_path: &self.settings.cgroup_parent.join(id.as_str()),
             resources: linux.and_then(|linux| linux.resources().as_ref()),
             rootless: facts.in_user_namespace,
         };
-        let host = Hierarchies::detect().map_err(|error| Error::from_io(error, "read the control groups").with_path("/proc"))?;
+        let host = Hierarchies::detect()
+            .map_err(|error| Error::from_io(error, "read the control groups").with_path("/proc"))?;
         cgroup::plan(&request, &host).map_err(Into::into)
     }
 
@@ -132,11 +141,19 @@ impl Runtime {
     /// A step of the plan failed; everything done before it is undone.
     pub fn create(&self, plan: Plan) -> Result<Container> {
         let directory = self.directory(&plan.id)?;
-        std::fs::DirBuilder::new().mode(0o700).create(&directory).map_err(|error| {
-            let exists = error.kind() == std::io::ErrorKind::AlreadyExists;
-            let error = Error::from_io(error, "make the container's record").with_path(&directory);
-            if exists { error.with_kind(ErrorKind::Exists) } else { error }
-        })?;
+        std::fs::DirBuilder::new()
+            .mode(0o700)
+            .create(&directory)
+            .map_err(|error| {
+                let exists = error.kind() == std::io::ErrorKind::AlreadyExists;
+                let error =
+                    Error::from_io(error, "make the container's record").with_path(&directory);
+                if exists {
+                    error.with_kind(ErrorKind::Exists)
+                } else {
+                    error
+                }
+            })?;
         let created = create_in(&directory, plan);
         if created.is_err() {
             // The first error is the one to report; what stays behind is deleted with force.
@@ -152,12 +169,25 @@ impl Runtime {
     pub fn run(&self, mut plan: Plan) -> Result<Process> {
         if hooks::asked(&plan.spec) {
             // They need a record of the container, and its start as an event of its own.
-            return Err(Error::new(ErrorKind::Unsupported { feature: "hooks without a record".into() }, "run the container")
-                .with_hint("create and start it instead"));
+            return Err(Error::new(
+                ErrorKind::Unsupported {
+                    feature: "hooks without a record".into(),
+                },
+                "run the container",
+            )
+            .with_hint("create and start it instead"));
         }
         let sinks = Sinks::take(&mut plan);
-        let launched = launch(plan, Launch { fifo: None, hooks: &mut |_, _| Ok(()) })?;
-        sinks.give(launched).map(|(process, cgroup)| process.with_cgroup(cgroup))
+        let launched = launch(
+            plan,
+            Launch {
+                fifo: None,
+                hooks: &mut |_, _| Ok(()),
+            },
+        )?;
+        sinks
+            .give(launched)
+            .map(|(process, cgroup)| process.with_cgroup(cgroup))
     }
 
     /// Finds a container.
@@ -178,12 +208,16 @@ impl Runtime {
     /// The state directory cannot be read.
     pub fn list(&self) -> Result<Vec<Container>> {
         let state_dir = self.state_dir()?;
-        let failed = |error: std::io::Error| Error::from_io(error, "list containers").with_path(state_dir);
+        let failed =
+            |error: std::io::Error| Error::from_io(error, "list containers").with_path(state_dir);
         let mut found = Vec::new();
         for entry in std::fs::read_dir(state_dir).map_err(failed)? {
             let entry = entry.map_err(failed)?;
             // What has another name than ours could have is not ours.
-            let id = entry.file_name().to_str().and_then(|name| ContainerId::parse(name).ok());
+            let id = entry
+                .file_name()
+                .to_str()
+                .and_then(|name| ContainerId::parse(name).ok());
             if let Some(id) = id.filter(|_| entry.path().is_dir()) {
                 found.push(Container::new(id, entry.path(), None));
             }
@@ -194,8 +228,13 @@ impl Runtime {
 
     fn state_dir(&self) -> Result<&Path> {
         self.settings.state_dir.as_deref().ok_or_else(|| {
-            Error::new(ErrorKind::Unsupported { feature: "containers with a record".into() }, "open the state directory")
-                .with_hint("the runtime was built without a state directory")
+            Error::new(
+                ErrorKind::Unsupported {
+                    feature: "containers with a record".into(),
+                },
+                "open the state directory",
+            )
+            .with_hint("the runtime was built without a state directory")
         })
     }
 
@@ -213,7 +252,13 @@ fn create_in(directory: &Path, mut plan: Plan) -> Result<Container> {
         record.pid = pid;
         hooks::create(&record, pidfd)
     };
-    let launched = launch(plan, Launch { fifo: Some(fifo), hooks: &mut on_hooks })?;
+    let launched = launch(
+        plan,
+        Launch {
+            fifo: Some(fifo),
+            hooks: &mut on_hooks,
+        },
+    )?;
     record.pid = launched.pid;
     record.cgroup = launched.cgroup.clone();
     let finished = procfs::start_time(launched.pid).and_then(|start| {
@@ -244,7 +289,11 @@ fn new_record(plan: &Plan) -> Record {
         bundle: plan.bundle.clone().unwrap_or_default(),
         rootfs: plan.rootfs.clone().unwrap_or_default(),
         created: rfc3339(std::time::SystemTime::now()).unwrap_or_default(),
-        owner: if uid == 0 { "root".to_owned() } else { uid.to_string() },
+        owner: if uid == 0 {
+            "root".to_owned()
+        } else {
+            uid.to_string()
+        },
         oci_version: plan.spec.version().clone(),
         annotations,
         cgroup: crate::cgroup::Cgroup::default(),
@@ -261,24 +310,40 @@ struct Sinks {
 
 impl Sinks {
     fn take(plan: &mut Plan) -> Self {
-        Self { console_socket: plan.options.console_socket.take(), pid_file: plan.options.pid_file.take() }
+        Self {
+            console_socket: plan.options.console_socket.take(),
+            pid_file: plan.options.pid_file.take(),
+        }
     }
 
     /// Sends the terminal away, and writes the number last: whoever sees it may believe that everything is ready.
     fn give(self, launched: Launched) -> Result<(Process, cgroup::Cgroup)> {
-        let Launched { pid, pidfd, mut terminal, warnings, cgroup } = launched;
+        let Launched {
+            pid,
+            pidfd,
+            mut terminal,
+            warnings,
+            cgroup,
+        } = launched;
         let given = (|| {
             if let (Some(socket), Some(master)) = (&self.console_socket, &terminal) {
                 console::send(socket, master)?;
                 terminal = None;
             }
-            self.pid_file.as_deref().map_or(Ok(()), |path| write_pid(path, pid))
+            self.pid_file
+                .as_deref()
+                .map_or(Ok(()), |path| write_pid(path, pid))
         })();
-        let process = Process::new(pid, pidfd).with_terminal(terminal).with_warnings(warnings);
+        let process = Process::new(pid, pidfd)
+            .with_terminal(terminal)
+            .with_warnings(warnings);
         match given {
             Ok(()) => Ok((process, cgroup)),
             Err(error) => {
-                process.kill(crate::Signal::KILL).and_then(|()| process.wait()).ok();
+                process
+                    .kill(crate::Signal::KILL)
+                    .and_then(|()| process.wait())
+                    .ok();
                 remove_cgroup(&cgroup).ok();
                 Err(error)
             }
@@ -288,7 +353,8 @@ impl Sinks {
 
 /// Writes a process id so that nobody reads half of it.
 fn write_pid(path: &Path, pid: i32) -> Result<()> {
-    let failed = |error: std::io::Error| Error::from_io(error, "write the pid file").with_path(path);
+    let failed =
+        |error: std::io::Error| Error::from_io(error, "write the pid file").with_path(path);
     let mut name = std::ffi::OsString::from(".");
     name.push(path.file_name().unwrap_or_default());
     let temporary = path.with_file_name(name);
@@ -298,13 +364,25 @@ fn write_pid(path: &Path, pid: i32) -> Result<()> {
 
 /// The home directory of the process's user, if its environment has none. The container's passwd file says it.
 fn home(bundle: &Bundle) -> Result<Option<String>> {
-    let Some(process) = bundle.spec().process() else { return Ok(None) };
-    let set = process.env().iter().flatten().any(|entry| entry.strip_prefix("HOME=").is_some_and(|value| !value.is_empty()));
+    let Some(process) = bundle.spec().process() else {
+        return Ok(None);
+    };
+    let set = process.env().iter().flatten().any(|entry| {
+        entry
+            .strip_prefix("HOME=")
+            .is_some_and(|value| !value.is_empty())
+    });
     if set {
         return Ok(None);
     }
-    let passwd = bundle.root().read_file("/etc/passwd", PASSWD_BYTES).unwrap_or_default().unwrap_or_default();
+    let passwd = bundle
+        .root()
+        .read_file("/etc/passwd", PASSWD_BYTES)
+        .unwrap_or_default()
+        .unwrap_or_default();
     let user = spec::resolve(&process.user().uid().to_string(), &passwd, b"").ok();
-    let home = user.map(|user| user.home).filter(|home| Path::new(home).as_os_str().as_bytes().starts_with(b"/"));
+    let home = user
+        .map(|user| user.home)
+        .filter(|home| Path::new(home).as_os_str().as_bytes().starts_with(b"/"));
     Ok(Some(home.unwrap_or_else(|| "/".to_owned())))
 }

@@ -54,7 +54,11 @@ impl State {
         Self {
             oci_version: record.oci_version.clone(),
             id: record.id.clone(),
-            pid: if status == Status::Stopped { 0 } else { record.pid },
+            pid: if status == Status::Stopped {
+                0
+            } else {
+                record.pid
+            },
             status,
             bundle: record.bundle.clone(),
             rootfs: record.rootfs.clone(),
@@ -72,14 +76,22 @@ pub(crate) fn rfc3339(moment: std::time::SystemTime) -> Option<String> {
     // Years of 365.2425 days on the average that begin in March, so that the odd day comes last (Howard Hinnant's algorithm).
     let shifted = days + 719_468;
     let (era, day_of_era) = (shifted / 146_097, shifted % 146_097);
-    let year_of_era = (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let year_of_era =
+        (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
     let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
     let shifted_month = (5 * day_of_year + 2) / 153;
     let day = day_of_year - (153 * shifted_month + 2) / 5 + 1;
-    let month = if shifted_month < 10 { shifted_month + 3 } else { shifted_month - 9 };
+    let month = if shifted_month < 10 {
+        shifted_month + 3
+    } else {
+        shifted_month - 9
+    };
     let year = year_of_era + era * 400 + u64::from(month <= 2);
     let (hour, minute, second) = (second / 3_600, second / 60 % 60, second % 60);
-    Some(format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{:09}Z", since.subsec_nanos()))
+    Some(format!(
+        "{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{:09}Z",
+        since.subsec_nanos()
+    ))
 }
 
 #[cfg(test)]
@@ -96,7 +108,10 @@ mod tests {
             (1_709_251_200, "2024-03-01T00:00:00.000000007Z"),
             (4_102_444_799, "2099-12-31T23:59:59.000000007Z"),
         ] {
-            assert_eq!(rfc3339(UNIX_EPOCH + Duration::new(seconds, 7)).unwrap(), wanted);
+            assert_eq!(
+                rfc3339(UNIX_EPOCH + Duration::new(seconds, 7)).unwrap(),
+                wanted
+            );
         }
     }
 }

@@ -19,7 +19,10 @@ pub(super) fn explain(script: &Script, report: &Report) -> Error {
     if let Some(kind) = kind(step, errno) {
         error = error.with_kind(kind);
     }
-    match report.text().or_else(|| hint(step, report.call, errno).map(str::to_owned)) {
+    match report
+        .text()
+        .or_else(|| hint(step, report.call, errno).map(str::to_owned))
+    {
         Some(hint) => error.with_hint(hint),
         None if report.call == Call::Unknown => error,
         None => error.with_hint(format!("the call was {}", report.call.name())),
@@ -30,11 +33,19 @@ fn kind(step: Step, errno: Errno) -> Option<ErrorKind> {
     match step {
         Step::FindProgram { .. } if errno == Errno::ACCESS => Some(ErrorKind::ExecNotPermitted),
         Step::FindProgram { .. } => Some(ErrorKind::ExecNotFound),
-        Step::Execute if matches!(errno, Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => Some(ErrorKind::ExecNotFound),
+        Step::Execute if matches!(errno, Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => {
+            Some(ErrorKind::ExecNotFound)
+        }
         Step::Execute => Some(ErrorKind::ExecNotPermitted),
-        Step::Identity { .. } if errno == Errno::INVAL => Some(ErrorKind::InvalidSpec { field: "process.user".into() }),
-        Step::Chdir { .. } | Step::Workdir { .. } if matches!(errno, Errno::NOTDIR | Errno::XDEV | Errno::LOOP) => {
-            Some(ErrorKind::InvalidSpec { field: "process.cwd".into() })
+        Step::Identity { .. } if errno == Errno::INVAL => Some(ErrorKind::InvalidSpec {
+            field: "process.user".into(),
+        }),
+        Step::Chdir { .. } | Step::Workdir { .. }
+            if matches!(errno, Errno::NOTDIR | Errno::XDEV | Errno::LOOP) =>
+        {
+            Some(ErrorKind::InvalidSpec {
+                field: "process.cwd".into(),
+            })
         }
         _ => None,
     }
@@ -44,12 +55,16 @@ fn hint(step: Step, call: Call, errno: Errno) -> Option<&'static str> {
     match step {
         Step::FindProgram { .. } => match errno {
             Errno::NOENT => Some("a name without / is looked for in the directories of PATH"),
-            Errno::ACCESS => Some("it is no regular file, or its mode does not let the container's user execute it"),
+            Errno::ACCESS => Some(
+                "it is no regular file, or its mode does not let the container's user execute it",
+            ),
             _ => None,
         },
         Step::Execute => match errno {
             Errno::NOENT => Some("the file exists, but its interpreter or dynamic loader does not"),
-            Errno::NOEXEC => Some("it is no program for this machine: another architecture, or a script without a #! line"),
+            Errno::NOEXEC => Some(
+                "it is no program for this machine: another architecture, or a script without a #! line",
+            ),
             Errno::TOOBIG => Some("arguments and environment are longer than the kernel takes"),
             Errno::PERM => Some("the system call filter may forbid execve"),
             _ => None,
@@ -60,22 +75,38 @@ fn hint(step: Step, call: Call, errno: Errno) -> Option<&'static str> {
             (Call::Mknod, Errno::PERM) => Some("CAP_MKNOD is missing"),
             _ => mount_hint(call, errno),
         },
-        Step::OpenDev if errno == Errno::LOOP => Some("/dev of the image is a symlink; it must be a directory"),
-        Step::Identity { .. } if errno == Errno::INVAL => Some("this user or group id does not exist in the container's user namespace"),
-        Step::Filter if errno == Errno::ACCESS => Some("a filter needs noNewPrivileges, or CAP_SYS_ADMIN while it is loaded"),
-        Step::Filter if errno == Errno::INVAL => Some("the kernel does not accept the filter or one of its flags"),
+        Step::OpenDev if errno == Errno::LOOP => {
+            Some("/dev of the image is a symlink; it must be a directory")
+        }
+        Step::Identity { .. } if errno == Errno::INVAL => {
+            Some("this user or group id does not exist in the container's user namespace")
+        }
+        Step::Filter if errno == Errno::ACCESS => {
+            Some("a filter needs noNewPrivileges, or CAP_SYS_ADMIN while it is loaded")
+        }
+        Step::Filter if errno == Errno::INVAL => {
+            Some("the kernel does not accept the filter or one of its flags")
+        }
         Step::Chdir { .. } | Step::Workdir { .. } => match errno {
             Errno::XDEV | Errno::LOOP => Some("it leads out of the container's root"),
             Errno::NOENT => Some("it does not exist, and cannot be made in a read-only root"),
             _ => None,
         },
-        Step::Unshare { .. } | Step::EnterPidNamespace if errno == Errno::NOSPC => Some("the limit of namespaces is reached (/proc/sys/user)"),
-        Step::JoinNamespace { .. } if errno == Errno::INVAL => Some("the file is no namespace of this kind"),
-        Step::JoinNamespace { .. } if errno == Errno::PERM => Some("CAP_SYS_ADMIN is needed in the namespace's owner"),
-        Step::Sysctl { .. } if errno == Errno::NOENT => Some("the kernel has no such setting in this namespace"),
-        Step::AttachRoot | Step::Pivot if errno == Errno::INVAL => {
-            Some("the caller's root is no mount point (a chroot?), or the prepared root has been used already")
+        Step::Unshare { .. } | Step::EnterPidNamespace if errno == Errno::NOSPC => {
+            Some("the limit of namespaces is reached (/proc/sys/user)")
         }
+        Step::JoinNamespace { .. } if errno == Errno::INVAL => {
+            Some("the file is no namespace of this kind")
+        }
+        Step::JoinNamespace { .. } if errno == Errno::PERM => {
+            Some("CAP_SYS_ADMIN is needed in the namespace's owner")
+        }
+        Step::Sysctl { .. } if errno == Errno::NOENT => {
+            Some("the kernel has no such setting in this namespace")
+        }
+        Step::AttachRoot | Step::Pivot if errno == Errno::INVAL => Some(
+            "the caller's root is no mount point (a chroot?), or the prepared root has been used already",
+        ),
         Step::Limit { .. } => Some("the soft limit must not be above the hard one"),
         _ => None,
     }
@@ -83,12 +114,22 @@ fn hint(step: Step, call: Call, errno: Errno) -> Option<&'static str> {
 
 fn mount_hint(call: Call, errno: Errno) -> Option<&'static str> {
     match (call, errno) {
-        (Call::Verify, Errno::PERM) => Some("nothing may be mounted inside /proc, or through a symlink into it"),
-        (Call::Open, Errno::LOOP) => Some("a part of the mount point is a symlink; here it must be a real directory"),
-        (Call::Mkdir | Call::Create, Errno::ROFS) => Some("the mount point does not exist, and cannot be made in a read-only root"),
-        (Call::MoveMount | Call::Open, Errno::NOTDIR) => Some("one of source and mount point is a directory, and the other is none"),
+        (Call::Verify, Errno::PERM) => {
+            Some("nothing may be mounted inside /proc, or through a symlink into it")
+        }
+        (Call::Open, Errno::LOOP) => {
+            Some("a part of the mount point is a symlink; here it must be a real directory")
+        }
+        (Call::Mkdir | Call::Create, Errno::ROFS) => {
+            Some("the mount point does not exist, and cannot be made in a read-only root")
+        }
+        (Call::MoveMount | Call::Open, Errno::NOTDIR) => {
+            Some("one of source and mount point is a directory, and the other is none")
+        }
         (Call::Fsopen, Errno::NODEV) => Some("the kernel does not know this type of file system"),
-        (Call::Fsconfig, Errno::PERM) => Some("here it may not be mounted: in a user namespace this needs a namespace of its own, and a /proc or /sys with nothing hidden"),
+        (Call::Fsconfig, Errno::PERM) => Some(
+            "here it may not be mounted: in a user namespace this needs a namespace of its own, and a /proc or /sys with nothing hidden",
+        ),
         (Call::Fsconfig, Errno::INVAL) => Some("the file system does not take one of the options"),
         _ => None,
     }

@@ -17,9 +17,9 @@ use crate::idmap::{self, IdMaps};
 use crate::plan::{Plan, Script};
 use crate::process::remove_cgroup;
 use crate::sys::clone::{CloneOptions, clone3};
+use crate::sys::dispositions::Blocked;
 use crate::sys::exec::StringArray;
 use crate::sys::message;
-use crate::sys::dispositions::Blocked;
 
 /// What a launch needs beside the plan.
 pub(crate) struct Launch<'l> {
@@ -46,7 +46,11 @@ pub(crate) fn launch(mut plan: Plan, launch: Launch<'_>) -> Result<Launched> {
     let first_free = options.preserve_fds.saturating_add(3);
     let waits = launch.fifo.is_some();
     let mut slots = resources::open(&plan, options, launch.fifo)?;
-    let cgroup = if plan.cgroup == crate::cgroup::Plan::default() { Cgroup::default() } else { plan.cgroup.apply()? };
+    let cgroup = if plan.cgroup == crate::cgroup::Plan::default() {
+        Cgroup::default()
+    } else {
+        plan.cgroup.apply()?
+    };
     let started = start(&plan, &mut slots, &cgroup, first_free);
     // The child has its own copies. Ours would keep the container's mounts alive after its end.
     drop(slots);
@@ -57,9 +61,21 @@ pub(crate) fn launch(mut plan: Plan, launch: Launch<'_>) -> Result<Launched> {
     drop(plan.root);
     match family.serve(&plan.script, waits, launch.hooks) {
         Ok(()) => {
-            let Family { pid, pidfd, terminal, mut warnings, .. } = family;
+            let Family {
+                pid,
+                pidfd,
+                terminal,
+                mut warnings,
+                ..
+            } = family;
             warnings.splice(0..0, plan.script.warnings);
-            Ok(Launched { pid, pidfd, terminal, warnings, cgroup })
+            Ok(Launched {
+                pid,
+                pidfd,
+                terminal,
+                warnings,
+                cgroup,
+            })
         }
         Err(error) => {
             family.end();
@@ -76,16 +92,35 @@ fn undo(cgroup: &Cgroup, error: Error) -> Error {
     }
 }
 
-fn start(plan: &Plan, slots: &mut [Option<OwnedFd>], cgroup: &Cgroup, first_free: u32) -> Result<Family> {
-    let failed = |step: &'static str| move |errno: Errno| Error::from_errno(errno.raw_os_error(), step);
-    let attach = if *cgroup == Cgroup::default() { Attach::default() } else { cgroup.attach()? };
-    let (ours, theirs) = rustix::net::socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
-        .map_err(failed("make a socket pair"))?;
+fn start(
+    plan: &Plan,
+    slots: &mut [Option<OwnedFd>],
+    cgroup: &Cgroup,
+    first_free: u32,
+) -> Result<Family> {
+    let failed =
+        |step: &'static str| move |errno: Errno| Error::from_errno(errno.raw_os_error(), step);
+    let attach = if *cgroup == Cgroup::default() {
+        Attach::default()
+    } else {
+        cgroup.attach()?
+    };
+    let (ours, theirs) = rustix::net::socketpair(
+        AddressFamily::UNIX,
+        SocketType::SEQPACKET,
+        SocketFlags::CLOEXEC,
+        None,
+    )
+    .map_err(failed("make a socket pair"))?;
     // The child's end must not be where the standard streams go.
-    let theirs = rustix::io::fcntl_dupfd_cloexec(&theirs, 3).map_err(failed("duplicate a descriptor"))?;
+    let theirs =
+        rustix::io::fcntl_dupfd_cloexec(&theirs, 3).map_err(failed("duplicate a descriptor"))?;
     let script = &plan.script;
     let strings = |list: crate::plan::Span| -> StringArray<'_> {
-        list.of(&script.texts).iter().map(|text| script.arena.get(*text)).collect()
+        list.of(&script.texts)
+            .iter()
+            .map(|text| script.arena.get(*text))
+            .collect()
     };
     let (arguments, environment) = (strings(script.arguments), strings(script.environment));
     let mut child = Child {
@@ -110,14 +145,27 @@ fn start(plan: &Plan, slots: &mut [Option<OwnedFd>], cgroup: &Cgroup, first_free
     let cloned = cloned.map_err(|errno| {
         let error = Error::from_errno(errno.raw_os_error(), "make the container's process");
         match errno {
-            Errno::PERM => error.with_hint("namespaces need CAP_SYS_ADMIN: become root, or enter a user namespace first"),
-            Errno::NOSPC => error.with_kind(ErrorKind::Io).with_hint("the limit of namespaces is reached (/proc/sys/user)"),
+            Errno::PERM => error.with_hint(
+                "namespaces need CAP_SYS_ADMIN: become root, or enter a user namespace first",
+            ),
+            Errno::NOSPC => error
+                .with_kind(ErrorKind::Io)
+                .with_hint("the limit of namespaces is reached (/proc/sys/user)"),
             Errno::AGAIN => error.with_hint("the limit of processes is reached"),
             _ => error,
         }
     })?;
-    let pidfd = cloned.pidfd.ok_or_else(|| Error::new(ErrorKind::Io, "make the container's process"))?;
-    Ok(Family { pid: cloned.pid, pidfd, first: None, socket: ours, terminal: None, warnings: Vec::new() })
+    let pidfd = cloned
+        .pidfd
+        .ok_or_else(|| Error::new(ErrorKind::Io, "make the container's process"))?;
+    Ok(Family {
+        pid: cloned.pid,
+        pidfd,
+        first: None,
+        socket: ours,
+        terminal: None,
+        warnings: Vec::new(),
+    })
 }
 
 /// The processes of a launch.
@@ -142,18 +190,28 @@ impl Family {
     ) -> Result<()> {
         loop {
             let mut bytes = [0_u8; REPORT_BYTES];
-            let (length, descriptor) = message::receive(self.socket.as_fd(), &mut bytes)
-                .map_err(|errno| Error::from_errno(errno.raw_os_error(), "listen to the container's process"))?;
+            let (length, descriptor) =
+                message::receive(self.socket.as_fd(), &mut bytes).map_err(|errno| {
+                    Error::from_errno(errno.raw_os_error(), "listen to the container's process")
+                })?;
             if length == 0 {
-                return if waits { Err(self.silent_end()) } else { Ok(()) };
+                return if waits {
+                    Err(self.silent_end())
+                } else {
+                    Ok(())
+                };
             }
             let report = bytes.get(..length).and_then(Report::from_bytes);
-            let report = report.ok_or_else(|| Error::new(ErrorKind::Io, "listen to the container's process"))?;
+            let report = report
+                .ok_or_else(|| Error::new(ErrorKind::Io, "listen to the container's process"))?;
             match report.kind {
                 Kind::Failed => return Err(explain(script, &report)),
                 Kind::Warning => self.warnings.push(explain(script, &report).to_string()),
                 Kind::AwaitsMaps => {
-                    let maps = script.maps.as_ref().expect("a script that waits for maps has them");
+                    let maps = script
+                        .maps
+                        .as_ref()
+                        .expect("a script that waits for maps has them");
                     write_maps(self.pid, maps)?;
                     self.answer()?;
                 }
@@ -169,13 +227,16 @@ impl Family {
     }
 
     fn answer(&self) -> Result<()> {
-        message::send(self.socket.as_fd(), b"go", None)
-            .map_err(|errno| Error::from_errno(errno.raw_os_error(), "answer the container's process"))
+        message::send(self.socket.as_fd(), b"go", None).map_err(|errno| {
+            Error::from_errno(errno.raw_os_error(), "answer the container's process")
+        })
     }
 
     /// Another process took the place of the one we made, which ends.
     fn succeed(&mut self, pid: i32) -> Result<()> {
-        let failed = |errno: Errno| Error::from_errno(errno.raw_os_error(), "take over the container's process");
+        let failed = |errno: Errno| {
+            Error::from_errno(errno.raw_os_error(), "take over the container's process")
+        };
         // It is our child, so its number cannot be given to another before we wait for it.
         let number = Pid::from_raw(pid).ok_or_else(|| failed(Errno::SRCH))?;
         let pidfd = rustix::process::pidfd_open(number, PidfdFlags::empty()).map_err(failed)?;
@@ -188,8 +249,9 @@ impl Family {
 
     /// The child ended without a word: somebody killed it, or its memory ran out.
     fn silent_end(&self) -> Error {
-        Error::new(ErrorKind::Io, "start the container")
-            .with_hint("its process was killed before the program ran; a memory limit may be too low")
+        Error::new(ErrorKind::Io, "start the container").with_hint(
+            "its process was killed before the program ran; a memory limit may be too low",
+        )
     }
 
     /// Kills and reaps what was made.
@@ -202,7 +264,9 @@ impl Family {
 
 /// Waits for the end of a child of ours. Another waiter of the embedding program may have been faster, which is as good.
 fn reap(pidfd: BorrowedFd<'_>) {
-    while let Err(Errno::INTR) = rustix::process::waitid(WaitId::PidFd(pidfd), WaitIdOptions::EXITED) {}
+    while let Err(Errno::INTR) =
+        rustix::process::waitid(WaitId::PidFd(pidfd), WaitIdOptions::EXITED)
+    {}
 }
 
 fn write_maps(pid: i32, maps: &IdMaps) -> Result<()> {

@@ -96,11 +96,18 @@ impl Call {
 
     /// The call's name.
     pub(crate) fn name(self) -> &'static str {
-        Self::ALL.iter().find(|(call, _)| *call == self).map_or("unknown call", |(_, name)| name)
+        Self::ALL
+            .iter()
+            .find(|(call, _)| *call == self)
+            .map_or("unknown call", |(_, name)| name)
     }
 
     fn from_number(number: u32) -> Self {
-        Self::ALL.iter().map(|(call, _)| *call).find(|call| *call as u32 == number).unwrap_or(Self::Unknown)
+        Self::ALL
+            .iter()
+            .map(|(call, _)| *call)
+            .find(|call| *call as u32 == number)
+            .unwrap_or(Self::Unknown)
     }
 }
 
@@ -163,11 +170,24 @@ pub(crate) const REPORT_BYTES: usize = 5 * 4 + TEXT_BYTES;
 
 impl Report {
     pub(crate) fn new(kind: Kind, step: u32) -> Self {
-        Self { kind, step, call: Call::Unknown, errno: 0, value: 0, text: [0; TEXT_BYTES] }
+        Self {
+            kind,
+            step,
+            call: Call::Unknown,
+            errno: 0,
+            value: 0,
+            text: [0; TEXT_BYTES],
+        }
     }
 
     pub(crate) fn to_bytes(self) -> [u8; REPORT_BYTES] {
-        let words = [self.kind as u32, self.step, self.call as u32, self.errno as u32, self.value as u32];
+        let words = [
+            self.kind as u32,
+            self.step,
+            self.call as u32,
+            self.errno as u32,
+            self.value as u32,
+        ];
         let mut bytes = [0; REPORT_BYTES];
         let (head, tail) = bytes.split_at_mut(20);
         for (place, word) in head.chunks_exact_mut(4).zip(words) {
@@ -180,9 +200,20 @@ impl Report {
     /// Reads a report; `None` if the bytes are none.
     pub(crate) fn from_bytes(bytes: &[u8]) -> Option<Self> {
         let word = |index: usize| {
-            bytes.get(index * 4..index * 4 + 4).and_then(|four| four.try_into().ok()).map(u32::from_ne_bytes)
+            bytes
+                .get(index * 4..index * 4 + 4)
+                .and_then(|four| four.try_into().ok())
+                .map(u32::from_ne_bytes)
         };
-        let kinds = [Kind::Failed, Kind::Warning, Kind::AwaitsMaps, Kind::AwaitsHooks, Kind::Process, Kind::Terminal, Kind::Ready];
+        let kinds = [
+            Kind::Failed,
+            Kind::Warning,
+            Kind::AwaitsMaps,
+            Kind::AwaitsHooks,
+            Kind::Process,
+            Kind::Terminal,
+            Kind::Ready,
+        ];
         let number = word(0)?;
         Some(Self {
             kind: kinds.into_iter().find(|kind| *kind as u32 == number)?,
@@ -196,8 +227,14 @@ impl Report {
 
     /// The file system's words.
     pub(crate) fn text(&self) -> Option<String> {
-        let end = self.text.iter().position(|byte| *byte == 0).unwrap_or(self.text.len());
-        let text = String::from_utf8_lossy(self.text.get(..end)?).trim().to_owned();
+        let end = self
+            .text
+            .iter()
+            .position(|byte| *byte == 0)
+            .unwrap_or(self.text.len());
+        let text = String::from_utf8_lossy(self.text.get(..end)?)
+            .trim()
+            .to_owned();
         (!text.is_empty()).then_some(text)
     }
 }
@@ -212,8 +249,14 @@ mod tests {
         (report.call, report.errno, report.value) = (Call::MoveMount, 22, -3);
         report.text[..3].copy_from_slice(b"abc");
         let read = Report::from_bytes(&report.to_bytes()).unwrap();
-        assert_eq!((read.kind, read.step, read.call), (Kind::Failed, 7, Call::MoveMount));
-        assert_eq!((read.errno, read.value, read.text().as_deref()), (22, -3, Some("abc")));
+        assert_eq!(
+            (read.kind, read.step, read.call),
+            (Kind::Failed, 7, Call::MoveMount)
+        );
+        assert_eq!(
+            (read.errno, read.value, read.text().as_deref()),
+            (22, -3, Some("abc"))
+        );
         assert!(Report::from_bytes(&[0; 10]).is_none());
         assert!(Report::from_bytes(&[9; REPORT_BYTES]).is_none());
     }

@@ -11,10 +11,16 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::plan::{CreateOptions, Plan, Resource, Slot, Stdio};
 
 /// Opens everything the script's slots shall hold.
-pub(super) fn open(plan: &Plan, options: CreateOptions, fifo: Option<OwnedFd>) -> Result<Vec<Option<OwnedFd>>> {
+pub(super) fn open(
+    plan: &Plan,
+    options: CreateOptions,
+    fifo: Option<OwnedFd>,
+) -> Result<Vec<Option<OwnedFd>>> {
     let mut slots: Vec<Option<OwnedFd>> = (0..plan.script.slots).map(|_| None).collect();
     let mut put = |slot: Slot, descriptor: OwnedFd| -> Result<()> {
-        *slots.get_mut(usize::from(slot.0)).expect("the script counts its slots") = Some(above_stdio(descriptor)?);
+        *slots
+            .get_mut(usize::from(slot.0))
+            .expect("the script counts its slots") = Some(above_stdio(descriptor)?);
         Ok(())
     };
     put(Slot::ROOT, duplicate(plan.root.as_fd())?)?;
@@ -38,7 +44,11 @@ fn duplicate(descriptor: BorrowedFd<'_>) -> Result<OwnedFd> {
 
 /// The child puts the standard streams at 0, 1 and 2, where nothing else may be then.
 fn above_stdio(descriptor: OwnedFd) -> Result<OwnedFd> {
-    if descriptor.as_raw_fd() > 2 { Ok(descriptor) } else { duplicate(descriptor.as_fd()) }
+    if descriptor.as_raw_fd() > 2 {
+        Ok(descriptor)
+    } else {
+        duplicate(descriptor.as_fd())
+    }
 }
 
 fn streams(stdio: Stdio) -> Result<[OwnedFd; 3]> {
@@ -59,14 +69,22 @@ fn streams(stdio: Stdio) -> Result<[OwnedFd; 3]> {
             duplicate(rustix::stdio::stdout())?,
             duplicate(rustix::stdio::stderr())?,
         ],
-        Stdio::Streams { stdin, stdout, stderr } => [or_null(stdin)?, or_null(stdout)?, or_null(stderr)?],
+        Stdio::Streams {
+            stdin,
+            stdout,
+            stderr,
+        } => [or_null(stdin)?, or_null(stdout)?, or_null(stderr)?],
     })
 }
 
 fn resource_descriptor(resource: &Resource) -> Result<OwnedFd> {
     match resource {
         Resource::Tree { path, recursive } => {
-            let deep = if *recursive { OpenTreeFlags::AT_RECURSIVE } else { OpenTreeFlags::empty() };
+            let deep = if *recursive {
+                OpenTreeFlags::AT_RECURSIVE
+            } else {
+                OpenTreeFlags::empty()
+            };
             clone_tree(path, deep).map_err(|errno| {
                 let error = Error::from_errno(errno.raw_os_error(), "open the source of a mount").with_path(path);
                 match errno {
@@ -76,11 +94,19 @@ fn resource_descriptor(resource: &Resource) -> Result<OwnedFd> {
                 }
             })
         }
-        Resource::Device { path, kind, major, minor } => device(path, *kind, rustix::fs::makedev(*major, *minor)),
+        Resource::Device {
+            path,
+            kind,
+            major,
+            minor,
+        } => device(path, *kind, rustix::fs::makedev(*major, *minor)),
         Resource::Namespace { path, kind } => {
-            rustix::fs::open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).map_err(|errno| {
-                Error::from_errno(errno.raw_os_error(), format!("open {kind} namespace")).with_path(path)
-            })
+            rustix::fs::open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).map_err(
+                |errno| {
+                    Error::from_errno(errno.raw_os_error(), format!("open {kind} namespace"))
+                        .with_path(path)
+                },
+            )
         }
     }
 }
@@ -95,11 +121,17 @@ fn device(path: &Path, kind: u32, number: u64) -> Result<OwnedFd> {
     const STEP: &str = "open a device of the host";
     let failed = |errno: Errno| {
         let error = Error::from_errno(errno.raw_os_error(), STEP).with_path(path);
-        if errno == Errno::NOENT { error.with_hint("devices cannot be made in a user namespace; the host has to have them") } else { error }
+        if errno == Errno::NOENT {
+            error.with_hint("devices cannot be made in a user namespace; the host has to have them")
+        } else {
+            error
+        }
     };
     let node = clone_tree(path, OpenTreeFlags::AT_SYMLINK_NOFOLLOW).map_err(failed)?;
     let stat = rustix::fs::fstat(&node).map_err(failed)?;
-    if FileType::from_raw_mode(stat.st_mode) != FileType::from_raw_mode(kind) || stat.st_rdev != number {
+    if FileType::from_raw_mode(stat.st_mode) != FileType::from_raw_mode(kind)
+        || stat.st_rdev != number
+    {
         return Err(Error::new(ErrorKind::PermissionDenied, STEP)
             .with_path(path)
             .with_hint("the host has another device, or none, under this name"));

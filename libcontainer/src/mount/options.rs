@@ -92,7 +92,9 @@ impl OptionError {
     /// The facade's error, for the mount at `field`.
     pub(crate) fn into_error(self, field: String) -> Error {
         let kind = match &self {
-            Self::Unsupported { word } => ErrorKind::Unsupported { feature: format!("mount option {word}") },
+            Self::Unsupported { word } => ErrorKind::Unsupported {
+                feature: format!("mount option {word}"),
+            },
             Self::NotForBind { .. } => ErrorKind::InvalidSpec { field },
         };
         Error::new(kind, "mount options").with_source(self)
@@ -124,7 +126,10 @@ impl MountOptions {
     /// # Errors
     /// An option that is known but not supported, or that a bind mount cannot have.
     pub fn parse<S: AsRef<str>>(kind: Option<&str>, words: &[S]) -> Result<Self, OptionError> {
-        let mut options = Self { bind: kind == Some("bind"), ..Self::default() };
+        let mut options = Self {
+            bind: kind == Some("bind"),
+            ..Self::default()
+        };
         for word in words.iter().map(AsRef::as_ref) {
             options.word(word)?;
         }
@@ -139,13 +144,15 @@ impl MountOptions {
     fn word(&mut self, word: &str) -> Result<(), OptionError> {
         match word {
             // `defaults` and the words of mount(8) for who may mount mean nothing here.
-            "" | "defaults" | "async" | "auto" | "noauto" | "user" | "nouser" | "users" | "owner" | "_netdev"
-            | "nofail" | "loud" | "nolazytime" | "noiversion" | "nomand" => {}
+            "" | "defaults" | "async" | "auto" | "noauto" | "user" | "nouser" | "users"
+            | "owner" | "_netdev" | "nofail" | "loud" | "nolazytime" | "noiversion" | "nomand" => {}
             "bind" => self.bind = true,
             "rbind" => (self.bind, self.recursive) = (true, true),
             "tmpcopyup" => self.copy_up = true,
             "remount" | "idmap" | "ridmap" | "copy-symlink" | "src-nofollow" | "dest-nofollow" => {
-                return Err(OptionError::Unsupported { word: word.to_owned() });
+                return Err(OptionError::Unsupported {
+                    word: word.to_owned(),
+                });
             }
             _ => {
                 if let Some(propagation) = Propagation::parse(word) {
@@ -208,13 +215,35 @@ mod tests {
 
     #[test]
     fn the_last_word_wins() {
-        assert_eq!(parse(&["ro", "rw"]).attributes, MountAttributes { clear: RDONLY, ..Default::default() });
-        assert_eq!(parse(&["rw", "ro"]).attributes, MountAttributes { set: RDONLY, ..Default::default() });
+        assert_eq!(
+            parse(&["ro", "rw"]).attributes,
+            MountAttributes {
+                clear: RDONLY,
+                ..Default::default()
+            }
+        );
+        assert_eq!(
+            parse(&["rw", "ro"]).attributes,
+            MountAttributes {
+                set: RDONLY,
+                ..Default::default()
+            }
+        );
         assert_eq!(
             parse(&["noatime", "strictatime"]).attributes,
-            MountAttributes { set: STRICTATIME, clear: ATIME, ..Default::default() }
+            MountAttributes {
+                set: STRICTATIME,
+                clear: ATIME,
+                ..Default::default()
+            }
         );
-        assert_eq!(parse(&["noatime", "relatime"]).attributes, MountAttributes { clear: ATIME, ..Default::default() });
+        assert_eq!(
+            parse(&["noatime", "relatime"]).attributes,
+            MountAttributes {
+                clear: ATIME,
+                ..Default::default()
+            }
+        );
     }
 
     #[test]
@@ -223,22 +252,40 @@ mod tests {
         assert!(options.bind && options.recursive);
         assert_eq!(options.recursive_attributes.set, RDONLY | NOSUID);
         assert_eq!(options.attributes, MountAttributes::default());
-        let flags: Vec<_> = options.propagation.iter().map(|one| (one.flag, one.recursive)).collect();
+        let flags: Vec<_> = options
+            .propagation
+            .iter()
+            .map(|one| (one.flag, one.recursive))
+            .collect();
         assert_eq!(flags, [(libc::MS_PRIVATE, true), (libc::MS_SLAVE, false)]);
     }
 
     #[test]
     fn what_is_not_known_belongs_to_the_file_system() {
         let options = parse(&["nosuid", "mode=1777", "size=65536k", "newinstance"]);
-        let data: Vec<_> = options.data.iter().map(|(key, value)| (key.as_str(), value.as_deref())).collect();
-        assert_eq!(data, [("mode", Some("1777")), ("size", Some("65536k")), ("newinstance", None)]);
+        let data: Vec<_> = options
+            .data
+            .iter()
+            .map(|(key, value)| (key.as_str(), value.as_deref()))
+            .collect();
+        assert_eq!(
+            data,
+            [
+                ("mode", Some("1777")),
+                ("size", Some("65536k")),
+                ("newinstance", None)
+            ]
+        );
         assert!(MountOptions::parse(Some("bind"), &["size=1k"]).is_err());
     }
 
     #[test]
     fn what_is_not_done_is_refused() {
         for word in ["idmap", "ridmap", "remount"] {
-            assert!(MountOptions::parse(Some("bind"), &[word]).is_err(), "{word}");
+            assert!(
+                MountOptions::parse(Some("bind"), &[word]).is_err(),
+                "{word}"
+            );
         }
     }
 }

@@ -46,7 +46,10 @@ impl Arena {
     /// Reads a string. Does not allocate.
     pub(crate) fn get(&self, text: Text) -> &CStr {
         // Every `Text` was made by `add` of the one arena of its plan, which ends each string with a zero.
-        self.bytes.get(text.0 as usize..).and_then(|rest| CStr::from_bytes_until_nul(rest).ok()).unwrap_or(c"")
+        self.bytes
+            .get(text.0 as usize..)
+            .and_then(|rest| CStr::from_bytes_until_nul(rest).ok())
+            .unwrap_or(c"")
     }
 }
 
@@ -57,8 +60,17 @@ mod tests {
     #[test]
     fn keeps_strings_apart() {
         let mut arena = Arena::default();
-        let texts: Vec<_> = ["", "a", "bc"].iter().map(|text| arena.add(text.as_bytes()).unwrap()).collect();
-        assert_eq!(texts.iter().map(|text| arena.get(*text).to_str().unwrap()).collect::<Vec<_>>(), ["", "a", "bc"]);
+        let texts: Vec<_> = ["", "a", "bc"]
+            .iter()
+            .map(|text| arena.add(text.as_bytes()).unwrap())
+            .collect();
+        assert_eq!(
+            texts
+                .iter()
+                .map(|text| arena.get(*text).to_str().unwrap())
+                .collect::<Vec<_>>(),
+            ["", "a", "bc"]
+        );
         assert_eq!(arena.add(b"a\0b"), Err(HoldsNul));
     }
 }

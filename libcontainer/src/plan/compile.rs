@@ -43,11 +43,19 @@ pub(crate) struct Compiler<'s> {
 }
 
 /// Compiles a specification.
-pub(crate) fn compile(id: &ContainerId, spec: &Spec, facts: &Facts, wishes: &Wishes) -> Result<Script, Error> {
+pub(crate) fn compile(
+    id: &ContainerId,
+    spec: &Spec,
+    facts: &Facts,
+    wishes: &Wishes,
+) -> Result<Script, Error> {
     refuse::refuse(spec)?;
     let default = Linux::default();
     let linux = spec.linux().as_ref().unwrap_or(&default);
-    let process = spec.process().as_ref().ok_or_else(|| invalid("process", "there is no process to start"))?;
+    let process = spec
+        .process()
+        .as_ref()
+        .ok_or_else(|| invalid("process", "there is no process to start"))?;
     let namespaces = Namespaces::from_spec(linux.namespaces().as_deref().unwrap_or_default())?;
     let root_propagation = root_propagation(linux)?;
     let mut compiler = Compiler {
@@ -56,7 +64,10 @@ pub(crate) fn compile(id: &ContainerId, spec: &Spec, facts: &Facts, wishes: &Wis
         restricted: facts.in_user_namespace || namespaces.has(Kind::User),
         namespaces,
         propagation: match root_propagation {
-            Some(Propagation { flag: libc::MS_PRIVATE | libc::MS_UNBINDABLE, .. }) => libc::MS_PRIVATE,
+            Some(Propagation {
+                flag: libc::MS_PRIVATE | libc::MS_UNBINDABLE,
+                ..
+            }) => libc::MS_PRIVATE,
             _ => libc::MS_SLAVE,
         },
         bundle: wishes.bundle.as_deref(),
@@ -70,13 +81,19 @@ pub(crate) fn compile(id: &ContainerId, spec: &Spec, facts: &Facts, wishes: &Wis
     compiler.script.steps.push(Step::Stdio);
     process::limits(&mut compiler, process);
     process::identity(&mut compiler, process)?;
-    let late_filter = process.no_new_privileges().unwrap_or(false) && !compiler.script.filter.is_empty();
+    let late_filter =
+        process.no_new_privileges().unwrap_or(false) && !compiler.script.filter.is_empty();
     let steps = &mut compiler.script.steps;
     if let Some(signal) = wishes.parent_death_signal {
         // Becoming the user took it away.
         steps.push(Step::ParentDeathSignal { signal });
     }
-    steps.extend([Step::FindProgram { candidates }, Step::UnblockSignals, Step::Ready, Step::AwaitStart]);
+    steps.extend([
+        Step::FindProgram { candidates },
+        Step::UnblockSignals,
+        Step::Ready,
+        Step::AwaitStart,
+    ]);
     if late_filter {
         steps.push(Step::Filter);
     }
@@ -86,18 +103,28 @@ pub(crate) fn compile(id: &ContainerId, spec: &Spec, facts: &Facts, wishes: &Wis
 
 /// The propagation of the root, if the specification names one.
 fn root_propagation(linux: &Linux) -> Result<Option<Propagation>, Error> {
-    match linux.rootfs_propagation().as_deref().filter(|word| !word.is_empty()) {
+    match linux
+        .rootfs_propagation()
+        .as_deref()
+        .filter(|word| !word.is_empty())
+    {
         None => Ok(None),
-        Some(word) => Propagation::parse(word)
-            .map(Some)
-            .ok_or_else(|| invalid("linux.rootfsPropagation", "known are shared, slave, private, unbindable, and each with an r in front")),
+        Some(word) => Propagation::parse(word).map(Some).ok_or_else(|| {
+            invalid(
+                "linux.rootfsPropagation",
+                "known are shared, slave, private, unbindable, and each with an r in front",
+            )
+        }),
     }
 }
 
 impl Compiler<'_> {
     /// Adds a string.
     pub(crate) fn text(&mut self, field: &str, text: &[u8]) -> Result<Text, Error> {
-        self.script.arena.add(text).map_err(|_| invalid(field, "it holds a zero byte"))
+        self.script
+            .arena
+            .add(text)
+            .map_err(|_| invalid(field, "it holds a zero byte"))
     }
 
     /// A path on the host, which may be relative to the bundle.
@@ -110,7 +137,9 @@ impl Compiler<'_> {
 
     /// Whether a group id written as text exists in the container.
     pub(crate) fn maps_gid(&self, text: Option<&str>) -> bool {
-        let Some(gid) = text.and_then(|text| text.parse().ok()) else { return true };
+        let Some(gid) = text.and_then(|text| text.parse().ok()) else {
+            return true;
+        };
         match (&self.script.maps, &self.facts.ids) {
             (Some(maps), _) => idmap::is_mapped(&maps.gid, gid),
             (None, Some(ids)) => idmap::is_mapped(&ids.gid, gid),
@@ -119,11 +148,24 @@ impl Compiler<'_> {
     }
 
     fn filter(&mut self, linux: &Linux) -> Result<(), Error> {
-        let Some(profile) = linux.seccomp() else { return Ok(()) };
-        let unsupported = |feature: &str| Error::new(ErrorKind::Unsupported { feature: feature.into() }, "compile the system call filter");
-        let arch = self.facts.arch.ok_or_else(|| unsupported("system call filters on this architecture"))?;
-        let program = seccomp::compile(profile, arch)
-            .map_err(|error| invalid("linux.seccomp", "the filter cannot be compiled").with_source(error))?;
+        let Some(profile) = linux.seccomp() else {
+            return Ok(());
+        };
+        let unsupported = |feature: &str| {
+            Error::new(
+                ErrorKind::Unsupported {
+                    feature: feature.into(),
+                },
+                "compile the system call filter",
+            )
+        };
+        let arch = self
+            .facts
+            .arch
+            .ok_or_else(|| unsupported("system call filters on this architecture"))?;
+        let program = seccomp::compile(profile, arch).map_err(|error| {
+            invalid("linux.seccomp", "the filter cannot be compiled").with_source(error)
+        })?;
         if program.needs_listener {
             return Err(unsupported("SCMP_ACT_NOTIFY"));
         }
@@ -131,7 +173,12 @@ impl Compiler<'_> {
         self.script.filter = program
             .instructions
             .iter()
-            .map(|one| Instruction { code: one.code, jump_true: one.jt, jump_false: one.jf, operand: one.k })
+            .map(|one| Instruction {
+                code: one.code,
+                jump_true: one.jt,
+                jump_false: one.jf,
+                operand: one.k,
+            })
             .collect();
         Ok(())
     }
@@ -139,7 +186,9 @@ impl Compiler<'_> {
     /// What has to be so before anything else is done.
     fn beginning(&mut self, wishes: &Wishes) {
         let steps = &mut self.script.steps;
-        steps.push(Step::CloseOnExec { first: wishes.preserve_fds.saturating_add(3) });
+        steps.push(Step::CloseOnExec {
+            first: wishes.preserve_fds.saturating_add(3),
+        });
         steps.push(Step::ResetSignals);
         // Modes of files are as they are written.
         steps.push(Step::Umask { mask: 0 });
@@ -151,7 +200,10 @@ impl Compiler<'_> {
         let (user, cgroup, pid) = (Kind::User.flag(), Kind::Cgroup.flag(), Kind::Pid.flag());
         let created = self.namespaces.created();
         let joined = self.namespaces.joined().to_vec();
-        let (new_user, joins_user) = (self.namespaces.creates(Kind::User), self.namespaces.joins(Kind::User).is_some());
+        let (new_user, joins_user) = (
+            self.namespaces.creates(Kind::User),
+            self.namespaces.joins(Kind::User).is_some(),
+        );
         // The cgroup namespace is rooted where the process is when it is made, so it is made after the process has moved.
         // A namespace belongs to the user namespace of its maker. So with a new one the maps come first, then root of it makes the
         // rest; only the pid namespace is made along with it, which saves a fork. With a joined one, or with namespaces that belong
@@ -169,7 +221,11 @@ impl Compiler<'_> {
             let path = self.host_path(&path);
             let text = self.text("linux.namespaces", path.as_os_str().as_bytes())?;
             let slot = self.script.open(Resource::Namespace { path, kind });
-            self.script.steps.push(Step::JoinNamespace { kind, slot, path: text });
+            self.script.steps.push(Step::JoinNamespace {
+                kind,
+                slot,
+                path: text,
+            });
         }
         let mut rest = created & !at_clone;
         if new_user {
@@ -202,14 +258,26 @@ impl Compiler<'_> {
         if self.namespaces.creates(Kind::Network) {
             self.script.steps.push(Step::LoopbackUp);
         }
-        let names = [("hostname", spec.hostname(), true), ("domainname", spec.domainname(), false)];
+        let names = [
+            ("hostname", spec.hostname(), true),
+            ("domainname", spec.domainname(), false),
+        ];
         for (field, name, host) in names {
-            let Some(name) = name.as_deref().filter(|name| !name.is_empty()) else { continue };
+            let Some(name) = name.as_deref().filter(|name| !name.is_empty()) else {
+                continue;
+            };
             if !self.namespaces.has(Kind::Uts) {
-                return Err(invalid(field, "setting it needs a uts namespace, or it would change the host's"));
+                return Err(invalid(
+                    field,
+                    "setting it needs a uts namespace, or it would change the host's",
+                ));
             }
             let name = self.text(field, name.as_bytes())?;
-            self.script.steps.push(if host { Step::HostName { name } } else { Step::DomainName { name } });
+            self.script.steps.push(if host {
+                Step::HostName { name }
+            } else {
+                Step::DomainName { name }
+            });
         }
         Ok(())
     }
@@ -223,19 +291,40 @@ impl Compiler<'_> {
         wishes: &Wishes,
         propagation: Option<Propagation>,
     ) -> Result<(), Error> {
-        self.script.steps.extend([Step::SlaveMounts { flag: self.propagation }, Step::AttachRoot]);
+        self.script.steps.extend([
+            Step::SlaveMounts {
+                flag: self.propagation,
+            },
+            Step::AttachRoot,
+        ]);
         let mounted = mounts::compile(self, spec.mounts().as_deref().unwrap_or_default())?;
-        devices::compile(self, linux.devices().as_deref().unwrap_or_default(), &mounted)?;
+        devices::compile(
+            self,
+            linux.devices().as_deref().unwrap_or_default(),
+            &mounted,
+        )?;
         if wishes.terminal {
             if !mounted.pts || mounted.dev_is_foreign {
-                return Err(invalid("process.terminal", "a terminal needs a mount of type devpts on /dev/pts"));
+                return Err(invalid(
+                    "process.terminal",
+                    "a terminal needs a mount of type devpts on /dev/pts",
+                ));
             }
             let size = process.console_size().unwrap_or_default();
             let clip = |cells: u64| u16::try_from(cells).unwrap_or(u16::MAX);
-            let (rows, columns, uid) = (clip(size.height()), clip(size.width()), process.user().uid());
-            self.script.steps.push(Step::Terminal { rows, columns, uid });
+            let (rows, columns, uid) = (
+                clip(size.height()),
+                clip(size.width()),
+                process.user().uid(),
+            );
+            self.script
+                .steps
+                .push(Step::Terminal { rows, columns, uid });
         }
-        let path = self.text("process.cwd", process::workdir(process)?.as_os_str().as_bytes())?;
+        let path = self.text(
+            "process.cwd",
+            process::workdir(process)?.as_os_str().as_bytes(),
+        )?;
         self.script.steps.push(Step::MakeWorkdir { path });
         devices::finish(self, &mounted)?;
         self.kernel_settings(linux, process, mounted.proc)?;
@@ -247,11 +336,24 @@ impl Compiler<'_> {
             let path = self.text("linux.maskedPaths", path.as_bytes())?;
             self.script.steps.push(Step::Mask { path });
         }
-        if linux.masked_paths().as_ref().is_some_and(|paths| !paths.is_empty()) {
-            let null = Resource::Device { path: "/dev/null".into(), kind: libc::S_IFCHR, major: 1, minor: 3 };
+        if linux
+            .masked_paths()
+            .as_ref()
+            .is_some_and(|paths| !paths.is_empty())
+        {
+            let null = Resource::Device {
+                path: "/dev/null".into(),
+                kind: libc::S_IFCHR,
+                major: 1,
+                minor: 3,
+            };
             self.script.resources.push((Slot::NULL, null));
         }
-        if spec.root().as_ref().is_some_and(|root| root.readonly().unwrap_or(false)) {
+        if spec
+            .root()
+            .as_ref()
+            .is_some_and(|root| root.readonly().unwrap_or(false))
+        {
             self.script.steps.push(Step::ReadOnlyRoot);
         }
         if asks_for_hooks(spec) {
@@ -259,13 +361,20 @@ impl Compiler<'_> {
         }
         self.script.steps.push(Step::Pivot);
         if let Some(Propagation { flag, recursive }) = propagation {
-            self.script.steps.push(Step::RootPropagation { flag, recursive });
+            self.script
+                .steps
+                .push(Step::RootPropagation { flag, recursive });
         }
         Ok(())
     }
 
     /// What is written into a procfs.
-    fn kernel_settings(&mut self, linux: &Linux, process: &Process, has_proc: bool) -> Result<(), Error> {
+    fn kernel_settings(
+        &mut self,
+        linux: &Linux,
+        process: &Process,
+        has_proc: bool,
+    ) -> Result<(), Error> {
         let mut sysctls: Vec<_> = linux.sysctl().iter().flatten().collect();
         // The specification's map has no order; a plan has.
         sysctls.sort();
@@ -288,9 +397,17 @@ impl Compiler<'_> {
 
 /// Whether a hook runs while the container is being created.
 fn asks_for_hooks(spec: &Spec) -> bool {
-    let Some(hooks) = spec.hooks() else { return false };
-    let lists = [hooks.prestart(), hooks.create_runtime(), hooks.create_container()];
-    lists.iter().any(|list| list.as_ref().is_some_and(|list| !list.is_empty()))
+    let Some(hooks) = spec.hooks() else {
+        return false;
+    };
+    let lists = [
+        hooks.prestart(),
+        hooks.create_runtime(),
+        hooks.create_container(),
+    ];
+    lists
+        .iter()
+        .any(|list| list.as_ref().is_some_and(|list| !list.is_empty()))
 }
 
 /// The id maps of a new user namespace.
@@ -298,13 +415,25 @@ fn id_maps(linux: &Linux) -> Result<IdMaps, Error> {
     let read = |list: &Option<Vec<oci_spec::runtime::LinuxIdMapping>>| -> Vec<IdMap> {
         list.iter()
             .flatten()
-            .map(|map| IdMap { container: map.container_id(), host: map.host_id(), size: map.size() })
+            .map(|map| IdMap {
+                container: map.container_id(),
+                host: map.host_id(),
+                size: map.size(),
+            })
             .collect()
     };
-    let maps = IdMaps { uid: read(linux.uid_mappings()), gid: read(linux.gid_mappings()) };
+    let maps = IdMaps {
+        uid: read(linux.uid_mappings()),
+        gid: read(linux.gid_mappings()),
+    };
     if maps.uid.is_empty() || maps.gid.is_empty() {
-        return Err(invalid("linux.uidMappings", "a new user namespace needs uidMappings and gidMappings"));
+        return Err(invalid(
+            "linux.uidMappings",
+            "a new user namespace needs uidMappings and gidMappings",
+        ));
     }
-    maps.validate().map_err(|error| invalid("linux.uidMappings", "the id maps cannot be used").with_source(error))?;
+    maps.validate().map_err(|error| {
+        invalid("linux.uidMappings", "the id maps cannot be used").with_source(error)
+    })?;
     Ok(maps)
 }

@@ -12,8 +12,14 @@ use super::step::{DeviceStep, Slot, Step};
 use crate::error::{Error, ErrorKind};
 
 /// What every container has, with major and minor number (runtime specification, "Default Devices").
-const DEFAULT: [(&str, u32, u32); 6] =
-    [("null", 1, 3), ("zero", 1, 5), ("full", 1, 7), ("random", 1, 8), ("urandom", 1, 9), ("tty", 5, 0)];
+const DEFAULT: [(&str, u32, u32); 6] = [
+    ("null", 1, 3),
+    ("zero", 1, 5),
+    ("full", 1, 7),
+    ("random", 1, 8),
+    ("urandom", 1, 9),
+    ("tty", 5, 0),
+];
 
 /// Links that every container has.
 const LINKS: [(&str, &str); 6] = [
@@ -26,18 +32,37 @@ const LINKS: [(&str, &str); 6] = [
 ];
 
 /// Adds the steps that fill `/dev`.
-pub(crate) fn compile(compiler: &mut Compiler<'_>, devices: &[LinuxDevice], mounted: &Mounted) -> Result<(), Error> {
+pub(crate) fn compile(
+    compiler: &mut Compiler<'_>,
+    devices: &[LinuxDevice],
+    mounted: &Mounted,
+) -> Result<(), Error> {
     if mounted.dev_is_foreign {
         return Ok(());
     }
     if !mounted.dev {
         compiler.script.steps.push(Step::OpenDev);
     }
-    let listed: Vec<PathBuf> = devices.iter().map(|device| normalize(device.path())).collect();
+    let listed: Vec<PathBuf> = devices
+        .iter()
+        .map(|device| normalize(device.path()))
+        .collect();
     for (name, major, minor) in DEFAULT {
         let path = Path::new("/dev").join(name);
         if !listed.contains(&path) {
-            add(compiler, "default devices", &path, Node { kind: libc::S_IFCHR, major, minor, mode: 0o666, uid: 0, gid: 0 })?;
+            add(
+                compiler,
+                "default devices",
+                &path,
+                Node {
+                    kind: libc::S_IFCHR,
+                    major,
+                    minor,
+                    mode: 0o666,
+                    uid: 0,
+                    gid: 0,
+                },
+            )?;
         }
     }
     for (number, (device, path)) in devices.iter().zip(&listed).enumerate() {
@@ -47,14 +72,26 @@ pub(crate) fn compile(compiler: &mut Compiler<'_>, devices: &[LinuxDevice], moun
             continue;
         }
         let node = node(device).ok_or_else(|| {
-            Error::new(ErrorKind::InvalidSpec { field: field.clone() }, "specification").with_path(path)
+            Error::new(
+                ErrorKind::InvalidSpec {
+                    field: field.clone(),
+                },
+                "specification",
+            )
+            .with_path(path)
         })?;
         add(compiler, &field, path, node)?;
     }
-    for (target, name) in LINKS.iter().filter(|(_, name)| *name != "ptmx" || mounted.pts) {
+    for (target, name) in LINKS
+        .iter()
+        .filter(|(_, name)| *name != "ptmx" || mounted.pts)
+    {
         let target = compiler.text("links", target.as_bytes())?;
         let name = compiler.text("links", name.as_bytes())?;
-        compiler.script.steps.push(Step::DeviceLink { target, name });
+        compiler
+            .script
+            .steps
+            .push(Step::DeviceLink { target, name });
     }
     Ok(())
 }
@@ -75,7 +112,11 @@ fn node(device: &LinuxDevice) -> Option<Node> {
         LinuxDeviceType::P => libc::S_IFIFO,
         LinuxDeviceType::A => return None,
     };
-    let (major, minor) = if kind == libc::S_IFIFO { (0, 0) } else { (device.major(), device.minor()) };
+    let (major, minor) = if kind == libc::S_IFIFO {
+        (0, 0)
+    } else {
+        (device.major(), device.minor())
+    };
     Some(Node {
         kind,
         major: u32::try_from(major).ok()?,
@@ -89,17 +130,41 @@ fn node(device: &LinuxDevice) -> Option<Node> {
 fn add(compiler: &mut Compiler<'_>, field: &str, path: &Path, node: Node) -> Result<(), Error> {
     // A device node made in a user namespace could not be opened; the host's is bound in its place.
     let bind = (compiler.restricted && node.kind != libc::S_IFIFO).then(|| {
-        let Node { kind, major, minor, .. } = node;
-        compiler.script.open(Resource::Device { path: path.to_owned(), kind, major, minor })
+        let Node {
+            kind, major, minor, ..
+        } = node;
+        compiler.script.open(Resource::Device {
+            path: path.to_owned(),
+            kind,
+            major,
+            minor,
+        })
     });
     let (in_dev, name) = match path.strip_prefix("/dev") {
         Ok(name) if !name.as_os_str().is_empty() => (true, name),
         _ => (false, path),
     };
-    let Node { kind, major, minor, mode, uid, gid } = node;
+    let Node {
+        kind,
+        major,
+        minor,
+        mode,
+        uid,
+        gid,
+    } = node;
     let path = compiler.text(field, name.as_os_str().as_bytes())?;
     let index = compiler.script.devices.len() as u32;
-    compiler.script.devices.push(DeviceStep { path, in_dev, kind, major, minor, mode, uid, gid, bind });
+    compiler.script.devices.push(DeviceStep {
+        path,
+        in_dev,
+        kind,
+        major,
+        minor,
+        mode,
+        uid,
+        gid,
+        bind,
+    });
     compiler.script.steps.push(Step::Device { index });
     Ok(())
 }
@@ -108,7 +173,10 @@ fn add(compiler: &mut Compiler<'_>, field: &str, path: &Path, node: Node) -> Res
 pub(crate) fn finish(compiler: &mut Compiler<'_>, mounted: &Mounted) -> Result<(), Error> {
     if mounted.dev_read_only {
         let path = compiler.text("mounts", b"/dev")?;
-        compiler.script.steps.push(Step::ReadOnlyMount { slot: Slot::DEV, path });
+        compiler.script.steps.push(Step::ReadOnlyMount {
+            slot: Slot::DEV,
+            path,
+        });
     }
     Ok(())
 }

@@ -44,8 +44,12 @@ impl Facts {
         let ids = if rootless.initial_user_namespace {
             None
         } else {
-            let read = |path: &str| std::fs::read_to_string(path).map(|text| idmap::parse_map(&text));
-            Some(IdMaps { uid: read("/proc/self/uid_map").map_err(io)?, gid: read("/proc/self/gid_map").map_err(io)? })
+            let read =
+                |path: &str| std::fs::read_to_string(path).map(|text| idmap::parse_map(&text));
+            Some(IdMaps {
+                uid: read("/proc/self/uid_map").map_err(io)?,
+                gid: read("/proc/self/gid_map").map_err(io)?,
+            })
         };
         let cgroups = if with_cgroups {
             parse_hierarchies(&std::fs::read_to_string("/proc/self/mountinfo").map_err(io)?)
@@ -53,7 +57,13 @@ impl Facts {
             Vec::new()
         };
         let in_user_namespace = !rootless.initial_user_namespace;
-        Ok(Self { in_user_namespace, ids, cgroups, arch: FilterArch::native(), home: None })
+        Ok(Self {
+            in_user_namespace,
+            ids,
+            cgroups,
+            arch: FilterArch::native(),
+            home: None,
+        })
     }
 }
 
@@ -61,31 +71,60 @@ impl Facts {
 fn parse_hierarchies(mountinfo: &str) -> Vec<HostHierarchy> {
     let mut found: Vec<HostHierarchy> = Vec::new();
     for line in mountinfo.lines() {
-        let Some((mount, filesystem)) = line.split_once(" - ") else { continue };
+        let Some((mount, filesystem)) = line.split_once(" - ") else {
+            continue;
+        };
         let point = mount.split(' ').nth(4).unwrap_or_default();
         let mut fields = filesystem.split(' ');
-        let (kind, words) = (fields.next().unwrap_or_default(), fields.nth(1).unwrap_or_default());
+        let (kind, words) = (
+            fields.next().unwrap_or_default(),
+            fields.nth(1).unwrap_or_default(),
+        );
         let unified = match kind {
             "cgroup" => false,
             "cgroup2" => true,
             _ => continue,
         };
-        let name = PathBuf::from(point).file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+        let name = PathBuf::from(point)
+            .file_name()
+            .map(|name| name.to_string_lossy().into_owned())
+            .unwrap_or_default();
         // A hierarchy may be mounted at several places.
-        if found.iter().any(|known| known.name == name || (known.unified && unified)) {
+        if found
+            .iter()
+            .any(|known| known.name == name || (known.unified && unified))
+        {
             continue;
         }
         // These are about the hierarchy as a whole, which exists already.
         let own = |word: &&str| {
-            !matches!(*word, "rw" | "ro" | "xattr" | "clone_children" | "noprefix" | "favordynmods" | "memory_recursiveprot")
-                && !word.starts_with("release_agent=")
+            !matches!(
+                *word,
+                "rw" | "ro"
+                    | "xattr"
+                    | "clone_children"
+                    | "noprefix"
+                    | "favordynmods"
+                    | "memory_recursiveprot"
+            ) && !word.starts_with("release_agent=")
         };
-        let options = words.split(',').filter(own).map(|word| match word.split_once('=') {
-            Some((key, value)) => (key.to_owned(), Some(value.to_owned())),
-            None => (word.to_owned(), None),
+        let options = words
+            .split(',')
+            .filter(own)
+            .map(|word| match word.split_once('=') {
+                Some((key, value)) => (key.to_owned(), Some(value.to_owned())),
+                None => (word.to_owned(), None),
+            });
+        let options = if unified {
+            Vec::new()
+        } else {
+            options.collect()
+        };
+        found.push(HostHierarchy {
+            name,
+            options,
+            unified,
         });
-        let options = if unified { Vec::new() } else { options.collect() };
-        found.push(HostHierarchy { name, options, unified });
     }
     found
 }
@@ -101,8 +140,21 @@ mod tests {
                     32 30 0:28 / /sys/fs/cgroup/systemd rw - cgroup cgroup rw,xattr,release_agent=/x,name=systemd\n\
                     33 30 0:29 / /sys/fs/cgroup/unified rw - cgroup2 cgroup2 rw,nsdelegate\n";
         let found = parse_hierarchies(text);
-        let names: Vec<_> = found.iter().map(|one| (one.name.as_str(), one.unified, one.options.len())).collect();
-        assert_eq!(names, [("cpu,cpuacct", false, 2), ("systemd", false, 1), ("unified", true, 0)]);
-        assert_eq!(found[1].options, [("name".to_owned(), Some("systemd".to_owned()))]);
+        let names: Vec<_> = found
+            .iter()
+            .map(|one| (one.name.as_str(), one.unified, one.options.len()))
+            .collect();
+        assert_eq!(
+            names,
+            [
+                ("cpu,cpuacct", false, 2),
+                ("systemd", false, 1),
+                ("unified", true, 0)
+            ]
+        );
+        assert_eq!(
+            found[1].options,
+            [("name".to_owned(), Some("systemd".to_owned()))]
+        );
     }
 }

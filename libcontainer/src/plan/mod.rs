@@ -61,9 +61,17 @@ impl Plan {
         let spec = bundle.spec();
         crate::spec::validate(spec, bundle.warnings()).map_err(|error| {
             let field = error.field.clone();
-            Error::new(crate::error::ErrorKind::InvalidSpec { field }, "check the specification").with_source(error)
+            Error::new(
+                crate::error::ErrorKind::InvalidSpec { field },
+                "check the specification",
+            )
+            .with_source(error)
         })?;
-        let asked = spec.process().as_ref().and_then(oci_spec::runtime::Process::terminal).unwrap_or(false);
+        let asked = spec
+            .process()
+            .as_ref()
+            .and_then(oci_spec::runtime::Process::terminal)
+            .unwrap_or(false);
         let wishes = compile::Wishes {
             terminal: asked || matches!(options.stdio, Stdio::Terminal),
             preserve_fds: options.preserve_fds,
@@ -75,12 +83,26 @@ impl Plan {
         let rootfs = bundle.rootfs().map(PathBuf::from);
         let directory = bundle.directory().map(PathBuf::from);
         let (root, spec) = (bundle.shared_root(), spec.clone());
-        Ok(Self { id: id.clone(), script, root, options, cgroup, bundle: directory, rootfs, spec })
+        Ok(Self {
+            id: id.clone(),
+            script,
+            root,
+            options,
+            cgroup,
+            bundle: directory,
+            rootfs,
+            spec,
+        })
     }
 
     /// Whether killing the first process kills all.
     pub(crate) fn has_own_pid_namespace(&self) -> bool {
-        let listed = self.spec.linux().as_ref().and_then(|linux| linux.namespaces().as_deref()).unwrap_or_default();
+        let listed = self
+            .spec
+            .linux()
+            .as_ref()
+            .and_then(|linux| linux.namespaces().as_deref())
+            .unwrap_or_default();
         listed.iter().any(|one| {
             let path = one.path().as_deref().unwrap_or(std::path::Path::new(""));
             one.typ() == oci_spec::runtime::LinuxNamespaceType::Pid && path.as_os_str().is_empty()

@@ -51,14 +51,27 @@ pub(crate) fn compile(compiler: &mut Compiler<'_>, mounts: &[Mount]) -> Result<M
         let target = normalize(mount.destination());
         let words = mount.options().as_deref().unwrap_or_default();
         let kind = mount.typ().as_deref().filter(|kind| !kind.is_empty());
-        let options = MountOptions::parse(kind, words).map_err(|error| error.into_error(format!("{field}.options")))?;
+        let options = MountOptions::parse(kind, words)
+            .map_err(|error| error.into_error(format!("{field}.options")))?;
         if options.copy_up {
-            return Err(Error::new(ErrorKind::Unsupported { feature: "mount option tmpcopyup".into() }, "specification"));
+            return Err(Error::new(
+                ErrorKind::Unsupported {
+                    feature: "mount option tmpcopyup".into(),
+                },
+                "specification",
+            ));
         }
-        let one = One { field, target, options, source: mount.source().as_deref() };
+        let one = One {
+            field,
+            target,
+            options,
+            source: mount.source().as_deref(),
+        };
         match kind {
             _ if one.options.bind => bind(compiler, &one, &mut mounted)?,
-            Some("none") | None => return Err(one.invalid("a mount needs a type, or the option bind")),
+            Some("none") | None => {
+                return Err(one.invalid("a mount needs a type, or the option bind"));
+            }
             Some("cgroup" | "cgroup2") => cgroup(compiler, &one)?,
             Some("sysfs") if compiler.restricted && !compiler.namespaces.has(Kind::Network) => {
                 // The kernel lets only the owner of the network namespace mount a sysfs, which shows its devices.
@@ -83,9 +96,14 @@ struct One<'s> {
 
 impl One<'_> {
     fn invalid(&self, hint: &'static str) -> Error {
-        Error::new(ErrorKind::InvalidSpec { field: self.field.clone() }, "specification")
-            .with_path(&self.target)
-            .with_hint(hint)
+        Error::new(
+            ErrorKind::InvalidSpec {
+                field: self.field.clone(),
+            },
+            "specification",
+        )
+        .with_path(&self.target)
+        .with_hint(hint)
     }
 }
 
@@ -115,10 +133,31 @@ fn add_tree(
     whole.set |= whole_set;
     // The clone is still in the peer group of the host's mount: unless told otherwise it follows the root's propagation, so that
     // nothing mounted in the container shows up on the host.
-    let (first, last) = propagation(&one.options.propagation, Propagation { flag: compiler.propagation, recursive: true });
-    if first.recursive { whole.propagation = first.flag } else { own.propagation = first.flag }
+    let (first, last) = propagation(
+        &one.options.propagation,
+        Propagation {
+            flag: compiler.propagation,
+            recursive: true,
+        },
+    );
+    if first.recursive {
+        whole.propagation = first.flag
+    } else {
+        own.propagation = first.flag
+    }
     let slot = compiler.script.open(Resource::Tree { path, recursive });
-    add(compiler, one, MountSource::Tree { slot, path: text, own, whole }, last, None)
+    add(
+        compiler,
+        one,
+        MountSource::Tree {
+            slot,
+            path: text,
+            own,
+            whole,
+        },
+        last,
+        None,
+    )
 }
 
 /// Which propagation is set before the mount is attached, and which one after it.
@@ -130,7 +169,12 @@ fn propagation(asked: &[Propagation], default: Propagation) -> (Propagation, Opt
     }
 }
 
-fn new(compiler: &mut Compiler<'_>, one: &One<'_>, kind: &str, mounted: &mut Mounted) -> Result<(), Error> {
+fn new(
+    compiler: &mut Compiler<'_>,
+    one: &One<'_>,
+    kind: &str,
+    mounted: &mut Mounted,
+) -> Result<(), Error> {
     let mut attributes = one.options.new_mount_attributes();
     let keep = match (one.target.to_str(), kind) {
         (Some("/dev"), _) => {
@@ -154,7 +198,9 @@ fn new(compiler: &mut Compiler<'_>, one: &One<'_>, kind: &str, mounted: &mut Mou
         .options
         .data
         .iter()
-        .filter(|(key, value)| kind != "devpts" || key != "gid" || compiler.maps_gid(value.as_deref()))
+        .filter(|(key, value)| {
+            kind != "devpts" || key != "gid" || compiler.maps_gid(value.as_deref())
+        })
         .cloned()
         .collect();
     let options = fs_options(compiler, &one.field, &data)?;
@@ -163,11 +209,30 @@ fn new(compiler: &mut Compiler<'_>, one: &One<'_>, kind: &str, mounted: &mut Mou
         Some(source) => Some(compiler.text(&one.field, source.as_os_str().as_bytes())?),
         None => None,
     };
-    let last = one.options.propagation.last().map(|last| (last.flag, last.recursive));
-    add(compiler, one, MountSource::New { fstype, source, options, attributes }, last, keep)
+    let last = one
+        .options
+        .propagation
+        .last()
+        .map(|last| (last.flag, last.recursive));
+    add(
+        compiler,
+        one,
+        MountSource::New {
+            fstype,
+            source,
+            options,
+            attributes,
+        },
+        last,
+        keep,
+    )
 }
 
-fn fs_options(compiler: &mut Compiler<'_>, field: &str, data: &[(String, Option<String>)]) -> Result<Span, Error> {
+fn fs_options(
+    compiler: &mut Compiler<'_>,
+    field: &str,
+    data: &[(String, Option<String>)],
+) -> Result<Span, Error> {
     let first = compiler.script.options.len() as u32;
     for (key, value) in data {
         let key = compiler.text(field, key.as_bytes())?;
@@ -177,7 +242,10 @@ fn fs_options(compiler: &mut Compiler<'_>, field: &str, data: &[(String, Option<
         };
         compiler.script.options.push(FsOption { key, value });
     }
-    Ok(Span { first, count: data.len() as u32 })
+    Ok(Span {
+        first,
+        count: data.len() as u32,
+    })
 }
 
 fn add(
@@ -189,7 +257,10 @@ fn add(
 ) -> Result<(), Error> {
     let kernel = match source {
         MountSource::New { fstype, .. } => {
-            matches!(compiler.script.arena.get(fstype).to_bytes(), b"proc" | b"sysfs")
+            matches!(
+                compiler.script.arena.get(fstype).to_bytes(),
+                b"proc" | b"sysfs"
+            )
         }
         // What stands in for them.
         MountSource::Tree { .. } => matches!(one.target.to_str(), Some("/proc" | "/sys")),
@@ -198,7 +269,10 @@ fn add(
         source,
         target: compiler.text(&one.field, one.target.as_os_str().as_bytes())?,
         strict: kernel,
-        inside_proc: one.target.to_str().is_some_and(|target| REPLACEABLE.contains(&target)),
+        inside_proc: one
+            .target
+            .to_str()
+            .is_some_and(|target| REPLACEABLE.contains(&target)),
         propagation,
         keep,
     };
@@ -219,23 +293,65 @@ fn cgroup(compiler: &mut Compiler<'_>, one: &One<'_>) -> Result<(), Error> {
         && only.unified
     {
         let attributes = one.options.new_mount_attributes();
-        return cgroup_part(compiler, one, "cgroup2", Part { target: &one.target, data: &[], attributes, keep: None });
+        return cgroup_part(
+            compiler,
+            one,
+            "cgroup2",
+            Part {
+                target: &one.target,
+                data: &[],
+                attributes,
+                keep: None,
+            },
+        );
     }
     if !own {
-        compiler.script.warnings.push(format!("{}: empty, for lack of a cgroup namespace", one.target.display()));
+        compiler.script.warnings.push(format!(
+            "{}: empty, for lack of a cgroup namespace",
+            one.target.display()
+        ));
     }
     let slot = compiler.script.free_slot();
-    let directory: Vec<_> = [("mode", "755"), ("size", "64k")].map(|(key, value)| (key.to_owned(), Some(value.to_owned()))).into();
+    let directory: Vec<_> = [("mode", "755"), ("size", "64k")]
+        .map(|(key, value)| (key.to_owned(), Some(value.to_owned())))
+        .into();
     let attributes = one.options.new_mount_attributes() & !RDONLY;
-    cgroup_part(compiler, one, "tmpfs", Part { target: &one.target, data: &directory, attributes, keep: Some(slot) })?;
+    cgroup_part(
+        compiler,
+        one,
+        "tmpfs",
+        Part {
+            target: &one.target,
+            data: &directory,
+            attributes,
+            keep: Some(slot),
+        },
+    )?;
     for hierarchy in hierarchies.iter().filter(|_| own) {
         let target = one.target.join(&hierarchy.name);
-        let (kind, data) = if hierarchy.unified { ("cgroup2", &[][..]) } else { ("cgroup", &hierarchy.options[..]) };
+        let (kind, data) = if hierarchy.unified {
+            ("cgroup2", &[][..])
+        } else {
+            ("cgroup", &hierarchy.options[..])
+        };
         let attributes = one.options.new_mount_attributes();
-        cgroup_part(compiler, one, kind, Part { target: &target, data, attributes, keep: None })?;
+        cgroup_part(
+            compiler,
+            one,
+            kind,
+            Part {
+                target: &target,
+                data,
+                attributes,
+                keep: None,
+            },
+        )?;
     }
     let path = compiler.text(&one.field, one.target.as_os_str().as_bytes())?;
-    compiler.script.steps.push(Step::ReadOnlyMount { slot, path });
+    compiler
+        .script
+        .steps
+        .push(Step::ReadOnlyMount { slot, path });
     Ok(())
 }
 
@@ -246,18 +362,36 @@ struct Part<'p> {
     keep: Option<Slot>,
 }
 
-fn cgroup_part(compiler: &mut Compiler<'_>, one: &One<'_>, kind: &str, part: Part<'_>) -> Result<(), Error> {
+fn cgroup_part(
+    compiler: &mut Compiler<'_>,
+    one: &One<'_>,
+    kind: &str,
+    part: Part<'_>,
+) -> Result<(), Error> {
     let options = fs_options(compiler, &one.field, part.data)?;
     let fstype = compiler.text(&one.field, kind.as_bytes())?;
-    let source = MountSource::New { fstype, source: Some(fstype), options, attributes: part.attributes };
-    let one = One { field: one.field.clone(), target: part.target.to_owned(), options: MountOptions::default(), source: None };
+    let source = MountSource::New {
+        fstype,
+        source: Some(fstype),
+        options,
+        attributes: part.attributes,
+    };
+    let one = One {
+        field: one.field.clone(),
+        target: part.target.to_owned(),
+        options: MountOptions::default(),
+        source: None,
+    };
     add(compiler, &one, source, None, part.keep)
 }
 
 /// An absolute path without `.` and empty parts; `..` is resolved in the container, by the kernel.
 pub(crate) fn normalize(path: &Path) -> PathBuf {
     let mut whole = PathBuf::from("/");
-    whole.extend(path.components().filter(|part| matches!(part, Component::Normal(_) | Component::ParentDir)));
+    whole.extend(
+        path.components()
+            .filter(|part| matches!(part, Component::Normal(_) | Component::ParentDir)),
+    );
     whole
 }
 
@@ -267,7 +401,12 @@ mod tests {
 
     #[test]
     fn targets_are_absolute() {
-        for (path, wanted) in [("/a//b/./c/", "/a/b/c"), ("a", "/a"), ("", "/"), ("/../x", "/../x")] {
+        for (path, wanted) in [
+            ("/a//b/./c/", "/a/b/c"),
+            ("a", "/a"),
+            ("", "/"),
+            ("/../x", "/../x"),
+        ] {
             assert_eq!(normalize(Path::new(path)), Path::new(wanted));
         }
     }

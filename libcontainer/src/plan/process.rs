@@ -19,23 +19,50 @@ const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/s
 const DEFAULT_UMASK: u32 = 0o022;
 
 pub(crate) fn invalid(field: &str, hint: &'static str) -> Error {
-    Error::new(ErrorKind::InvalidSpec { field: field.into() }, "specification").with_hint(hint)
+    Error::new(
+        ErrorKind::InvalidSpec {
+            field: field.into(),
+        },
+        "specification",
+    )
+    .with_hint(hint)
 }
 
 /// Adds arguments, environment and the candidates for the program; gives the candidates.
 pub(crate) fn program(compiler: &mut Compiler<'_>, process: &Process) -> Result<Span, Error> {
     let arguments = process.args().as_deref().unwrap_or_default();
-    let name = arguments.first().ok_or_else(|| invalid("process.args", "there is no program to execute"))?;
-    compiler.script.arguments = texts(compiler, "process.args", arguments.iter().map(String::as_bytes))?;
+    let name = arguments
+        .first()
+        .ok_or_else(|| invalid("process.args", "there is no program to execute"))?;
+    compiler.script.arguments = texts(
+        compiler,
+        "process.args",
+        arguments.iter().map(String::as_bytes),
+    )?;
     let environment = process.env().as_deref().unwrap_or_default();
-    let home = compiler.facts.home.as_ref().filter(|_| value_of(environment, "HOME").is_none_or(str::is_empty));
+    let home = compiler
+        .facts
+        .home
+        .as_ref()
+        .filter(|_| value_of(environment, "HOME").is_none_or(str::is_empty));
     let home = home.map(|home| format!("HOME={home}"));
-    let kept = environment.iter().map(String::as_str).filter(|entry| home.is_none() || !entry.starts_with("HOME="));
+    let kept = environment
+        .iter()
+        .map(String::as_str)
+        .filter(|entry| home.is_none() || !entry.starts_with("HOME="));
     let all: Vec<&str> = kept.chain(home.as_deref()).collect();
-    compiler.script.environment = texts(compiler, "process.env", all.iter().map(|entry| entry.as_bytes()))?;
+    compiler.script.environment = texts(
+        compiler,
+        "process.env",
+        all.iter().map(|entry| entry.as_bytes()),
+    )?;
     let path = value_of(environment, "PATH").unwrap_or(DEFAULT_PATH);
     let candidates = candidates(name, path);
-    texts(compiler, "process.args", candidates.iter().map(String::as_bytes))
+    texts(
+        compiler,
+        "process.args",
+        candidates.iter().map(String::as_bytes),
+    )
 }
 
 /// The files that `name` may mean.
@@ -47,12 +74,18 @@ fn candidates(name: &str, path: &str) -> Vec<String> {
         return vec![name.to_owned()];
     }
     // A relative directory would depend on where the container starts, which is not the user's choice.
-    path.split(':').filter(|part| part.starts_with('/')).map(|part| format!("{}/{name}", part.trim_end_matches('/'))).collect()
+    path.split(':')
+        .filter(|part| part.starts_with('/'))
+        .map(|part| format!("{}/{name}", part.trim_end_matches('/')))
+        .collect()
 }
 
 fn value_of<'e>(environment: &'e [String], key: &str) -> Option<&'e str> {
     // The last one wins, as it does in the C library's `putenv` order.
-    environment.iter().rev().find_map(|entry| entry.strip_prefix(key)?.strip_prefix('='))
+    environment
+        .iter()
+        .rev()
+        .find_map(|entry| entry.strip_prefix(key)?.strip_prefix('='))
 }
 
 fn texts<'t>(
@@ -60,17 +93,26 @@ fn texts<'t>(
     field: &str,
     list: impl Iterator<Item = &'t [u8]>,
 ) -> Result<Span, Error> {
-    let all: Vec<Text> = list.map(|text| compiler.text(field, text)).collect::<Result<_, _>>()?;
+    let all: Vec<Text> = list
+        .map(|text| compiler.text(field, text))
+        .collect::<Result<_, _>>()?;
     let first = compiler.script.texts.len() as u32;
     compiler.script.texts.extend(&all);
-    Ok(Span { first, count: all.len() as u32 })
+    Ok(Span {
+        first,
+        count: all.len() as u32,
+    })
 }
 
 /// Adds resource limits and the umask.
 pub(crate) fn limits(compiler: &mut Compiler<'_>, process: &Process) {
     for limit in process.rlimits().as_deref().unwrap_or_default() {
         let number = rlimit::number(limit.typ());
-        compiler.script.steps.push(Step::Limit { number, soft: limit.soft(), hard: limit.hard() });
+        compiler.script.steps.push(Step::Limit {
+            number,
+            soft: limit.soft(),
+            hard: limit.hard(),
+        });
     }
     let mask = process.user().umask().unwrap_or(DEFAULT_UMASK) & 0o777;
     compiler.script.steps.push(Step::Umask { mask });
@@ -83,24 +125,38 @@ pub(crate) fn limits(compiler: &mut Compiler<'_>, process: &Process) {
 pub(crate) fn identity(compiler: &mut Compiler<'_>, process: &Process) -> Result<(), Error> {
     let sets = process.capabilities().as_ref();
     let set = |pick: fn(&LinuxCapabilities) -> &Option<Capabilities>| {
-        sets.and_then(|sets| pick(sets).as_ref()).map_or(0, |set| CapabilitySet::from(set).bits())
+        sets.and_then(|sets| pick(sets).as_ref())
+            .map_or(0, |set| CapabilitySet::from(set).bits())
     };
     let cwd = compiler.text("process.cwd", workdir(process)?.as_os_str().as_bytes())?;
-    let groups = process.user().additional_gids().as_deref().unwrap_or_default();
+    let groups = process
+        .user()
+        .additional_gids()
+        .as_deref()
+        .unwrap_or_default();
     let first = compiler.script.groups.len() as u32;
     compiler.script.groups.extend(groups);
-    let span = Span { first, count: groups.len() as u32 };
+    let span = Span {
+        first,
+        count: groups.len() as u32,
+    };
     let (uid, gid) = (process.user().uid(), process.user().gid());
     let no_new_privileges = process.no_new_privileges().unwrap_or(false);
     let early_filter = !no_new_privileges && !compiler.script.filter.is_empty();
     let steps = &mut compiler.script.steps;
     // Entered twice: as root because the user may be unable to look it up, as the user because root may be (a network file system).
     steps.push(Step::Chdir { path: cwd });
-    steps.push(Step::DropBounding { keep: set(LinuxCapabilities::bounding) });
+    steps.push(Step::DropBounding {
+        keep: set(LinuxCapabilities::bounding),
+    });
     if early_filter {
         steps.push(Step::Filter);
     }
-    steps.push(Step::Identity { uid, gid, groups: span });
+    steps.push(Step::Identity {
+        uid,
+        gid,
+        groups: span,
+    });
     steps.push(Step::Capabilities(CapabilityStep {
         effective: set(LinuxCapabilities::effective),
         permitted: set(LinuxCapabilities::permitted),
@@ -118,7 +174,10 @@ pub(crate) fn identity(compiler: &mut Compiler<'_>, process: &Process) -> Result
 pub(crate) fn workdir(process: &Process) -> Result<&Path, Error> {
     let path = process.cwd().as_path();
     if !path.is_absolute() {
-        return Err(invalid("process.cwd", "the working directory must be an absolute path"));
+        return Err(invalid(
+            "process.cwd",
+            "the working directory must be an absolute path",
+        ));
     }
     Ok(path)
 }
@@ -129,7 +188,10 @@ mod tests {
 
     #[test]
     fn a_name_is_looked_up_and_a_path_is_not() {
-        assert_eq!(candidates("ls", "/bin:/usr/bin/::.:x"), ["/bin/ls", "/usr/bin/ls"]);
+        assert_eq!(
+            candidates("ls", "/bin:/usr/bin/::.:x"),
+            ["/bin/ls", "/usr/bin/ls"]
+        );
         assert_eq!(candidates("./ls", "/bin"), ["./ls"]);
         assert_eq!(candidates("", "/bin"), [""; 0]);
     }

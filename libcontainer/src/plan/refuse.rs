@@ -9,13 +9,29 @@ use crate::namespace::{Kind, Namespaces};
 pub(crate) fn refuse(spec: &Spec) -> Result<(), Error> {
     let process = spec.process().iter().flat_map(of_process);
     let linux = spec.linux().iter().flat_map(of_linux);
-    let mounts = spec.mounts().as_deref().unwrap_or_default().iter().map(|mount| {
-        let mapped = mount.uid_mappings().as_ref().is_some_and(|maps| !maps.is_empty())
-            || mount.gid_mappings().as_ref().is_some_and(|maps| !maps.is_empty());
-        ("mounts[].uidMappings", mapped)
-    });
+    let mounts = spec
+        .mounts()
+        .as_deref()
+        .unwrap_or_default()
+        .iter()
+        .map(|mount| {
+            let mapped = mount
+                .uid_mappings()
+                .as_ref()
+                .is_some_and(|maps| !maps.is_empty())
+                || mount
+                    .gid_mappings()
+                    .as_ref()
+                    .is_some_and(|maps| !maps.is_empty());
+            ("mounts[].uidMappings", mapped)
+        });
     match process.chain(linux).chain(mounts).find(|(_, asked)| *asked) {
-        Some((field, _)) => Err(Error::new(ErrorKind::Unsupported { feature: field.into() }, "specification")),
+        Some((field, _)) => Err(Error::new(
+            ErrorKind::Unsupported {
+                feature: field.into(),
+            },
+            "specification",
+        )),
         None => Ok(()),
     }
 }
@@ -23,7 +39,11 @@ pub(crate) fn refuse(spec: &Spec) -> Result<(), Error> {
 fn of_process(process: &Process) -> Vec<(&'static str, bool)> {
     let label = |text: &Option<String>| text.as_deref().is_some_and(|text| !text.is_empty());
     vec![
-        ("process.apparmorProfile", label(process.apparmor_profile()) && process.apparmor_profile().as_deref() != Some("unconfined")),
+        (
+            "process.apparmorProfile",
+            label(process.apparmor_profile())
+                && process.apparmor_profile().as_deref() != Some("unconfined"),
+        ),
         ("process.selinuxLabel", label(process.selinux_label())),
         ("process.scheduler", process.scheduler().is_some()),
         ("process.ioPriority", process.io_priority().is_some()),
@@ -31,14 +51,35 @@ fn of_process(process: &Process) -> Vec<(&'static str, bool)> {
 }
 
 fn of_linux(linux: &Linux) -> Vec<(&'static str, bool)> {
-    let listener = linux.seccomp().as_ref().is_some_and(|seccomp| seccomp.listener_path().is_some());
+    let listener = linux
+        .seccomp()
+        .as_ref()
+        .is_some_and(|seccomp| seccomp.listener_path().is_some());
     vec![
-        ("linux.timeOffsets", linux.time_offsets().as_ref().is_some_and(|offsets| !offsets.is_empty())),
-        ("linux.netDevices", linux.net_devices().as_ref().is_some_and(|devices| !devices.is_empty())),
+        (
+            "linux.timeOffsets",
+            linux
+                .time_offsets()
+                .as_ref()
+                .is_some_and(|offsets| !offsets.is_empty()),
+        ),
+        (
+            "linux.netDevices",
+            linux
+                .net_devices()
+                .as_ref()
+                .is_some_and(|devices| !devices.is_empty()),
+        ),
         ("linux.intelRdt", linux.intel_rdt().is_some()),
         ("linux.memoryPolicy", linux.memory_policy().is_some()),
         ("linux.personality", linux.personality().is_some()),
-        ("linux.mountLabel", linux.mount_label().as_deref().is_some_and(|label| !label.is_empty())),
+        (
+            "linux.mountLabel",
+            linux
+                .mount_label()
+                .as_deref()
+                .is_some_and(|label| !label.is_empty()),
+        ),
         ("linux.seccomp.listenerPath", listener),
     ]
 }
@@ -49,11 +90,25 @@ fn of_linux(linux: &Linux) -> Vec<(&'static str, bool)> {
 /// other character is then part of a name (`net/ipv4/conf/eth0.1/forwarding`).
 pub(crate) fn sysctl_path(key: &str, namespaces: &Namespaces) -> Result<String, Error> {
     let refused = |hint: &'static str| {
-        Err(Error::new(ErrorKind::InvalidSpec { field: format!("linux.sysctl.{key}") }, "specification").with_hint(hint))
+        Err(Error::new(
+            ErrorKind::InvalidSpec {
+                field: format!("linux.sysctl.{key}"),
+            },
+            "specification",
+        )
+        .with_hint(hint))
     };
-    let dotted = key.find(['.', '/']).is_some_and(|place| key.as_bytes().get(place) == Some(&b'.'));
+    let dotted = key
+        .find(['.', '/'])
+        .is_some_and(|place| key.as_bytes().get(place) == Some(&b'.'));
     let path: String = if dotted {
-        key.chars().map(|c| match c { '.' => '/', '/' => '.', other => other }).collect()
+        key.chars()
+            .map(|c| match c {
+                '.' => '/',
+                '/' => '.',
+                other => other,
+            })
+            .collect()
     } else {
         key.to_owned()
     };
@@ -61,16 +116,32 @@ pub(crate) fn sysctl_path(key: &str, namespaces: &Namespaces) -> Result<String, 
         return refused("a sysctl is a path of names");
     }
     /// Sysctls of the IPC namespace.
-    const IPC: [&str; 9] = ["msgmax", "msgmnb", "msgmni", "sem", "shmall", "shmmax", "shmmni", "shm_rmid_forced", "auto_msgmni"];
+    const IPC: [&str; 9] = [
+        "msgmax",
+        "msgmnb",
+        "msgmni",
+        "sem",
+        "shmall",
+        "shmmax",
+        "shmmni",
+        "shm_rmid_forced",
+        "auto_msgmni",
+    ];
     let needs = match path.split_once('/') {
         Some(("net", _)) => Kind::Network,
         Some(("fs", rest)) if rest.starts_with("mqueue/") => Kind::Ipc,
         Some(("kernel", name)) if IPC.contains(&name) => Kind::Ipc,
         Some(("kernel", "domainname" | "hostname")) => Kind::Uts,
-        _ => return refused("this sysctl is not the container's own: setting it would change the host"),
+        _ => {
+            return refused(
+                "this sysctl is not the container's own: setting it would change the host",
+            );
+        }
     };
     if !namespaces.has(needs) {
-        return refused("setting this sysctl needs a namespace of the container's own, or it would change the host");
+        return refused(
+            "setting this sysctl needs a namespace of the container's own, or it would change the host",
+        );
     }
     Ok(format!("sys/{path}"))
 }
@@ -90,10 +161,28 @@ mod tests {
         }
         let namespaces = Namespaces::from_spec(&list).unwrap();
         let path = |key| sysctl_path(key, &namespaces);
-        assert_eq!(path("net.ipv4.ip_forward").unwrap(), "sys/net/ipv4/ip_forward");
-        assert_eq!(path("net/ipv4/conf/eth0.1/forwarding").unwrap(), "sys/net/ipv4/conf/eth0.1/forwarding");
-        assert_eq!(path("net.ipv4.conf.eth0/1.forwarding").unwrap(), "sys/net/ipv4/conf/eth0.1/forwarding");
-        for bad in ["kernel.panic", "kernel.shmmax", "vm.swappiness", "net", "net..x", "net/../kernel/panic", "", "kernel.hostname"] {
+        assert_eq!(
+            path("net.ipv4.ip_forward").unwrap(),
+            "sys/net/ipv4/ip_forward"
+        );
+        assert_eq!(
+            path("net/ipv4/conf/eth0.1/forwarding").unwrap(),
+            "sys/net/ipv4/conf/eth0.1/forwarding"
+        );
+        assert_eq!(
+            path("net.ipv4.conf.eth0/1.forwarding").unwrap(),
+            "sys/net/ipv4/conf/eth0.1/forwarding"
+        );
+        for bad in [
+            "kernel.panic",
+            "kernel.shmmax",
+            "vm.swappiness",
+            "net",
+            "net..x",
+            "net/../kernel/panic",
+            "",
+            "kernel.hostname",
+        ] {
             path(bad).expect_err(bad);
         }
     }

@@ -15,7 +15,12 @@ pub(crate) enum Resource {
     /// A clone of a mounted tree.
     Tree { path: PathBuf, recursive: bool },
     /// A clone of the mount of a device node, which must be this device.
-    Device { path: PathBuf, kind: u32, major: u32, minor: u32 },
+    Device {
+        path: PathBuf,
+        kind: u32,
+        major: u32,
+        minor: u32,
+    },
     /// A namespace.
     Namespace { path: PathBuf, kind: Kind },
 }
@@ -49,7 +54,10 @@ pub(crate) struct Script {
 
 impl Script {
     pub(crate) fn new() -> Self {
-        Self { slots: Slot::FIRST_FREE, ..Self::default() }
+        Self {
+            slots: Slot::FIRST_FREE,
+            ..Self::default()
+        }
     }
 
     /// Has the parent open `resource`; gives the slot in which the child finds it.
@@ -71,9 +79,17 @@ impl fmt::Display for Script {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (_, resource) in &self.resources {
             match resource {
-                Resource::Tree { path, recursive: true } => writeln!(f, "parent: clone tree {}", path.display())?,
-                Resource::Tree { path, recursive: false } => writeln!(f, "parent: clone mount {}", path.display())?,
-                Resource::Device { path, major, minor, .. } => {
+                Resource::Tree {
+                    path,
+                    recursive: true,
+                } => writeln!(f, "parent: clone tree {}", path.display())?,
+                Resource::Tree {
+                    path,
+                    recursive: false,
+                } => writeln!(f, "parent: clone mount {}", path.display())?,
+                Resource::Device {
+                    path, major, minor, ..
+                } => {
                     writeln!(f, "parent: clone device {} {major}:{minor}", path.display())?;
                 }
                 Resource::Namespace { path, kind } => {

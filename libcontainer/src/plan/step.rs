@@ -43,9 +43,19 @@ pub(crate) struct FsOption {
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum MountSource {
     /// A new file system.
-    New { fstype: Text, source: Option<Text>, options: Span, attributes: u64 },
+    New {
+        fstype: Text,
+        source: Option<Text>,
+        options: Span,
+        attributes: u64,
+    },
     /// A tree the parent has cloned.
-    Tree { slot: Slot, path: Text, own: MountAttributes, whole: MountAttributes },
+    Tree {
+        slot: Slot,
+        path: Text,
+        own: MountAttributes,
+        whole: MountAttributes,
+    },
 }
 
 /// One mount.
@@ -211,7 +221,9 @@ impl Step {
             Self::DeviceLink { name, .. } => Some(name),
             Self::Mount { index } => script.mounts.get(index as usize).map(|mount| mount.target),
             Self::Device { index } => script.devices.get(index as usize).map(|device| device.path),
-            Self::FindProgram { .. } | Self::Execute => script.arguments.of(&script.texts).first().copied(),
+            Self::FindProgram { .. } | Self::Execute => {
+                script.arguments.of(&script.texts).first().copied()
+            }
             _ => None,
         }
     }
@@ -234,7 +246,9 @@ impl fmt::Display for Printed<'_> {
                 write!(f, " {:?}", text(name))
             }
             Step::SlaveMounts { flag } => write!(f, " {}", propagation(flag, true)),
-            Step::RootPropagation { flag, recursive } => write!(f, " {}", propagation(flag, recursive)),
+            Step::RootPropagation { flag, recursive } => {
+                write!(f, " {}", propagation(flag, recursive))
+            }
             Step::Mount { index } => match script.mounts.get(index as usize) {
                 Some(mount) => print_mount(f, script, mount),
                 None => Ok(()),
@@ -243,7 +257,9 @@ impl fmt::Display for Printed<'_> {
                 Some(device) => print_device(f, script, device),
                 None => Ok(()),
             },
-            Step::DeviceLink { target, name } => write!(f, " /dev/{} -> {}", text(name), text(target)),
+            Step::DeviceLink { target, name } => {
+                write!(f, " /dev/{} -> {}", text(name), text(target))
+            }
             Step::Terminal { rows, columns, uid } => write!(f, " {columns}x{rows} of uid {uid}"),
             Step::Sysctl { path, value } => write!(f, " {} = {:?}", text(path), text(value)),
             Step::OomScore { value } => write!(f, " {}", text(value)),
@@ -257,18 +273,23 @@ impl fmt::Display for Printed<'_> {
             Step::Umask { mask } => write!(f, " {mask:04o}"),
             Step::DropBounding { keep } => write!(f, " all but {keep:#x}"),
             Step::Filter => write!(f, " of {} instructions", script.filter.len()),
-            Step::Identity { uid, gid, groups } => write!(f, " {uid}:{gid}, groups {:?}", groups.of(&script.groups)),
+            Step::Identity { uid, gid, groups } => {
+                write!(f, " {uid}:{gid}, groups {:?}", groups.of(&script.groups))
+            }
             Step::Capabilities(sets) => write!(
                 f,
                 " effective {:#x} permitted {:#x} inheritable {:#x} ambient {:#x}",
                 sets.effective, sets.permitted, sets.inheritable, sets.ambient
             ),
-            Step::FindProgram { candidates } => {
-                candidates.of(&script.texts).iter().try_for_each(|path| write!(f, " {}", text(*path)))
-            }
-            Step::Execute => {
-                script.arguments.of(&script.texts).iter().try_for_each(|word| write!(f, " {:?}", text(*word)))
-            }
+            Step::FindProgram { candidates } => candidates
+                .of(&script.texts)
+                .iter()
+                .try_for_each(|path| write!(f, " {}", text(*path))),
+            Step::Execute => script
+                .arguments
+                .of(&script.texts)
+                .iter()
+                .try_for_each(|word| write!(f, " {:?}", text(*word))),
             _ => Ok(()),
         }
     }
@@ -277,7 +298,12 @@ impl fmt::Display for Printed<'_> {
 fn print_mount(f: &mut fmt::Formatter<'_>, script: &Script, mount: &MountStep) -> fmt::Result {
     let text = |text: Text| script.arena.get(text).to_string_lossy();
     match mount.source {
-        MountSource::New { fstype, options, attributes, .. } => {
+        MountSource::New {
+            fstype,
+            options,
+            attributes,
+            ..
+        } => {
             write!(f, " {} on {}", text(fstype), text(mount.target))?;
             for option in options.of(&script.options) {
                 write!(f, " {}", text(option.key))?;
@@ -287,8 +313,16 @@ fn print_mount(f: &mut fmt::Formatter<'_>, script: &Script, mount: &MountStep) -
             }
             write!(f, "{}", Attributes(attributes))?;
         }
-        MountSource::Tree { path, own, whole, .. } => {
-            write!(f, " {} on {}{}", text(path), text(mount.target), Attributes(own.set))?;
+        MountSource::Tree {
+            path, own, whole, ..
+        } => {
+            write!(
+                f,
+                " {} on {}{}",
+                text(path),
+                text(mount.target),
+                Attributes(own.set)
+            )?;
             if whole.set != 0 {
                 write!(f, " whole tree:{}", Attributes(whole.set))?;
             }
@@ -308,8 +342,16 @@ fn print_device(f: &mut fmt::Formatter<'_>, script: &Script, device: &DeviceStep
         libc::S_IFIFO => 'p',
         _ => 'c',
     };
-    write!(f, " {prefix}{path} {letter} {}:{} {:04o}", device.major, device.minor, device.mode)?;
-    if device.bind.is_some() { f.write_str(" bound from the host") } else { write!(f, " {}:{}", device.uid, device.gid) }
+    write!(
+        f,
+        " {prefix}{path} {letter} {}:{} {:04o}",
+        device.major, device.minor, device.mode
+    )?;
+    if device.bind.is_some() {
+        f.write_str(" bound from the host")
+    } else {
+        write!(f, " {}:{}", device.uid, device.gid)
+    }
 }
 
 /// The word for a propagation flag.
@@ -320,7 +362,11 @@ fn propagation(flag: u64, recursive: bool) -> String {
         libc::MS_UNBINDABLE => "unbindable",
         _ => "private",
     };
-    if recursive { format!("r{word}") } else { word.to_owned() }
+    if recursive {
+        format!("r{word}")
+    } else {
+        word.to_owned()
+    }
 }
 
 /// Names of namespaces for their flags.

@@ -1,4 +1,7 @@
-#![expect(unsafe_code, reason = "clone3 has no safe wrapper, and its safety depends on what the child does")]
+#![expect(
+    unsafe_code,
+    reason = "clone3 has no safe wrapper, and its safety depends on what the child does"
+)]
 //! Making a child process with `clone3(2)`.
 
 use std::convert::Infallible;
@@ -45,7 +48,10 @@ const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
 ///
 /// # Errors
 /// What `clone3` returns.
-pub(crate) fn clone3(options: &CloneOptions<'_>, body: &mut dyn FnMut() -> Infallible) -> Result<Cloned, Errno> {
+pub(crate) fn clone3(
+    options: &CloneOptions<'_>,
+    body: &mut dyn FnMut() -> Infallible,
+) -> Result<Cloned, Errno> {
     let mut pidfd: RawFd = -1;
     // SAFETY: `clone_args` is a plain structure of integers, for which zero is a valid value.
     let mut args: libc::clone_args = unsafe { std::mem::zeroed() };
@@ -65,7 +71,13 @@ pub(crate) fn clone3(options: &CloneOptions<'_>, body: &mut dyn FnMut() -> Infal
     // SAFETY: `args` is a valid structure of the given size and `args.pidfd` points to a live integer, or is zero. Without
     // CLONE_VM the child continues on its own copy of this stack, so both returns of the call are ordinary returns. What the child
     // then runs keeps to the rule above: the crate has two bodies, the interpreter of plans and the overlay helper.
-    let returned = unsafe { libc::syscall(libc::SYS_clone3, &raw mut args, size_of::<libc::clone_args>()) };
+    let returned = unsafe {
+        libc::syscall(
+            libc::SYS_clone3,
+            &raw mut args,
+            size_of::<libc::clone_args>(),
+        )
+    };
     let pid = check(returned)?;
     if pid == 0 {
         body();
@@ -74,7 +86,10 @@ pub(crate) fn clone3(options: &CloneOptions<'_>, body: &mut dyn FnMut() -> Infal
         // SAFETY: the kernel made this descriptor for us (close-on-exec), and nobody else knows it.
         unsafe { OwnedFd::from_raw_fd(pidfd) }
     });
-    Ok(Cloned { pid: i32::try_from(pid).map_err(|_| Errno::OVERFLOW)?, pidfd })
+    Ok(Cloned {
+        pid: i32::try_from(pid).map_err(|_| Errno::OVERFLOW)?,
+        pidfd,
+    })
 }
 
 /// Ends the process at once, running no destructors and no exit handlers.

@@ -1,4 +1,7 @@
-#![expect(unsafe_code, reason = "signal masks and dispositions are set by pointer")]
+#![expect(
+    unsafe_code,
+    reason = "signal masks and dispositions are set by pointer"
+)]
 //! Signal masks and dispositions of a new process.
 
 use rustix::io::Errno;
@@ -66,7 +69,13 @@ pub fn reset() -> Result<(), Errno> {
     for signal in (1..=64).filter(|signal| *signal != libc::SIGKILL && *signal != libc::SIGSTOP) {
         // SAFETY: `DEFAULT` is at least as large as the kernel's `struct sigaction`, which it only reads.
         let returned = unsafe {
-            libc::syscall(libc::SYS_rt_sigaction, signal, DEFAULT.as_ptr(), std::ptr::null_mut::<u64>(), SET_BYTES)
+            libc::syscall(
+                libc::SYS_rt_sigaction,
+                signal,
+                DEFAULT.as_ptr(),
+                std::ptr::null_mut::<u64>(),
+                SET_BYTES,
+            )
         };
         check(returned)?;
     }

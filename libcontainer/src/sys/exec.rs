@@ -20,7 +20,10 @@ impl<'a> FromIterator<&'a CStr> for StringArray<'a> {
     fn from_iter<I: IntoIterator<Item = &'a CStr>>(strings: I) -> Self {
         let mut pointers: Vec<_> = strings.into_iter().map(CStr::as_ptr).collect();
         pointers.push(std::ptr::null());
-        Self { pointers, strings: PhantomData }
+        Self {
+            pointers,
+            strings: PhantomData,
+        }
     }
 }
 
@@ -29,7 +32,12 @@ pub fn execve(path: &CStr, arguments: &StringArray<'_>, environment: &StringArra
     // SAFETY: `path` is a C string; both arrays hold pointers to C strings that outlive the call (`StringArray` borrows them) and
     // end with a null pointer.
     let returned = unsafe {
-        libc::syscall(libc::SYS_execve, path.as_ptr(), arguments.pointers.as_ptr(), environment.pointers.as_ptr())
+        libc::syscall(
+            libc::SYS_execve,
+            path.as_ptr(),
+            arguments.pointers.as_ptr(),
+            environment.pointers.as_ptr(),
+        )
     };
     check(returned).err().unwrap_or(Errno::INVAL)
 }
@@ -40,7 +48,14 @@ pub fn execve(path: &CStr, arguments: &StringArray<'_>, environment: &StringArra
 /// What the call returns.
 pub fn close_range_on_exec(first: u32) -> Result<(), Errno> {
     // SAFETY: the call takes three integers; it changes a flag of descriptors and closes none of them.
-    let returned = unsafe { libc::syscall(libc::SYS_close_range, first, u32::MAX, libc::CLOSE_RANGE_CLOEXEC) };
+    let returned = unsafe {
+        libc::syscall(
+            libc::SYS_close_range,
+            first,
+            u32::MAX,
+            libc::CLOSE_RANGE_CLOEXEC,
+        )
+    };
     check(returned).map(drop)
 }
 

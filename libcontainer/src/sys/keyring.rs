@@ -16,6 +16,12 @@ use super::check;
 /// keyctl(2), session-keyring(7).
 pub fn join_session_keyring(name: &CStr) -> Result<(), Errno> {
     // SAFETY: `name` is a C string that outlives the call; the other argument is an integer.
-    let returned = unsafe { libc::syscall(libc::SYS_keyctl, libc::KEYCTL_JOIN_SESSION_KEYRING, name.as_ptr()) };
+    let returned = unsafe {
+        libc::syscall(
+            libc::SYS_keyctl,
+            libc::KEYCTL_JOIN_SESSION_KEYRING,
+            name.as_ptr(),
+        )
+    };
     check(returned).map(drop)
 }

@@ -24,10 +24,26 @@ struct FlagsRequest {
 /// # References
 /// netdevice(7).
 pub fn bring_up() -> Result<(), Errno> {
-    let socket = rustix::net::socket_with(AddressFamily::INET, SocketType::DGRAM, SocketFlags::CLOEXEC, None)?;
-    let mut request = FlagsRequest { name: [0; 16], flags: (libc::IFF_UP | libc::IFF_RUNNING) as i16, rest: [0; 22] };
+    let socket = rustix::net::socket_with(
+        AddressFamily::INET,
+        SocketType::DGRAM,
+        SocketFlags::CLOEXEC,
+        None,
+    )?;
+    let mut request = FlagsRequest {
+        name: [0; 16],
+        flags: (libc::IFF_UP | libc::IFF_RUNNING) as i16,
+        rest: [0; 22],
+    };
     request.name[..2].copy_from_slice(b"lo");
     // SAFETY: `request` has the size and layout of `struct ifreq`, and lives until the call returns.
-    let returned = unsafe { libc::syscall(libc::SYS_ioctl, socket.as_raw_fd(), libc::SIOCSIFFLAGS, &raw mut request) };
+    let returned = unsafe {
+        libc::syscall(
+            libc::SYS_ioctl,
+            socket.as_raw_fd(),
+            libc::SIOCSIFFLAGS,
+            &raw mut request,
+        )
+    };
     check(returned).map(drop)
 }

@@ -23,7 +23,11 @@ use rustix::io::Errno;
 
 /// Turns what `libc::syscall` returns into a result.
 pub(crate) fn check(returned: libc::c_long) -> Result<libc::c_long, Errno> {
-    if returned >= 0 { Ok(returned) } else { Err(last_errno()) }
+    if returned >= 0 {
+        Ok(returned)
+    } else {
+        Err(last_errno())
+    }
 }
 
 /// The error number of the last `libc::syscall` of this thread.

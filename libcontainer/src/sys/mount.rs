@@ -36,7 +36,11 @@ impl MountAttributes {
 ///
 /// # References
 /// mount_setattr(2), Linux 5.12.
-pub fn mount_setattr(mount: BorrowedFd<'_>, recursive: bool, attributes: &MountAttributes) -> Result<(), Errno> {
+pub fn mount_setattr(
+    mount: BorrowedFd<'_>,
+    recursive: bool,
+    attributes: &MountAttributes,
+) -> Result<(), Errno> {
     let flags = libc::AT_EMPTY_PATH | if recursive { libc::AT_RECURSIVE } else { 0 };
     // SAFETY: the path is an empty C string; `attributes` has the layout of `struct mount_attr`, and its size is given.
     let returned = unsafe {

@@ -13,8 +13,8 @@ use rustix::process::{WaitId, WaitIdOptions, waitid};
 
 use super::check;
 use super::clone::{CloneOptions, clone3, exit_group};
-use super::message;
 use super::dispositions::Blocked;
+use super::message;
 
 /// Mounts an overlay on top of the first directory in a namespace of a helper, and returns a detached clone of the mount.
 ///
@@ -23,8 +23,16 @@ use super::dispositions::Blocked;
 ///
 /// # Errors
 /// What the calls in the helper return.
-pub fn mount_elsewhere(directories: &[CString], options: &dyn Fn(usize) -> CString) -> Result<OwnedFd, Errno> {
-    let (ours, theirs) = rustix::net::socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)?;
+pub fn mount_elsewhere(
+    directories: &[CString],
+    options: &dyn Fn(usize) -> CString,
+) -> Result<OwnedFd, Errno> {
+    let (ours, theirs) = rustix::net::socketpair(
+        AddressFamily::UNIX,
+        SocketType::SEQPACKET,
+        SocketFlags::CLOEXEC,
+        None,
+    )?;
     // Numbers above the one descriptor that the helper needs may be overwritten in the helper's own table.
     let first = theirs.as_raw_fd().max(ours.as_raw_fd()) + 1;
     let text = options(usize::try_from(first).map_err(|_| Errno::BADF)?);
@@ -35,33 +43,56 @@ pub fn mount_elsewhere(directories: &[CString], options: &dyn Fn(usize) -> CStri
         };
         exit_group(code)
     };
-    let clone = CloneOptions { namespaces: libc::CLONE_NEWNS as u64, ..CloneOptions::default() };
+    let clone = CloneOptions {
+        namespaces: libc::CLONE_NEWNS as u64,
+        ..CloneOptions::default()
+    };
     let blocked = Blocked::all()?;
     let child = clone3(&clone, &mut body)?;
     drop(blocked);
     drop(theirs);
     let mut byte = [0_u8; 1];
-    let mount = message::receive(ours.as_fd(), &mut byte).ok().and_then(|(_, mount)| mount);
+    let mount = message::receive(ours.as_fd(), &mut byte)
+        .ok()
+        .and_then(|(_, mount)| mount);
     let pidfd = child.pidfd.ok_or(Errno::INVAL)?;
     let status = waitid(WaitId::PidFd(pidfd.as_fd()), WaitIdOptions::EXITED)?;
     match mount {
         Some(mount) => Ok(mount),
-        None => Err(Errno::from_raw_os_error(status.and_then(|status| status.exit_status()).unwrap_or(libc::EIO))),
+        None => Err(Errno::from_raw_os_error(
+            status
+                .and_then(|status| status.exit_status())
+                .unwrap_or(libc::EIO),
+        )),
     }
 }
 
-fn helper(directories: &[CString], first: i32, options: &CStr, socket: BorrowedFd<'_>) -> Result<(), Errno> {
-    rustix::mount::mount_change(c"/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC)?;
+fn helper(
+    directories: &[CString],
+    first: i32,
+    options: &CStr,
+    socket: BorrowedFd<'_>,
+) -> Result<(), Errno> {
+    rustix::mount::mount_change(
+        c"/",
+        MountPropagationFlags::PRIVATE | MountPropagationFlags::REC,
+    )?;
     let mut number = first;
     for directory in directories {
         // Opened here, because an overlay takes directories of its own mount namespace only.
-        let opened = rustix::fs::open(directory.as_c_str(), OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
+        let opened = rustix::fs::open(
+            directory.as_c_str(),
+            OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC,
+            Mode::empty(),
+        )?;
         if opened.as_raw_fd() == number {
             // It has to stay open, and is gone with the helper.
             std::mem::forget(opened);
         } else {
             // SAFETY: the call takes integers. The number that is overwritten is not used by anything in the helper.
-            check(unsafe { libc::syscall(libc::SYS_dup3, opened.as_raw_fd(), number, libc::O_CLOEXEC) })?;
+            check(unsafe {
+                libc::syscall(libc::SYS_dup3, opened.as_raw_fd(), number, libc::O_CLOEXEC)
+            })?;
         }
         number += 1;
     }

@@ -1,4 +1,7 @@
-#![expect(unsafe_code, reason = "rustix writes these calls for one capability at a time or not at all")]
+#![expect(
+    unsafe_code,
+    reason = "rustix writes these calls for one capability at a time or not at all"
+)]
 //! Attributes of the calling process that rustix does not cover, or sets through a type that would have to be made from numbers.
 
 use rustix::io::Errno;
@@ -11,7 +14,16 @@ use super::check;
 /// `EINVAL` for a capability the kernel does not know, `EPERM` without `CAP_SETPCAP`.
 pub fn drop_from_bounding_set(number: u8) -> Result<(), Errno> {
     // SAFETY: the call takes integers only.
-    let returned = unsafe { libc::syscall(libc::SYS_prctl, libc::PR_CAPBSET_DROP, u64::from(number), 0, 0, 0) };
+    let returned = unsafe {
+        libc::syscall(
+            libc::SYS_prctl,
+            libc::PR_CAPBSET_DROP,
+            u64::from(number),
+            0,
+            0,
+            0,
+        )
+    };
     check(returned).map(drop)
 }
 
@@ -22,7 +34,14 @@ pub fn drop_from_bounding_set(number: u8) -> Result<(), Errno> {
 pub fn raise_ambient(number: u8) -> Result<(), Errno> {
     // SAFETY: the call takes integers only.
     let returned = unsafe {
-        libc::syscall(libc::SYS_prctl, libc::PR_CAP_AMBIENT, libc::PR_CAP_AMBIENT_RAISE, u64::from(number), 0, 0)
+        libc::syscall(
+            libc::SYS_prctl,
+            libc::PR_CAP_AMBIENT,
+            libc::PR_CAP_AMBIENT_RAISE,
+            u64::from(number),
+            0,
+            0,
+        )
     };
     check(returned).map(drop)
 }
@@ -33,7 +52,8 @@ pub fn raise_ambient(number: u8) -> Result<(), Errno> {
 /// `EINVAL` for a number that is no signal.
 pub fn set_parent_death_signal(signal: i32) -> Result<(), Errno> {
     // SAFETY: the call takes integers only.
-    let returned = unsafe { libc::syscall(libc::SYS_prctl, libc::PR_SET_PDEATHSIG, signal, 0, 0, 0) };
+    let returned =
+        unsafe { libc::syscall(libc::SYS_prctl, libc::PR_SET_PDEATHSIG, signal, 0, 0, 0) };
     check(returned).map(drop)
 }
 
@@ -100,7 +120,13 @@ pub struct Limit {
 pub fn set_limit(resource: u32, limit: Limit) -> Result<(), Errno> {
     // SAFETY: `limit` has the layout of `struct rlimit64` and is only read; no old limit is asked for.
     let returned = unsafe {
-        libc::syscall(libc::SYS_prlimit64, 0, resource, std::ptr::from_ref(&limit), std::ptr::null_mut::<Limit>())
+        libc::syscall(
+            libc::SYS_prlimit64,
+            0,
+            resource,
+            std::ptr::from_ref(&limit),
+            std::ptr::null_mut::<Limit>(),
+        )
     };
     check(returned).map(drop)
 }
@@ -112,7 +138,14 @@ pub fn set_limit(resource: u32, limit: Limit) -> Result<(), Errno> {
 pub fn limit(resource: u32) -> Result<Limit, Errno> {
     let mut old = Limit::default();
     // SAFETY: `old` has the layout of `struct rlimit64` and is writable; no new limit is given.
-    let returned =
-        unsafe { libc::syscall(libc::SYS_prlimit64, 0, resource, std::ptr::null::<Limit>(), &raw mut old) };
+    let returned = unsafe {
+        libc::syscall(
+            libc::SYS_prlimit64,
+            0,
+            resource,
+            std::ptr::null::<Limit>(),
+            &raw mut old,
+        )
+    };
     check(returned).map(|_| old)
 }

@@ -1,4 +1,7 @@
-#![expect(unsafe_code, reason = "unshare can split what other threads rely on sharing")]
+#![expect(
+    unsafe_code,
+    reason = "unshare can split what other threads rely on sharing"
+)]
 //! Leaving namespaces: `unshare(2)`.
 
 use rustix::io::Errno;

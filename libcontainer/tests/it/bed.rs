@@ -69,8 +69,19 @@ impl Bed {
     }
 
     pub(crate) fn spec_with(&self, options: RunOptions) -> Spec {
-        let options = RunOptions { host: HostFacts { cgroup: false, ..HostFacts::default() }, ..options };
-        from_image(&ImageConfiguration::default(), &options, &UserFiles::default()).unwrap()
+        let options = RunOptions {
+            host: HostFacts {
+                cgroup: false,
+                ..HostFacts::default()
+            },
+            ..options
+        };
+        from_image(
+            &ImageConfiguration::default(),
+            &options,
+            &UserFiles::default(),
+        )
+        .unwrap()
     }
 
     pub(crate) fn bundle(&self, spec: Spec) -> Bundle {
@@ -85,7 +96,11 @@ impl Bed {
     pub(crate) fn run_bundle(&self, bundle: Bundle) -> Result<Outcome, Error> {
         let (mut read, write) = pipe();
         let options = CreateOptions {
-            stdio: Stdio::Streams { stdin: None, stdout: Some(write.try_clone().unwrap()), stderr: Some(write) },
+            stdio: Stdio::Streams {
+                stdin: None,
+                stdout: Some(write.try_clone().unwrap()),
+                stderr: Some(write),
+            },
             ..CreateOptions::default()
         };
         let plan = self.runtime.plan(&id("test"), &bundle, options)?;
@@ -93,13 +108,21 @@ impl Bed {
         let process = self.runtime.run(plan)?;
         let mut output = String::new();
         read.read_to_string(&mut output).unwrap();
-        Ok(Outcome { status: process.wait()?, output, warnings: process.warnings().to_vec() })
+        Ok(Outcome {
+            status: process.wait()?,
+            output,
+            warnings: process.warnings().to_vec(),
+        })
     }
 
     /// The output of a shell command in a container with the default specification.
     pub(crate) fn output(&self, command: &str) -> String {
         let outcome = self.run(self.shell(command)).unwrap();
-        assert_eq!(outcome.status, ExitStatus::Exited(0), "{command}: {outcome:?}");
+        assert_eq!(
+            outcome.status,
+            ExitStatus::Exited(0),
+            "{command}: {outcome:?}"
+        );
         outcome.output
     }
 }
@@ -119,11 +142,17 @@ pub(crate) fn make_root(root: &Path) {
         std::fs::create_dir_all(root.join(directory)).unwrap();
     }
     std::fs::copy(BUSYBOX, root.join("bin/busybox")).unwrap();
-    for name in
-        ["sh", "ls", "cat", "id", "stat", "readlink", "mount", "umount", "grep", "hostname", "kill", "sleep", "true", "false", "tty", "env", "touch", "test", "awk", "head", "wc", "mknod", "ip", "printf", "pwd", "chmod", "dd", "stty", "mkdir", "find", "sort", "echo"]
-    {
+    for name in [
+        "sh", "ls", "cat", "id", "stat", "readlink", "mount", "umount", "grep", "hostname", "kill",
+        "sleep", "true", "false", "tty", "env", "touch", "test", "awk", "head", "wc", "mknod",
+        "ip", "printf", "pwd", "chmod", "dd", "stty", "mkdir", "find", "sort", "echo",
+    ] {
         symlink("busybox", root.join("bin").join(name)).unwrap();
     }
-    std::fs::write(root.join("etc/passwd"), "root:x:0:0:root:/root:/bin/sh\nuser:x:1000:1000::/home/user:/bin/sh\n").unwrap();
+    std::fs::write(
+        root.join("etc/passwd"),
+        "root:x:0:0:root:/root:/bin/sh\nuser:x:1000:1000::/home/user:/bin/sh\n",
+    )
+    .unwrap();
     std::fs::write(root.join("etc/group"), "root:x:0:\nuser:x:1000:\n").unwrap();
 }

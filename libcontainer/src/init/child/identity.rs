@@ -5,8 +5,8 @@ use rustix::io::Errno;
 use rustix::process::{Gid, Uid};
 
 use super::super::report::{At, Call, Failed};
-use super::path;
 use super::Child;
+use super::path;
 use crate::plan::{CapabilityStep, Slot, Span, Text};
 use crate::sys::process;
 
@@ -33,7 +33,14 @@ impl Child<'_> {
                 let ours = process::limit(number).at(Call::Rlimit)?;
                 let hard = wanted.hard.min(ours.hard);
                 self.warn(Call::Rlimit, Errno::PERM);
-                process::set_limit(number, process::Limit { soft: wanted.soft.min(hard), hard }).at(Call::Rlimit)
+                process::set_limit(
+                    number,
+                    process::Limit {
+                        soft: wanted.soft.min(hard),
+                        hard,
+                    },
+                )
+                .at(Call::Rlimit)
             }
             other => other.at(Call::Rlimit),
         }
@@ -59,7 +66,10 @@ impl Child<'_> {
 
     /// Sets the capability sets, as far as we have the capabilities ourselves.
     pub(super) fn capabilities(&self, sets: CapabilityStep) -> Result<(), Failed> {
-        let held = rustix::thread::capabilities(None).at(Call::Capset)?.permitted.bits();
+        let held = rustix::thread::capabilities(None)
+            .at(Call::Capset)?
+            .permitted
+            .bits();
         if sets.permitted & !held != 0 {
             self.warn(Call::Capset, Errno::PERM);
         }
@@ -84,7 +94,10 @@ impl Child<'_> {
         // `self` is a symlink.
         let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_XDEV;
         match self.write_proc(c"self/oom_score_adj", self.text(value).to_bytes(), resolve) {
-            Err(Failed { call, errno: errno @ (Errno::ACCESS | Errno::PERM) }) => {
+            Err(Failed {
+                call,
+                errno: errno @ (Errno::ACCESS | Errno::PERM),
+            }) => {
                 self.warn(call, errno);
                 Ok(())
             }
@@ -92,21 +105,35 @@ impl Child<'_> {
         }
     }
 
-    fn write_proc(&self, path: &std::ffi::CStr, value: &[u8], resolve: ResolveFlags) -> Result<(), Failed> {
-        let file = path::open_with(self.slot(Slot::PROC)?, path, OFlags::WRONLY, resolve).at(Call::Open)?;
+    fn write_proc(
+        &self,
+        path: &std::ffi::CStr,
+        value: &[u8],
+        resolve: ResolveFlags,
+    ) -> Result<(), Failed> {
+        let file = path::open_with(self.slot(Slot::PROC)?, path, OFlags::WRONLY, resolve)
+            .at(Call::Open)?;
         rustix::io::write(&file, value).map(drop).at(Call::Write)
     }
 
     /// Makes the working directory if it is missing, as docker does. Where that is impossible, entering it will say so.
     pub(super) fn make_workdir(&self, path: Text) -> Result<(), Failed> {
-        drop(path::ensure(self.slot(Slot::ROOT)?, self.text(path), path::Wanted::Directory, ResolveFlags::empty()));
+        drop(path::ensure(
+            self.slot(Slot::ROOT)?,
+            self.text(path),
+            path::Wanted::Directory,
+            ResolveFlags::empty(),
+        ));
         Ok(())
     }
 
     /// Enters the working directory as root. One that root may not enter is tried again as the user.
     pub(super) fn chdir(&mut self, path: Text) -> Result<(), Failed> {
         match self.enter(path) {
-            Err(Failed { errno: Errno::ACCESS, .. }) => Ok(()),
+            Err(Failed {
+                errno: Errno::ACCESS,
+                ..
+            }) => Ok(()),
             Err(failed) => Err(failed),
             Ok(()) => {
                 self.progress.in_workdir = true;
@@ -131,7 +158,13 @@ impl Child<'_> {
         // Magic links such as /proc/self/fd/7 lead out of the root.
         let resolve = ResolveFlags::NO_MAGICLINKS;
         let directory = crate::rootfs::retry(|| {
-            rustix::fs::openat2(rustix::fs::CWD, self.text(path), flags, Mode::empty(), resolve)
+            rustix::fs::openat2(
+                rustix::fs::CWD,
+                self.text(path),
+                flags,
+                Mode::empty(),
+                resolve,
+            )
         })
         .at(Call::Open)?;
         rustix::process::fchdir(&directory).at(Call::Chdir)

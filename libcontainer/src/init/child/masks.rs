@@ -7,15 +7,16 @@ use rustix::io::Errno;
 use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, OpenTreeFlags};
 
 use super::super::report::{At, Call, Failed};
+use super::Child;
 use super::mounts::{attach, make_read_only};
 use super::path;
-use super::Child;
 use crate::plan::{Slot, Text};
 
 /// A clone of the mount (or of the tree from there on) that a descriptor is on.
 fn clone(place: BorrowedFd<'_>, recursive: bool) -> Result<OwnedFd, Failed> {
-    let mut flags =
-        OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_EMPTY_PATH;
+    let mut flags = OpenTreeFlags::OPEN_TREE_CLONE
+        | OpenTreeFlags::OPEN_TREE_CLOEXEC
+        | OpenTreeFlags::AT_EMPTY_PATH;
     if recursive {
         flags |= OpenTreeFlags::AT_RECURSIVE;
     }
@@ -25,14 +26,20 @@ fn clone(place: BorrowedFd<'_>, recursive: bool) -> Result<OwnedFd, Failed> {
 impl Child<'_> {
     /// The place a path leads to; nothing to hide or protect if there is none.
     fn place(&self, path: Text) -> Result<Option<OwnedFd>, Failed> {
-        match path::open(self.slot(Slot::ROOT)?, self.text(path), ResolveFlags::empty()) {
+        match path::open(
+            self.slot(Slot::ROOT)?,
+            self.text(path),
+            ResolveFlags::empty(),
+        ) {
             Err(Errno::NOENT | Errno::NOTDIR) => Ok(None),
             other => other.map(Some).at(Call::Open),
         }
     }
 
     pub(super) fn read_only_path(&self, path: Text) -> Result<(), Failed> {
-        let Some(place) = self.place(path)? else { return Ok(()) };
+        let Some(place) = self.place(path)? else {
+            return Ok(());
+        };
         let tree = clone(place.as_fd(), true)?;
         make_read_only(tree.as_fd(), true)?;
         attach(tree.as_fd(), place.as_fd())
@@ -40,26 +47,42 @@ impl Child<'_> {
 
     /// Hides a directory behind an empty one, and anything else behind `/dev/null`.
     pub(super) fn mask(&mut self, path: Text) -> Result<(), Failed> {
-        let Some(place) = self.place(path)? else { return Ok(()) };
+        let Some(place) = self.place(path)? else {
+            return Ok(());
+        };
         let kind = FileType::from_raw_mode(rustix::fs::fstat(&place).at(Call::Stat)?.st_mode);
         let (slot, attached) = if kind.is_dir() {
             if self.slot(Slot::EMPTY).is_err() {
                 let empty = empty_directory()?;
                 self.put(Slot::EMPTY, empty);
             }
-            (Slot::EMPTY, std::mem::replace(&mut self.progress.empty_attached, true))
+            (
+                Slot::EMPTY,
+                std::mem::replace(&mut self.progress.empty_attached, true),
+            )
         } else {
-            (Slot::NULL, std::mem::replace(&mut self.progress.null_attached, true))
+            (
+                Slot::NULL,
+                std::mem::replace(&mut self.progress.null_attached, true),
+            )
         };
         let source = self.slot(slot)?;
         // One mount serves all masks: it is attached once, and cloned from there for the others.
-        if attached { attach(clone(source, false)?.as_fd(), place.as_fd()) } else { attach(source, place.as_fd()) }
+        if attached {
+            attach(clone(source, false)?.as_fd(), place.as_fd())
+        } else {
+            attach(source, place.as_fd())
+        }
     }
 }
 
 fn empty_directory() -> Result<OwnedFd, Failed> {
     let context = rustix::mount::fsopen(c"tmpfs", FsOpenFlags::FSOPEN_CLOEXEC).at(Call::Fsopen)?;
-    for (key, value) in [(c"source", c"tmpfs"), (c"mode", c"755"), (c"nr_inodes", c"2")] {
+    for (key, value) in [
+        (c"source", c"tmpfs"),
+        (c"mode", c"755"),
+        (c"nr_inodes", c"2"),
+    ] {
         rustix::mount::fsconfig_set_string(context.as_fd(), key, value).at(Call::Fsconfig)?;
     }
     rustix::mount::fsconfig_create(context.as_fd()).at(Call::Fsconfig)?;
@@ -67,5 +90,6 @@ fn empty_directory() -> Result<OwnedFd, Failed> {
         | MountAttrFlags::MOUNT_ATTR_NOSUID
         | MountAttrFlags::MOUNT_ATTR_NODEV
         | MountAttrFlags::MOUNT_ATTR_NOEXEC;
-    rustix::mount::fsmount(context.as_fd(), FsMountFlags::FSMOUNT_CLOEXEC, attributes).at(Call::Fsmount)
+    rustix::mount::fsmount(context.as_fd(), FsMountFlags::FSMOUNT_CLOEXEC, attributes)
+        .at(Call::Fsmount)
 }

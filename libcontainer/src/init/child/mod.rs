@@ -23,7 +23,7 @@ use super::report::{At, Call, Failed, Kind, REPORT_BYTES, Report, TEXT_BYTES};
 use crate::plan::{Script, Slot, Step, Text};
 use crate::sys::clone::exit_group;
 use crate::sys::exec::{StringArray, close_range_on_exec, keep_only};
-use crate::sys::{keyring, loopback, message, dispositions, process, seccomp};
+use crate::sys::{dispositions, keyring, loopback, message, process, seccomp};
 
 /// The child, with everything it was given.
 pub(crate) struct Child<'p> {
@@ -100,7 +100,10 @@ impl Child<'_> {
         let mut answer = [0_u8; REPORT_BYTES];
         match message::receive(self.socket, &mut answer).at(Call::Receive)? {
             // The parent is gone or gave up.
-            (0, _) => Err(Failed { call: Call::Receive, errno: Errno::PIPE }),
+            (0, _) => Err(Failed {
+                call: Call::Receive,
+                errno: Errno::PIPE,
+            }),
             _ => Ok(()),
         }
     }
@@ -113,12 +116,19 @@ impl Child<'_> {
     /// A descriptor that an earlier step or the parent has put there.
     fn slot(&self, slot: Slot) -> Result<BorrowedFd<'_>, Failed> {
         let descriptor = self.slots.get(usize::from(slot.0)).and_then(Option::as_ref);
-        descriptor.map(AsFd::as_fd).ok_or(Errno::BADF).at(Call::Verify)
+        descriptor
+            .map(AsFd::as_fd)
+            .ok_or(Errno::BADF)
+            .at(Call::Verify)
     }
 
     /// Takes a descriptor out of its slot.
     fn take(&mut self, slot: Slot) -> Result<OwnedFd, Failed> {
-        self.slots.get_mut(usize::from(slot.0)).and_then(Option::take).ok_or(Errno::BADF).at(Call::Verify)
+        self.slots
+            .get_mut(usize::from(slot.0))
+            .and_then(Option::take)
+            .ok_or(Errno::BADF)
+            .at(Call::Verify)
     }
 
     /// Puts a descriptor into a slot.
@@ -175,7 +185,9 @@ impl Child<'_> {
             }
             Step::Chdir { path } => self.chdir(path),
             Step::DropBounding { keep } => identity::drop_bounding(keep),
-            Step::Filter => seccomp::load(&self.script.filter, self.script.filter_flags).at(Call::Seccomp),
+            Step::Filter => {
+                seccomp::load(&self.script.filter, self.script.filter_flags).at(Call::Seccomp)
+            }
             Step::NoNewPrivileges => rustix::thread::set_no_new_privs(true).at(Call::Prctl),
             Step::Identity { uid, gid, groups } => self.identity(uid, gid, groups),
             Step::Capabilities(sets) => self.capabilities(sets),
@@ -191,7 +203,9 @@ impl Child<'_> {
     /// Keyrings may be forbidden by a filter or a quota, and nothing depends on them.
     fn session_keyring(&self, name: Text) -> Result<(), Failed> {
         match keyring::join_session_keyring(self.text(name)) {
-            Err(errno @ (Errno::NOSYS | Errno::PERM | Errno::ACCESS | Errno::DQUOT | Errno::NOMEM)) => {
+            Err(
+                errno @ (Errno::NOSYS | Errno::PERM | Errno::ACCESS | Errno::DQUOT | Errno::NOMEM),
+            ) => {
                 self.warn(Call::Keyctl, errno);
                 Ok(())
             }
@@ -205,7 +219,11 @@ impl Child<'_> {
     }
 
     fn ready(&self) -> Result<(), Failed> {
-        if self.waits() { self.send(&Report::new(Kind::Ready, self.progress.step), None) } else { Ok(()) }
+        if self.waits() {
+            self.send(&Report::new(Kind::Ready, self.progress.step), None)
+        } else {
+            Ok(())
+        }
     }
 
     /// Waits for a byte. The FIFO is open for both directions, so reading never sees an end.

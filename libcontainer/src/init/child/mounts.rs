@@ -9,8 +9,8 @@ use rustix::mount::{
 };
 
 use super::super::report::{At, Call, Failed, TEXT_BYTES};
-use super::path::{self, Wanted};
 use super::Child;
+use super::path::{self, Wanted};
 use crate::plan::{MountSource, MountStep, Slot, Span, Text};
 use crate::sys::mount::{MountAttributes, mount_setattr};
 
@@ -34,7 +34,15 @@ pub(super) fn change_all(flag: u64, recursive: bool) -> Result<(), Failed> {
 }
 
 pub(super) fn make_read_only(mount: BorrowedFd<'_>, recursive: bool) -> Result<(), Failed> {
-    mount_setattr(mount, recursive, &MountAttributes { set: RDONLY, ..MountAttributes::default() }).at(Call::MountSetattr)
+    mount_setattr(
+        mount,
+        recursive,
+        &MountAttributes {
+            set: RDONLY,
+            ..MountAttributes::default()
+        },
+    )
+    .at(Call::MountSetattr)
 }
 
 /// Moves a detached mount onto an opened place.
@@ -44,14 +52,23 @@ pub(super) fn attach(mount: BorrowedFd<'_>, place: BorrowedFd<'_>) -> Result<(),
 }
 
 /// Changes attributes. Clearing one that is locked in a user namespace is refused; then it stays.
-fn change(mount: BorrowedFd<'_>, recursive: bool, attributes: MountAttributes) -> Result<(), Failed> {
+fn change(
+    mount: BorrowedFd<'_>,
+    recursive: bool,
+    attributes: MountAttributes,
+) -> Result<(), Failed> {
     if attributes.is_empty() {
         return Ok(());
     }
     match mount_setattr(mount, recursive, &attributes) {
-        Err(Errno::PERM) if attributes.clear != 0 => {
-            mount_setattr(mount, recursive, &MountAttributes { clear: 0, ..attributes })
-        }
+        Err(Errno::PERM) if attributes.clear != 0 => mount_setattr(
+            mount,
+            recursive,
+            &MountAttributes {
+                clear: 0,
+                ..attributes
+            },
+        ),
         other => other,
     }
     .at(Call::MountSetattr)
@@ -61,21 +78,48 @@ impl Child<'_> {
     /// Attaches the root on top of the present one, which is only a place to hang it up: path lookup starts below it.
     pub(super) fn attach_root(&self) -> Result<(), Failed> {
         let root = self.slot(Slot::ROOT)?;
-        rustix::mount::move_mount(root, c"", CWD, c"/", MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH).at(Call::MoveMount)
+        rustix::mount::move_mount(
+            root,
+            c"",
+            CWD,
+            c"/",
+            MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH,
+        )
+        .at(Call::MoveMount)
     }
 
     pub(super) fn mount(&mut self, index: u32) -> Result<(), Failed> {
-        let step = self.script.mounts.get(index as usize).copied().ok_or(Errno::INVAL).at(Call::Verify)?;
+        let step = self
+            .script
+            .mounts
+            .get(index as usize)
+            .copied()
+            .ok_or(Errno::INVAL)
+            .at(Call::Verify)?;
         let (mount, wanted) = self.detached(&step)?;
-        let resolve = if step.strict { ResolveFlags::NO_SYMLINKS } else { ResolveFlags::empty() };
-        let place = path::ensure(self.slot(Slot::ROOT)?, self.text(step.target), wanted, resolve)?;
+        let resolve = if step.strict {
+            ResolveFlags::NO_SYMLINKS
+        } else {
+            ResolveFlags::empty()
+        };
+        let place = path::ensure(
+            self.slot(Slot::ROOT)?,
+            self.text(step.target),
+            wanted,
+            resolve,
+        )?;
         // A symlink in the image must not lead a mount into the procfs, where it would hide what the kernel says.
-        if !step.inside_proc && rustix::fs::fstatfs(&place).at(Call::Stat)?.f_type as i64 == PROC_MAGIC {
+        if !step.inside_proc
+            && rustix::fs::fstatfs(&place).at(Call::Stat)?.f_type as i64 == PROC_MAGIC
+        {
             return Err(Errno::PERM).at(Call::Verify);
         }
         attach(mount.as_fd(), place.as_fd())?;
         if let Some((flag, recursive)) = step.propagation {
-            let attributes = MountAttributes { propagation: flag, ..MountAttributes::default() };
+            let attributes = MountAttributes {
+                propagation: flag,
+                ..MountAttributes::default()
+            };
             mount_setattr(mount.as_fd(), recursive, &attributes).at(Call::MountSetattr)?;
         }
         if let Some(slot) = step.keep {
@@ -86,15 +130,31 @@ impl Child<'_> {
 
     fn detached(&mut self, step: &MountStep) -> Result<(OwnedFd, Wanted), Failed> {
         match step.source {
-            MountSource::New { fstype, source, options, attributes } => {
-                Ok((self.file_system(fstype, source, options, attributes)?, Wanted::Directory))
-            }
-            MountSource::Tree { slot, own, whole, .. } => {
+            MountSource::New {
+                fstype,
+                source,
+                options,
+                attributes,
+            } => Ok((
+                self.file_system(fstype, source, options, attributes)?,
+                Wanted::Directory,
+            )),
+            MountSource::Tree {
+                slot, own, whole, ..
+            } => {
                 let tree = self.take(slot)?;
                 change(tree.as_fd(), true, whole)?;
                 change(tree.as_fd(), false, own)?;
-                let kind = FileType::from_raw_mode(rustix::fs::fstat(&tree).at(Call::Stat)?.st_mode);
-                Ok((tree, if kind.is_dir() { Wanted::Directory } else { Wanted::File }))
+                let kind =
+                    FileType::from_raw_mode(rustix::fs::fstat(&tree).at(Call::Stat)?.st_mode);
+                Ok((
+                    tree,
+                    if kind.is_dir() {
+                        Wanted::Directory
+                    } else {
+                        Wanted::File
+                    },
+                ))
             }
         }
     }
@@ -109,14 +169,19 @@ impl Child<'_> {
     ) -> Result<OwnedFd, Failed> {
         let script = self.script;
         let text = |text: Text| script.arena.get(text);
-        let context = rustix::mount::fsopen(text(fstype), FsOpenFlags::FSOPEN_CLOEXEC).at(Call::Fsopen)?;
+        let context =
+            rustix::mount::fsopen(text(fstype), FsOpenFlags::FSOPEN_CLOEXEC).at(Call::Fsopen)?;
         let configure = || -> Result<(), Errno> {
             if let Some(source) = source {
                 rustix::mount::fsconfig_set_string(context.as_fd(), c"source", text(source))?;
             }
             for option in options.of(&script.options) {
                 match option.value {
-                    Some(value) => rustix::mount::fsconfig_set_string(context.as_fd(), text(option.key), text(value))?,
+                    Some(value) => rustix::mount::fsconfig_set_string(
+                        context.as_fd(),
+                        text(option.key),
+                        text(value),
+                    )?,
                     None => rustix::mount::fsconfig_set_flag(context.as_fd(), text(option.key))?,
                 }
             }
@@ -127,22 +192,30 @@ impl Child<'_> {
             return Err(errno).at(Call::Fsconfig);
         }
         let attributes = MountAttrFlags::from_bits_retain(attributes as u32);
-        rustix::mount::fsmount(context.as_fd(), FsMountFlags::FSMOUNT_CLOEXEC, attributes).at(Call::Fsmount)
+        rustix::mount::fsmount(context.as_fd(), FsMountFlags::FSMOUNT_CLOEXEC, attributes)
+            .at(Call::Fsmount)
     }
 
     /// A procfs for our own writes, which nobody can have mounted over.
     pub(super) fn open_proc(&mut self) -> Result<(), Failed> {
-        let made = rustix::mount::fsopen(c"proc", FsOpenFlags::FSOPEN_CLOEXEC).and_then(|context| {
-            rustix::mount::fsconfig_create(context.as_fd())?;
-            let attributes =
-                MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NODEV | MountAttrFlags::MOUNT_ATTR_NOEXEC;
-            rustix::mount::fsmount(context.as_fd(), FsMountFlags::FSMOUNT_CLOEXEC, attributes)
-        });
+        let made =
+            rustix::mount::fsopen(c"proc", FsOpenFlags::FSOPEN_CLOEXEC).and_then(|context| {
+                rustix::mount::fsconfig_create(context.as_fd())?;
+                let attributes = MountAttrFlags::MOUNT_ATTR_NOSUID
+                    | MountAttrFlags::MOUNT_ATTR_NODEV
+                    | MountAttrFlags::MOUNT_ATTR_NOEXEC;
+                rustix::mount::fsmount(context.as_fd(), FsMountFlags::FSMOUNT_CLOEXEC, attributes)
+            });
         let proc = match made {
             // In a user namespace that does not own the pid namespace: the one of the host, still in its place.
             Err(Errno::PERM) => {
-                let proc = path::open_with(CWD, c"/proc", OFlags::PATH | OFlags::DIRECTORY, ResolveFlags::NO_SYMLINKS)
-                    .at(Call::Open)?;
+                let proc = path::open_with(
+                    CWD,
+                    c"/proc",
+                    OFlags::PATH | OFlags::DIRECTORY,
+                    ResolveFlags::NO_SYMLINKS,
+                )
+                .at(Call::Open)?;
                 if rustix::fs::fstatfs(&proc).at(Call::Stat)?.f_type as i64 != PROC_MAGIC {
                     return Err(Errno::NODEV).at(Call::Verify);
                 }

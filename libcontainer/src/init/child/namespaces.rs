@@ -46,16 +46,23 @@ impl Child<'_> {
             namespace::Kind::Pid => LinkNameSpaceType::ProcessID,
             namespace::Kind::Mount => LinkNameSpaceType::Mount,
         };
-        rustix::thread::move_into_link_name_space(self.slot(slot)?, Some(wanted)).at(Call::SetNamespace)
+        rustix::thread::move_into_link_name_space(self.slot(slot)?, Some(wanted))
+            .at(Call::SetNamespace)
     }
 
     /// A pid namespace takes in only children, so a child goes on in our place. It is a sibling of ours, and so the caller's child.
     pub(super) fn enter_pid_namespace(&mut self) -> Result<(), Failed> {
         let next = self.progress.step.wrapping_add(1);
-        let cloned = clone3(&CloneOptions { sibling: true, ..CloneOptions::default() }, &mut || {
-            self.progress.step = next;
-            self.run()
-        })
+        let cloned = clone3(
+            &CloneOptions {
+                sibling: true,
+                ..CloneOptions::default()
+            },
+            &mut || {
+                self.progress.step = next;
+                self.run()
+            },
+        )
         .at(Call::Clone)?;
         let mut report = Report::new(Kind::Process, self.progress.step);
         report.value = cloned.pid;

@@ -20,7 +20,11 @@ pub(super) enum Wanted {
 }
 
 /// Opens `path` in `root` as a place (`O_PATH`).
-pub(super) fn open(root: BorrowedFd<'_>, path: &CStr, resolve: ResolveFlags) -> Result<OwnedFd, Errno> {
+pub(super) fn open(
+    root: BorrowedFd<'_>,
+    path: &CStr,
+    resolve: ResolveFlags,
+) -> Result<OwnedFd, Errno> {
     open_with(root, path, OFlags::PATH, ResolveFlags::IN_ROOT | resolve)
 }
 
@@ -31,7 +35,13 @@ pub(super) fn open_with(
     resolve: ResolveFlags,
 ) -> Result<OwnedFd, Errno> {
     retry(|| {
-        rustix::fs::openat2(directory, path, flags | OFlags::CLOEXEC, Mode::empty(), resolve | ResolveFlags::NO_MAGICLINKS)
+        rustix::fs::openat2(
+            directory,
+            path,
+            flags | OFlags::CLOEXEC,
+            Mode::empty(),
+            resolve | ResolveFlags::NO_MAGICLINKS,
+        )
     })
 }
 
@@ -51,16 +61,28 @@ pub(super) fn ensure(
 }
 
 /// The last directory on the way to `path` that exists, and what is missing below it.
-fn deepest<'p>(root: BorrowedFd<'_>, path: &'p CStr, resolve: ResolveFlags) -> Result<(OwnedFd, &'p [u8]), Failed> {
+fn deepest<'p>(
+    root: BorrowedFd<'_>,
+    path: &'p CStr,
+    resolve: ResolveFlags,
+) -> Result<(OwnedFd, &'p [u8]), Failed> {
     let bytes = path.to_bytes();
     let mut buffer = [0_u8; PATH_BYTES];
     let mut end = bytes.len();
     loop {
         // The part before the last `/`.
-        end = bytes.get(..end).and_then(|head| head.iter().rposition(|byte| *byte == b'/')).unwrap_or(0);
+        end = bytes
+            .get(..end)
+            .and_then(|head| head.iter().rposition(|byte| *byte == b'/'))
+            .unwrap_or(0);
         let head = bytes.get(..end).unwrap_or_default();
         let head = terminated(&mut buffer, if head.is_empty() { b"." } else { head })?;
-        match open_with(root, head, OFlags::PATH | OFlags::DIRECTORY, ResolveFlags::IN_ROOT | resolve) {
+        match open_with(
+            root,
+            head,
+            OFlags::PATH | OFlags::DIRECTORY,
+            ResolveFlags::IN_ROOT | resolve,
+        ) {
             Err(Errno::NOENT) if end > 0 => {}
             found => return Ok((found.at(Call::Open)?, bytes.get(end..).unwrap_or_default())),
         }
@@ -71,7 +93,10 @@ fn deepest<'p>(root: BorrowedFd<'_>, path: &'p CStr, resolve: ResolveFlags) -> R
 fn make(parent: OwnedFd, rest: &[u8], wanted: Wanted) -> Result<OwnedFd, Failed> {
     let mut buffer = [0_u8; PATH_BYTES];
     let mut current = parent;
-    let mut parts = rest.split(|byte| *byte == b'/').filter(|part| !part.is_empty()).peekable();
+    let mut parts = rest
+        .split(|byte| *byte == b'/')
+        .filter(|part| !part.is_empty())
+        .peekable();
     while let Some(part) = parts.next() {
         let name = terminated(&mut buffer, part)?;
         if parts.peek().is_none() && wanted == Wanted::File {
@@ -95,11 +120,23 @@ fn make(parent: OwnedFd, rest: &[u8], wanted: Wanted) -> Result<OwnedFd, Failed>
 
 /// Makes an empty file, or takes the one that is there, and opens it as a place.
 pub(super) fn make_file(directory: BorrowedFd<'_>, name: &CStr) -> Result<OwnedFd, Failed> {
-    match rustix::fs::mknodat(directory, name, rustix::fs::FileType::RegularFile, Mode::from_raw_mode(0o644), 0) {
+    match rustix::fs::mknodat(
+        directory,
+        name,
+        rustix::fs::FileType::RegularFile,
+        Mode::from_raw_mode(0o644),
+        0,
+    ) {
         Ok(()) | Err(Errno::EXIST) => {}
         Err(errno) => return Err(errno).at(Call::Create),
     }
-    open_with(directory, name, OFlags::PATH, ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS).at(Call::Open)
+    open_with(
+        directory,
+        name,
+        OFlags::PATH,
+        ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS,
+    )
+    .at(Call::Open)
 }
 
 /// Opens the directory in which `path` (relative to `base`) lies, makes it if it is missing, and gives the last part of the path.
@@ -112,7 +149,9 @@ pub(super) fn parent_of<'b>(
     let bytes = path.to_bytes();
     let cut = bytes.iter().rposition(|byte| *byte == b'/');
     let head = cut.and_then(|cut| bytes.get(..cut)).unwrap_or_default();
-    let name = cut.map_or(Some(bytes), |cut| bytes.get(cut.wrapping_add(1)..)).unwrap_or_default();
+    let name = cut
+        .map_or(Some(bytes), |cut| bytes.get(cut.wrapping_add(1)..))
+        .unwrap_or_default();
     let directory = {
         let head = terminated(buffer, if head.is_empty() { b"." } else { head })?;
         ensure(base, head, Wanted::Directory, resolve)?
@@ -122,8 +161,14 @@ pub(super) fn parent_of<'b>(
 
 /// `text` as a C string in `buffer`.
 fn terminated<'b>(buffer: &'b mut [u8; PATH_BYTES], text: &[u8]) -> Result<&'b CStr, Failed> {
-    let too_long = || Failed { call: Call::Open, errno: Errno::NAMETOOLONG };
-    buffer.get_mut(..text.len()).ok_or_else(too_long)?.copy_from_slice(text);
+    let too_long = || Failed {
+        call: Call::Open,
+        errno: Errno::NAMETOOLONG,
+    };
+    buffer
+        .get_mut(..text.len())
+        .ok_or_else(too_long)?
+        .copy_from_slice(text);
     *buffer.get_mut(text.len()).ok_or_else(too_long)? = 0;
     CStr::from_bytes_until_nul(buffer).map_err(|_| too_long())
 }

@@ -41,6 +41,11 @@ impl Child<'_> {
 
     pub(super) fn execute(&self) -> Result<(), Failed> {
         let program = self.progress.program.ok_or(Errno::NOENT).at(Call::Execve)?;
-        Err(exec::execve(self.text(program), self.arguments, self.environment)).at(Call::Execve)
+        Err(exec::execve(
+            self.text(program),
+            self.arguments,
+            self.environment,
+        ))
+        .at(Call::Execve)
     }
 }

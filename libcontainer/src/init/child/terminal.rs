@@ -2,17 +2,17 @@
 
 use std::os::fd::AsFd;
 
+use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use rustix::mount::OpenTreeFlags;
-use rustix::fs::{Mode, OFlags};
 use rustix::process::Uid;
 use rustix::pty::OpenptFlags;
 use rustix::termios::Winsize;
 
 use super::super::report::{At, Call, Failed, Kind, Report};
+use super::Child;
 use super::mounts::attach;
 use super::path;
-use super::Child;
 use crate::plan::Slot;
 
 impl Child<'_> {
@@ -20,12 +20,18 @@ impl Child<'_> {
     pub(super) fn terminal(&mut self, rows: u16, columns: u16, uid: u32) -> Result<(), Failed> {
         // Opened through the devpts that we mounted ourselves: no name in the container is trusted.
         let flags = OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
-        let master = rustix::fs::openat(self.slot(Slot::PTS)?, c"ptmx", flags, Mode::empty()).at(Call::Open)?;
+        let master = rustix::fs::openat(self.slot(Slot::PTS)?, c"ptmx", flags, Mode::empty())
+            .at(Call::Open)?;
         rustix::pty::unlockpt(&master).at(Call::Ioctl)?;
         let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
         let slave = rustix::pty::ioctl_tiocgptpeer(&master, flags).at(Call::Ioctl)?;
         if rows != 0 || columns != 0 {
-            let size = Winsize { ws_row: rows, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
+            let size = Winsize {
+                ws_row: rows,
+                ws_col: columns,
+                ws_xpixel: 0,
+                ws_ypixel: 0,
+            };
             rustix::termios::tcsetwinsize(&slave, size).at(Call::Ioctl)?;
         }
         match rustix::fs::fchown(&slave, Some(Uid::from_raw(uid)), None) {
@@ -34,10 +40,15 @@ impl Child<'_> {
             Err(errno) => return Err(errno).at(Call::Chown),
         }
         let console = path::make_file(self.slot(Slot::DEV)?, c"console")?;
-        let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_EMPTY_PATH;
+        let flags = OpenTreeFlags::OPEN_TREE_CLONE
+            | OpenTreeFlags::OPEN_TREE_CLOEXEC
+            | OpenTreeFlags::AT_EMPTY_PATH;
         let tree = rustix::mount::open_tree(&slave, c"", flags).at(Call::OpenTree)?;
         attach(tree.as_fd(), console.as_fd())?;
-        self.send(&Report::new(Kind::Terminal, self.progress.step), Some(master.as_fd()))?;
+        self.send(
+            &Report::new(Kind::Terminal, self.progress.step),
+            Some(master.as_fd()),
+        )?;
         self.progress.terminal = Some(slave);
         Ok(())
     }
