@@ -184,7 +184,7 @@ fn kill_all(record: &Record) -> Result<()> {
     if record.cgroup == crate::cgroup::Cgroup::default() {
         Ok(())
     } else {
-        record.cgroup.kill_all()
+        Ok(record.cgroup.kill_all()?)
     }
 }
 

@@ -212,5 +212,5 @@ pub(crate) fn remove_cgroup(cgroup: &Cgroup) -> Result<()> {
         return Ok(());
     }
     cgroup.kill_all()?;
-    cgroup.delete()
+    Ok(cgroup.delete()?)
 }
