@@ -14,6 +14,15 @@ pub(super) fn shown(path: &[u8]) -> PathBuf {
 ///
 /// The empty path is the layer's root.
 pub(super) fn clean(name: &[u8]) -> Result<Vec<u8>, LayerError> {
+    resolve(name, false)
+}
+
+/// Cleans the target of a symlink, for which the directory above the root is the root, as after chroot(2).
+pub(super) fn clean_target(name: &[u8]) -> Result<Vec<u8>, LayerError> {
+    resolve(name, true)
+}
+
+fn resolve(name: &[u8], clamp: bool) -> Result<Vec<u8>, LayerError> {
     let malformed = |what| LayerError::Malformed {
         path: shown(name),
         what,
@@ -31,11 +40,10 @@ pub(super) fn clean(name: &[u8]) -> Result<Vec<u8>, LayerError> {
     for component in name.split(|byte| *byte == b'/') {
         match component {
             b"" | b"." => {}
-            b".." => {
-                components
-                    .pop()
-                    .ok_or_else(|| LayerError::Escapes { path: shown(name) })?;
+            b".." if components.pop().is_none() && !clamp => {
+                return Err(LayerError::Escapes { path: shown(name) });
             }
+            b".." => {}
             _ if component.len() > limits::NAME_BYTES => {
                 return Err(LayerError::Limit {
                     what: "bytes in a name",
@@ -92,6 +100,7 @@ mod tests {
                 "{name:?}"
             );
         }
+        assert_eq!(clean_target(b"../../usr/../lib").unwrap(), b"lib");
         assert!(clean(&[b'x'; 256]).is_err(), "a name longer than NAME_MAX");
         assert!(clean(&b"x/".repeat(1500)).is_err(), "too deep");
         assert!(clean(&[b'/'; 5000]).is_err(), "too long");

@@ -102,7 +102,7 @@ impl<'o> Tree<'o> {
                     } else {
                         [above, b"/", target].concat()
                     };
-                    self.make_parents(&path::clean(&whole)?, symlinks + 1)?;
+                    self.make_parents(&path::clean_target(&whole)?, symlinks + 1)?;
                 }
                 Some(_) => return Err(entry("make files below", prefix)(Errno::NOTDIR)),
             }

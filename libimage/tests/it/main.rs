@@ -1,5 +1,10 @@
 //! The crate's integration tests, in one binary.
 
+mod crash;
+mod hostile;
+mod layer;
+mod layout;
+mod listing;
 mod net;
 mod net_auth;
 mod net_copy;
@@ -8,3 +13,4 @@ mod net_faults;
 mod net_local;
 mod net_pull;
 mod net_tags;
+mod store;

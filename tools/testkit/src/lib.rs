@@ -6,6 +6,7 @@
 //! | [`user`] | commands run as an unprivileged user with or without subordinate ids |
 //! | [`process`] | commands with a clean environment and a time limit |
 //! | [`image`] | deterministic images: trees, layers, manifests, indexes, layouts on disk |
+//! | [`tar`] | archives that lie |
 //! | [`registry`] | an in-process registry whose faults are scripted |
 //! | [`debian`] | Debian's `docker-registry` on a free loopback port |
 //! | [`house`] | the check that modules import only downward |
@@ -20,6 +21,7 @@ pub mod image;
 pub mod process;
 pub mod registry;
 mod skip;
+pub mod tar;
 pub mod user;
 
 pub use debian::DebianRegistry;
