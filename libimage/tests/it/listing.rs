@@ -9,7 +9,9 @@ use std::{
 use cap_std::{ambient_authority, fs::Dir};
 use libimage::{
     digest::Digest,
-    layer::{ApplyOptions, DiffOptions, LayerError, LayerStats, OverlayXattrs, Owners, apply, diff},
+    layer::{
+        ApplyOptions, DiffOptions, LayerError, LayerStats, OverlayXattrs, Owners, apply, diff,
+    },
 };
 
 /// Opens a directory of the test.
@@ -19,7 +21,11 @@ pub(crate) fn dir(path: &Path) -> Dir {
 
 /// What whoever runs the tests is able to do.
 pub(crate) fn options() -> ApplyOptions {
-    if trimaran_testkit::is_root() { ApplyOptions::privileged() } else { ApplyOptions::rootless(Owners::Squash) }
+    if trimaran_testkit::is_root() {
+        ApplyOptions::privileged()
+    } else {
+        ApplyOptions::rootless(Owners::Squash)
+    }
 }
 
 pub(crate) fn namespace() -> OverlayXattrs {
@@ -33,10 +39,22 @@ pub(crate) fn apply_to(base: &Path, name: &str, tar: &[u8]) -> Result<LayerStats
 }
 
 /// Makes the archive of an upper directory.
-pub(crate) fn diff_of(upper: &Path, lowers: &[&Path], epoch: Option<i64>) -> Result<Vec<u8>, LayerError> {
+pub(crate) fn diff_of(
+    upper: &Path,
+    lowers: &[&Path],
+    epoch: Option<i64>,
+) -> Result<Vec<u8>, LayerError> {
     let lowers: Vec<Dir> = lowers.iter().map(|path| dir(path)).collect();
     let mut out = Vec::new();
-    diff(&dir(upper), &lowers, &DiffOptions { epoch, overlay_xattrs: namespace() }, &mut out)?;
+    diff(
+        &dir(upper),
+        &lowers,
+        &DiffOptions {
+            epoch,
+            overlay_xattrs: namespace(),
+        },
+        &mut out,
+    )?;
     Ok(out)
 }
 
@@ -57,7 +75,11 @@ fn walk(root: &Path, below: &Path, lines: &mut Vec<String>) {
     } else if kind.is_symlink() {
         format!("link {}", fs::read_link(&path).unwrap().display())
     } else if kind.is_file() {
-        format!("file {} {}", found.len(), &Digest::of(&fs::read(&path).unwrap()).hex()[..12])
+        format!(
+            "file {} {}",
+            found.len(),
+            &Digest::of(&fs::read(&path).unwrap()).hex()[..12]
+        )
     } else if kind.is_char_device() {
         format!("char {:x}", found.rdev())
     } else if kind.is_block_device() {
@@ -67,7 +89,12 @@ fn walk(root: &Path, below: &Path, lines: &mut Vec<String>) {
     };
     let links = if kind.is_dir() { 0 } else { found.nlink() };
     let owner = format!("{}:{}", found.uid(), found.gid());
-    lines.push(format!("{} {what} {:o} {owner} {} {links}", below.display(), found.mode() & 0o7777, found.mtime()));
+    lines.push(format!(
+        "{} {what} {:o} {owner} {} {links}",
+        below.display(),
+        found.mode() & 0o7777,
+        found.mtime()
+    ));
     if kind.is_dir() {
         for entry in fs::read_dir(&path).unwrap() {
             walk(root, &below.join(entry.unwrap().file_name()), lines);

@@ -124,12 +124,26 @@ impl RawMember {
         put(108, 8, &self.uid_field.unwrap_or_else(|| octal8(self.uid)));
         put(116, 8, &octal8(self.gid));
         let size = format!("{:011o}\0", self.size.min(0o777_7777_7777));
-        put(124, 12, self.size_field.as_ref().map_or(size.as_bytes(), |field| field));
+        put(
+            124,
+            12,
+            self.size_field
+                .as_ref()
+                .map_or(size.as_bytes(), |field| field),
+        );
         put(136, 12, format!("{:011o}\0", self.mtime).as_bytes());
         put(148, 8, b"        ");
         put(156, 1, &[self.flag]);
         put(157, 100, &self.link);
-        put(257, 8, if matches!(self.flag, b'S' | b'L' | b'K') { b"ustar  \0" } else { b"ustar\x0000" });
+        put(
+            257,
+            8,
+            if matches!(self.flag, b'S' | b'L' | b'K') {
+                b"ustar  \0"
+            } else {
+                b"ustar\x0000"
+            },
+        );
         put(329, 8, &octal8(self.device.0));
         put(337, 8, &octal8(self.device.1));
         let sum: u32 = block.iter().map(|byte| u32::from(*byte)).sum::<u32>() + self.checksum_error;
