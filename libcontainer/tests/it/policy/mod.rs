@@ -1,0 +1,4 @@
+//! Cgroups and user namespaces of this machine, for real.
+
+mod cgroups;
+mod userns;
