@@ -4,4 +4,5 @@ mod bed;
 mod embed;
 mod isolation;
 mod life;
+mod policy;
 mod program;
