@@ -39,12 +39,22 @@ fn may_create() -> bool {
 
 fn fresh_path() -> PathBuf {
     static NEXT: AtomicU32 = AtomicU32::new(0);
-    format!("/trimaran-test-{}-{}/box", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed)).into()
+    format!(
+        "/trimaran-test-{}-{}/box",
+        std::process::id(),
+        NEXT.fetch_add(1, Ordering::Relaxed)
+    )
+    .into()
 }
 
 fn try_make(path: &Path, resources: Value) -> Result<Cgroup, Error> {
     let resources: LinuxResources = serde_json::from_value(resources).unwrap();
-    let request = CgroupRequest { path: Path::new(""), default_path: path, resources: Some(&resources), rootless: false };
+    let request = CgroupRequest {
+        path: Path::new(""),
+        default_path: path,
+        resources: Some(&resources),
+        rootless: false,
+    };
     Ok(plan(&request, &Hierarchies::detect().unwrap())?.apply()?)
 }
 
@@ -57,14 +67,25 @@ fn make(resources: Value) -> Fresh {
 impl Fresh {
     /// The directory that holds `file`, and what is in it.
     fn read(&self, file: &str) -> Option<String> {
-        let path = self.cgroup.directories().into_iter().map(|directory| directory.join(file)).find(|path| path.exists())?;
+        let path = self
+            .cgroup
+            .directories()
+            .into_iter()
+            .map(|directory| directory.join(file))
+            .find(|path| path.exists())?;
         Some(std::fs::read_to_string(path).unwrap().trim().to_owned())
     }
 
     /// Starts a shell that enters the cgroup, says so, and goes on with `script`.
     fn shell(&self, script: &str) -> Child {
-        let lists = self.cgroup.directories().into_iter().map(|directory| directory.join("cgroup.procs"));
-        let enter: String = lists.map(|list| format!("echo $$ > {} && ", list.display())).collect();
+        let lists = self
+            .cgroup
+            .directories()
+            .into_iter()
+            .map(|directory| directory.join("cgroup.procs"));
+        let enter: String = lists
+            .map(|list| format!("echo $$ > {} && ", list.display()))
+            .collect();
         let mut child = Command::new("sh")
             .args(["-c", &format!("{enter} echo in && {script}")])
             .stdin(Stdio::null())
@@ -72,7 +93,9 @@ impl Fresh {
             .spawn()
             .unwrap();
         let mut line = String::new();
-        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        BufReader::new(child.stdout.take().unwrap())
+            .read_line(&mut line)
+            .unwrap();
         assert_eq!(line, "in\n");
         child
     }
@@ -91,8 +114,14 @@ fn limits_reach_the_kernel() {
     }));
     assert_eq!(fresh.read("pids.max").as_deref(), Some("17"));
     let either = |v1: &str, v2: &str| fresh.read(v1).or_else(|| fresh.read(v2));
-    assert_eq!(either("memory.limit_in_bytes", "memory.max").as_deref(), Some("67108864"));
-    assert_eq!(either("cpu.shares", "cpu.weight").map(|text| text == "512" || text == "59"), Some(true));
+    assert_eq!(
+        either("memory.limit_in_bytes", "memory.max").as_deref(),
+        Some("67108864")
+    );
+    assert_eq!(
+        either("cpu.shares", "cpu.weight").map(|text| text == "512" || text == "59"),
+        Some(true)
+    );
     assert_eq!(fresh.read("cpuset.cpus").as_deref(), Some("0"));
     if let Some(devices) = fresh.read("devices.list") {
         assert_eq!(devices, "c 1:3 rwm");
@@ -108,7 +137,11 @@ fn only_what_is_needed_is_touched() {
         return;
     }
     let fresh = make(json!({}));
-    assert_eq!(fresh.cgroup.directories().len(), 1, "one hierarchy to keep the processes together");
+    assert_eq!(
+        fresh.cgroup.directories().len(),
+        1,
+        "one hierarchy to keep the processes together"
+    );
     let limited = make(json!({"pids": {"limit": 5}}));
     assert!(limited.cgroup.directories().len() <= 2);
 }
@@ -120,7 +153,13 @@ fn everything_is_killed_and_nothing_stays() {
     }
     let fresh = make(json!({"pids": {"limit": 40}}));
     let mut child = fresh.shell("(setsid sleep 1000 &) ; sleep 1000");
-    assert!(fresh.cgroup.processes().unwrap().contains(&(child.id() as i32)));
+    assert!(
+        fresh
+            .cgroup
+            .processes()
+            .unwrap()
+            .contains(&(child.id() as i32))
+    );
     // The payload's own cgroups go too.
     for directory in fresh.cgroup.directories() {
         std::fs::create_dir_all(directory.join("inner/innermost")).unwrap();
@@ -129,7 +168,11 @@ fn everything_is_killed_and_nothing_stays() {
     assert_eq!(child.wait().unwrap().signal(), Some(9));
     fresh.cgroup.delete().unwrap();
     for directory in fresh.cgroup.directories() {
-        assert!(!directory.exists() && !directory.parent().unwrap().exists(), "{} stays", directory.display());
+        assert!(
+            !directory.exists() && !directory.parent().unwrap().exists(),
+            "{} stays",
+            directory.display()
+        );
     }
     assert_eq!(fresh.cgroup.processes().unwrap(), [0; 0]);
 }
@@ -142,7 +185,9 @@ fn a_fork_storm_is_killed_without_help_of_the_kernel() {
     }
     let fresh = make(json!({"pids": {"limit": 60}}));
     let host = Hierarchies::detect().unwrap();
-    let freezer = (!host.is_v2()).then(|| PathBuf::from("/sys/fs/cgroup/freezer").join(fresh.path.strip_prefix("/").unwrap()));
+    let freezer = (!host.is_v2()).then(|| {
+        PathBuf::from("/sys/fs/cgroup/freezer").join(fresh.path.strip_prefix("/").unwrap())
+    });
     for freezer in [None, freezer] {
         let mut directories = fresh.cgroup.v1.clone();
         if let Some(freezer) = &freezer {
@@ -152,12 +197,23 @@ fn a_fork_storm_is_killed_without_help_of_the_kernel() {
         if directories.is_empty() {
             return trimaran_testkit::skip("this host has no v1 hierarchy");
         }
-        let storm = Fresh { path: fresh.path.clone(), cgroup: Cgroup { v1: directories, ..Cgroup::default() } };
+        let storm = Fresh {
+            path: fresh.path.clone(),
+            cgroup: Cgroup {
+                v1: directories,
+                ..Cgroup::default()
+            },
+        };
         let mut child = storm.shell("while :; do sleep 100 & done 2>/dev/null");
         storm.cgroup.kill_all().unwrap();
         assert_eq!(child.wait().unwrap().signal(), Some(9));
         if let Some(freezer) = freezer {
-            Cgroup { v1: vec![freezer.clone()], ..Cgroup::default() }.delete().unwrap();
+            Cgroup {
+                v1: vec![freezer.clone()],
+                ..Cgroup::default()
+            }
+            .delete()
+            .unwrap();
             std::fs::remove_dir(freezer.parent().unwrap()).unwrap();
         }
         assert_eq!(storm.cgroup.processes().unwrap(), [0; 0]);
@@ -177,7 +233,10 @@ fn a_place_in_use_is_not_taken() {
     let mut child = fresh.shell("exec sleep 1000");
     let error = try_make(&fresh.path, json!({})).unwrap_err();
     assert_eq!(*error.kind(), ErrorKind::Exists);
-    assert!(child.try_wait().unwrap().is_none(), "the other's process lives");
+    assert!(
+        child.try_wait().unwrap().is_none(),
+        "the other's process lives"
+    );
     fresh.cgroup.kill_all().unwrap();
     child.wait().unwrap();
 }
@@ -188,14 +247,37 @@ fn a_refused_value_is_named_and_leaves_nothing() {
         return;
     }
     let path = fresh_path();
-    let error = try_make(&path, json!({"pids": {"limit": 5}, "cpu": {"cpus": "4000"}})).unwrap_err();
+    let error = try_make(
+        &path,
+        json!({"pids": {"limit": 5}, "cpu": {"cpus": "4000"}}),
+    )
+    .unwrap_err();
     let cause = std::error::Error::source(&error).unwrap().to_string();
-    assert!(cause.contains("\"4000\"") && cause.contains("cpuset.cpus"), "{cause}");
+    assert!(
+        cause.contains("\"4000\"") && cause.contains("cpuset.cpus"),
+        "{cause}"
+    );
     let host = Hierarchies::detect().unwrap();
-    let plan = plan(&CgroupRequest { path: &path, default_path: &path, resources: None, rootless: false }, &host).unwrap();
+    let plan = plan(
+        &CgroupRequest {
+            path: &path,
+            default_path: &path,
+            resources: None,
+            rootless: false,
+        },
+        &host,
+    )
+    .unwrap();
     let left = plan.apply().unwrap();
     for directory in left.directories() {
-        assert_eq!(std::fs::read_dir(directory.parent().unwrap()).unwrap().flatten().filter(|entry| entry.path().is_dir()).count(), 1);
+        assert_eq!(
+            std::fs::read_dir(directory.parent().unwrap())
+                .unwrap()
+                .flatten()
+                .filter(|entry| entry.path().is_dir())
+                .count(),
+            1
+        );
     }
     left.delete().unwrap();
     for directory in left.directories() {
@@ -212,6 +294,15 @@ fn a_cgroup_fits_into_a_record() {
     let fresh = make(json!({"pids": {"limit": 5}}));
     let text = serde_json::to_string(&fresh.cgroup).unwrap();
     assert_eq!(serde_json::from_str::<Cgroup>(&text).unwrap(), fresh.cgroup);
-    let again = Cgroup::from_directories(fresh.cgroup.directories().into_iter().chain(["/nonexistent".into()]));
-    assert_eq!((again.v1, again.unified), (fresh.cgroup.v1.clone(), fresh.cgroup.unified.clone()));
+    let again = Cgroup::from_directories(
+        fresh
+            .cgroup
+            .directories()
+            .into_iter()
+            .chain(["/nonexistent".into()]),
+    );
+    assert_eq!(
+        (again.v1, again.unified),
+        (fresh.cgroup.v1.clone(), fresh.cgroup.unified.clone())
+    );
 }
