@@ -114,7 +114,7 @@ fn volume(word: &str) -> Result<Volume, Failure> {
     };
     format!("{text}:{rest}")
         .parse()
-        .map_err(|error| Failure::usage(error))
+        .map_err(Failure::usage)
 }
 
 fn secure(options: &mut RunOptions, option: &str) -> Result<(), Failure> {

@@ -1,5 +1,10 @@
 //! The `run` tool as its users see it: the program is started, and its streams, exit code and traces are looked at.
 
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test that cannot prepare its material has failed"
+)]
+
 mod errors;
 mod flags;
 mod images;

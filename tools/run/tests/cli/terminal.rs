@@ -1,12 +1,12 @@
 //! `-t`, with a real terminal around the tool: `script` gives it one.
 
 use crate::support::{Home, IMAGE, program};
-use std::io::Write;
+use std::io::{Read, Write};
 use std::process::{Command, Stdio};
 use trimaran_testkit::skip;
 
-/// Runs a shell line with a terminal, types `input`, and returns the exit code and what appeared.
-fn typed(home: &Home, line: &str, input: &str) -> Option<(i32, String)> {
+/// Runs a shell line with a terminal, types `input` once `prompt` has appeared, and returns the exit code and what appeared.
+fn typed(home: &Home, line: &str, prompt: &str, input: &str) -> Option<(i32, String)> {
     if Command::new("script")
         .arg("--version")
         .stdout(Stdio::null())
@@ -21,26 +21,34 @@ fn typed(home: &Home, line: &str, input: &str) -> Option<(i32, String)> {
         .args(["-qec", line, "/dev/null"])
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
+        .current_dir(home.path())
         .spawn()
         .unwrap();
     let mut stdin = child.stdin.take().unwrap();
+    let mut stdout = child.stdout.take().unwrap();
+    let mut text = Vec::new();
+    while !String::from_utf8_lossy(&text).contains(prompt) {
+        let mut byte = [0];
+        if stdout.read(&mut byte).unwrap() == 0 {
+            break;
+        }
+        text.push(byte[0]);
+    }
     stdin.write_all(input.as_bytes()).unwrap();
-    let output = child.wait_with_output().unwrap();
+    stdout.read_to_end(&mut text).unwrap();
+    let code = child.wait().unwrap().code().unwrap();
     drop(stdin);
-    Some((
-        output.status.code().unwrap(),
-        String::from_utf8(output.stdout).unwrap(),
-    ))
+    Some((code, String::from_utf8(text).unwrap()))
 }
 
 #[test]
 fn a_terminal_is_relayed_both_ways() {
     let Some(home) = Home::ready() else { return };
     let line = format!(
-        "{} -it {IMAGE} sh -c 'read x; echo got:$x; tty; exit 5'",
+        "{} -it {IMAGE} sh -c 'echo type; read x; echo got:$x; tty; exit 5'",
         program().display()
     );
-    let Some((code, text)) = typed(&home, &line, "word\n") else {
+    let Some((code, text)) = typed(&home, &line, "type", "word\n") else {
         return;
     };
     assert_eq!(code, 5, "{text}");
@@ -53,7 +61,7 @@ fn a_key_that_interrupts_reaches_the_container_and_not_the_tool() {
     let Some(home) = Home::ready() else { return };
     let inner = "trap \"echo caught; exit 6\" INT; echo ready; while :; do sleep 0.01; done";
     let line = format!("{} -it {IMAGE} sh -c '{inner}'", program().display());
-    let Some((code, text)) = typed(&home, &line, "\x03") else {
+    let Some((code, text)) = typed(&home, &line, "ready", "\x03") else {
         return;
     };
     assert_eq!(code, 6, "{text:?}");
@@ -67,7 +75,7 @@ fn the_window_size_is_the_callers() {
         "stty rows 33 cols 77; {} -it {IMAGE} stty size",
         program().display()
     );
-    let Some((code, text)) = typed(&home, &line, "") else {
+    let Some((code, text)) = typed(&home, &line, "", "") else {
         return;
     };
     assert_eq!((code, text.contains("33 77")), (0, true), "{text:?}");
@@ -80,7 +88,7 @@ fn the_terminal_is_as_before_afterwards() {
         "stty -a > before; {} -it {IMAGE} true; stty -a > after; cmp before after && echo same",
         program().display()
     );
-    let Some((code, text)) = typed(&home, &line, "") else {
+    let Some((code, text)) = typed(&home, &line, "", "") else {
         return;
     };
     assert_eq!((code, text.contains("same")), (0, true), "{text:?}");
