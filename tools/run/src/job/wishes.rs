@@ -112,9 +112,7 @@ fn volume(word: &str) -> Result<Volume, Failure> {
             "volume {word:?}: the path {shown} is not UTF-8"
         )));
     };
-    format!("{text}:{rest}")
-        .parse()
-        .map_err(Failure::usage)
+    format!("{text}:{rest}").parse().map_err(Failure::usage)
 }
 
 fn secure(options: &mut RunOptions, option: &str) -> Result<(), Failure> {
