@@ -47,7 +47,6 @@
 //! - One commit makes one layer, whatever the number of steps.
 //! - Working containers are not flushed to the disk: one that was changed shortly before a power cut may hold empty files. Images
 //!   do survive.
-//! - A container's base must stay in the store: tell a collection what [`Session::live`] returns.
 //!
 //! # Kernel
 //! | feature | since | without it |

@@ -19,6 +19,7 @@ use crate::record::{Record, VERSION, check_name, default_name, lock};
 use crate::repro::{Clues, Epoch};
 use crate::working::{
     Surroundings, WorkingContainer, WorkingError, base_record, create, image_error, image_lowers,
+    pin_owner,
 };
 
 /// What a session is told; a library finds no directory and reads no environment itself.
@@ -150,7 +151,8 @@ impl Session {
         let _lock = self.lock()?;
         let name = self.free_name(&base)?;
         let record = new_record(name, &base, image.as_ref())?;
-        create(&self.around, &record, lowers.first().map(PathBuf::as_path))
+        let topmost = lowers.first().map(PathBuf::as_path);
+        create(&self.around, &record, image.as_ref(), topmost)
     }
 
     /// Finds a working container by name, id, or the beginning of an id that no other has.
@@ -203,7 +205,8 @@ impl Session {
         Ok(Record::list(&self.around.working)?)
     }
 
-    /// Returns the manifests and layers that working containers need: what a collection of the store must be told to keep.
+    /// Returns the manifests and layers that working containers need. Each also holds a pin in the store, so a collection keeps them
+    /// without being told.
     ///
     /// # Errors
     /// If a record cannot be read.
@@ -222,10 +225,10 @@ impl Session {
         let _held = container.try_hold()?;
         container.umount_held()?;
         let directory = self.around.working.join(container.id());
-        // Without its record there is no container any more, whatever happens to the rest.
+        // Without its record there is no container any more: `sweep` removes whatever a kill leaves of it.
         let record = directory.join("record.json");
         fs::remove_file(&record).map_err(WorkingError::io("remove", &record))?;
-        Ok(fs::remove_dir_all(&directory).map_err(WorkingError::io("remove", &directory))?)
+        self.remove_rest(container.id())
     }
 
     /// Removes what killed commands left behind: directories without a record.
@@ -236,16 +239,27 @@ impl Session {
         let _lock = self.lock()?;
         let working = &self.around.working;
         for entry in fs::read_dir(working).map_err(WorkingError::io("list", working))? {
-            let path = entry.map_err(WorkingError::io("list", working))?.path();
+            let entry = entry.map_err(WorkingError::io("list", working))?;
+            let path = entry.path();
             if !path.is_dir() || path.join("record.json").exists() {
                 continue;
             }
             // Whoever holds the lock is removing it right now.
             if lock(&path, "lock", false)?.is_some() {
-                fs::remove_dir_all(&path).map_err(WorkingError::io("remove", &path))?;
+                self.remove_rest(&entry.file_name().to_string_lossy())?;
             }
         }
         Ok(())
+    }
+
+    /// Removes the files of a container without a record, and lets go of its base.
+    fn remove_rest(&self, id: &str) -> Result<()> {
+        self.around
+            .store
+            .unpin(&pin_owner(id))
+            .map_err(image_error)?;
+        let directory = self.around.working.join(id);
+        Ok(fs::remove_dir_all(&directory).map_err(WorkingError::io("remove", &directory))?)
     }
 
     /// Names are given and directories made under one lock.

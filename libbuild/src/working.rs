@@ -385,25 +385,33 @@ pub(crate) fn image_lowers(
     Ok((view.lowers, Some(view.lease), view.userxattr))
 }
 
-/// Makes the directories of a new container and writes its record last, so that a killed command leaves no container.
+/// The name under which a container keeps its base in the store.
+pub(crate) fn pin_owner(id: &str) -> String {
+    format!("build-{id}")
+}
+
+/// Makes the directories of a new container, pins its base, and writes its record last, so that a killed command leaves no container.
 pub(crate) fn create(
     around: &Arc<Surroundings>,
     record: &Record,
+    base: Option<&Image>,
     topmost: Option<&Path>,
 ) -> Result<WorkingContainer> {
     let container = WorkingContainer::of_record(around.clone(), record);
     let directory = &container.directory;
-    for part in [
-        directory.clone(),
-        directory.join("upper"),
-        directory.join("work"),
-        directory.join("merged"),
-    ] {
+    for part in ["", "upper", "work", "merged"] {
+        let part = directory.join(part);
         fs::create_dir(&part).map_err(WorkingError::io("create", &part))?;
     }
     // The upper directory is the root directory of the merged tree: it must look like the base's.
     let upper = directory.join("upper");
     imitate(topmost, &upper).map_err(WorkingError::io("set the owner and mode of", &upper))?;
+    if let Some(image) = base {
+        around
+            .store
+            .pin(&pin_owner(&record.id), image)
+            .map_err(image_error)?;
+    }
     record.write(directory)?;
     Ok(container)
 }

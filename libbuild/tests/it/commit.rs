@@ -200,13 +200,24 @@ fn layers_are_packed_as_asked_and_mean_the_same() {
 }
 
 #[test]
-fn a_base_that_is_gone_is_told() {
+fn a_base_is_kept_and_told_if_it_is_gone() {
     let Some(lab) = Lab::empty() else { return };
     lab.put("localhost/plain:1", &plain_image());
     let container = lab.session.from(Base::image("localhost/plain:1")).unwrap();
     let live = lab.session.live().unwrap();
     assert_eq!(live.len(), 3, "two layers and the manifest");
     lab.store.remove("localhost/plain:1", true).unwrap();
+    lab.store.gc(&[]).unwrap();
+    container.commit(Commit::unnamed()).unwrap();
+    // As if somebody had tidied up by hand.
+    lab.store
+        .unpin(&format!("build-{}", container.id()))
+        .unwrap();
+    for image in lab.store.images().unwrap() {
+        lab.store
+            .remove(image.manifest_digest.as_str(), true)
+            .unwrap();
+    }
     lab.store.gc(&[]).unwrap();
     let error = container.commit(Commit::unnamed()).unwrap_err();
     assert_eq!(
