@@ -293,12 +293,8 @@ fn new_record(name: String, base: &Base, image: Option<&Image>) -> Result<Record
     let settings = match image {
         Some(image) => Settings::of_base(image.raw_config())?,
         None => {
-            let platform = base.platform.clone().unwrap_or_else(Platform::host);
-            Settings::scratch(
-                &platform.os,
-                &platform.architecture,
-                platform.variant.as_deref(),
-            )
+            let platform = base.platform.clone().unwrap_or_else(plain_host);
+            Settings::scratch(&platform.os, &platform.architecture, platform.variant.as_deref())
         }
     };
     let epoch = Epoch::decide(base.clues, settings.config["created"].as_str());
@@ -318,6 +314,14 @@ fn new_record(name: String, base: &Base, image: Option<&Image>) -> Result<Record
         created_by: None,
         comment: None,
     })
+}
+
+/// The host's platform, without the level of its instruction set: that of the machine that builds says nothing about the image.
+/// Only 32-bit arm images are told apart by it.
+fn plain_host() -> Platform {
+    let host = Platform::host();
+    let variant = host.variant.filter(|_| host.architecture == "arm");
+    Platform { variant, ..host }
 }
 
 /// 64 hexadecimal digits nobody has seen before.

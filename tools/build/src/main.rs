@@ -22,9 +22,10 @@ Example:
   build commit \"$ctr\" localhost/site:1
   build rm \"$ctr\"
 
-The same steps over the same base give the same image, bit for bit: nothing in it depends on the clock.
-Exit codes: that of the step in `run`; 2 the command line makes no sense, 125 we failed, 126 the step's command cannot be
-executed, 127 it does not exist.";
+The same steps over the same base give the same image, bit for bit: no clock has a say in it.
+
+Exit codes: that of the step in `run`; 2 the command line makes no sense, 125 we failed,
+126 the step's command cannot be executed, 127 it does not exist.";
 
 /// Builds images step by step, from a shell, without a Dockerfile
 #[derive(Debug, Parser)]
@@ -34,7 +35,7 @@ struct Cli {
     #[arg(long, value_name = "DIR", global = true)]
     root: Option<PathBuf>,
 
-    /// Print results and errors only
+    /// Print results and errors only; of `containers`, only ids
     #[arg(long, short, global = true)]
     quiet: bool,
 
@@ -87,7 +88,7 @@ fn dispatch(name: &'static str) -> Result<ExitCode, Failure> {
         Verb::Umount(args) => verbs::umount::run(&args, &open()?)?,
         Verb::Unshare(args) => return verbs::unshare::run(&args),
         Verb::Commit(args) => verbs::commit::run(&args, &open()?)?,
-        Verb::Containers(args) => verbs::containers::run(&args, &open()?)?,
+        Verb::Containers(args) => verbs::containers::run(&args, &open()?, cli.quiet)?,
         Verb::Inspect(args) => verbs::inspect::run(&args, &open()?)?,
         Verb::Rename(args) => verbs::rename::run(&args, &open()?)?,
         Verb::Rm(args) => verbs::rm::run(&args, &open()?)?,

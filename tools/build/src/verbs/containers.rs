@@ -9,13 +9,9 @@ use std::time::{Duration, UNIX_EPOCH};
 use trimaran_cli::table::Table;
 use trimaran_cli::{Failure, human, output};
 
-/// Lists working containers
+/// Lists working containers (with --quiet, only their ids)
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Print ids only
-    #[arg(long = "ids", short = 'q')]
-    ids: bool,
-
     /// How the list is printed
     #[arg(long, value_enum, default_value_t)]
     format: Format,
@@ -35,12 +31,12 @@ enum Format {
 }
 
 /// Runs the verb.
-pub(crate) fn run(args: &Args, place: &Place) -> Result<(), Failure> {
+pub(crate) fn run(args: &Args, place: &Place, ids_only: bool) -> Result<(), Failure> {
     let records = place.session.records().map_err(told::build)?;
     let id = |record: &Record| {
         record.id[..if args.no_trunc { 64 } else { 12 }.min(record.id.len())].to_owned()
     };
-    if args.ids {
+    if ids_only {
         return records
             .iter()
             .try_for_each(|record| output::line(id(record)));

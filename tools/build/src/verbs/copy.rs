@@ -20,7 +20,7 @@ pub(crate) struct Files {
     container: String,
 
     /// Sources, patterns allowed, and at last the destination; one that ends in / is a directory
-    #[arg(required = true, num_args = 2.., value_name = "SRC> <DST")]
+    #[arg(required = true, num_args = 2.., value_names = ["SRC", "DST"])]
     paths: Vec<String>,
 
     /// Owner, instead of root; names as in the container
