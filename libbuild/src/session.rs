@@ -294,7 +294,11 @@ fn new_record(name: String, base: &Base, image: Option<&Image>) -> Result<Record
         Some(image) => Settings::of_base(image.raw_config())?,
         None => {
             let platform = base.platform.clone().unwrap_or_else(plain_host);
-            Settings::scratch(&platform.os, &platform.architecture, platform.variant.as_deref())
+            Settings::scratch(
+                &platform.os,
+                &platform.architecture,
+                platform.variant.as_deref(),
+            )
         }
     };
     let epoch = Epoch::decide(base.clues, settings.config["created"].as_str());
