@@ -25,7 +25,9 @@ fn starts_soundly_from_a_program_with_busy_threads() {
                 let mut round = 0_usize;
                 while !stop.load(Ordering::Relaxed) {
                     round += 1;
-                    let text: Vec<String> = (0..50).map(|n| format!("{thread} {round} {n}").repeat(n)).collect();
+                    let text: Vec<String> = (0..50)
+                        .map(|n| format!("{thread} {round} {n}").repeat(n))
+                        .collect();
                     shared.lock().unwrap().insert(round % 64, text);
                     std::hint::black_box(std::env::var_os("PATH"));
                 }
@@ -45,12 +47,33 @@ fn starts_soundly_from_a_program_with_busy_threads() {
 /// What a library must not change.
 fn own_state() -> String {
     let status = std::fs::read_to_string("/proc/thread-self/status").unwrap();
-    let kept = ["Umask", "Uid", "Gid", "Groups", "NSpid", "CapPrm", "CapEff", "CapBnd", "CapAmb", "NoNewPrivs", "Seccomp:", "SigBlk", "SigIgn"];
-    let mut state: Vec<String> = status.lines().filter(|line| kept.iter().any(|name| line.starts_with(name))).map(str::to_owned).collect();
+    let kept = [
+        "Umask",
+        "Uid",
+        "Gid",
+        "Groups",
+        "NSpid",
+        "CapPrm",
+        "CapEff",
+        "CapBnd",
+        "CapAmb",
+        "NoNewPrivs",
+        "Seccomp:",
+        "SigBlk",
+        "SigIgn",
+    ];
+    let mut state: Vec<String> = status
+        .lines()
+        .filter(|line| kept.iter().any(|name| line.starts_with(name)))
+        .map(str::to_owned)
+        .collect();
     state.push(format!("{:?}", std::env::current_dir().unwrap()));
     state.extend(std::env::vars().map(|(key, value)| format!("{key}={value}")));
     for name in ["user", "mnt", "pid", "net", "uts", "ipc", "cgroup"] {
-        state.push(format!("{:?}", std::fs::read_link(format!("/proc/thread-self/ns/{name}")).unwrap()));
+        state.push(format!(
+            "{:?}",
+            std::fs::read_link(format!("/proc/thread-self/ns/{name}")).unwrap()
+        ));
     }
     for file in ["oom_score_adj", "loginuid", "cgroup", "limits"] {
         state.push(std::fs::read_to_string(format!("/proc/self/{file}")).unwrap_or_default());
@@ -64,7 +87,14 @@ fn the_caller_stays_as_it_was() {
     let before = own_state();
     bed.output("true");
     bed.run(bed.spec(&["/bin/nothing"])).unwrap_err();
-    let plan = bed.runtime.plan(&id("x"), &bed.bundle(bed.shell("true")), CreateOptions::default()).unwrap();
+    let plan = bed
+        .runtime
+        .plan(
+            &id("x"),
+            &bed.bundle(bed.shell("true")),
+            CreateOptions::default(),
+        )
+        .unwrap();
     bed.runtime.create(plan).unwrap().delete(true).unwrap();
     assert_eq!(own_state(), before);
 }
@@ -72,15 +102,26 @@ fn the_caller_stays_as_it_was() {
 /// Runs one test of this binary alone, in a process of its own.
 fn in_own_process(test: &str, prefix: &str) -> std::process::Output {
     let binary = std::env::current_exe().unwrap();
-    let command = format!("{prefix} exec {} --exact {test} --include-ignored --nocapture --test-threads=1", binary.display());
-    Command::new("sh").args(["-c", &command]).env("TRIMARAN_INNER_TEST", "1").output().unwrap()
+    let command = format!(
+        "{prefix} exec {} --exact {test} --include-ignored --nocapture --test-threads=1",
+        binary.display()
+    );
+    Command::new("sh")
+        .args(["-c", &command])
+        .env("TRIMARAN_INNER_TEST", "1")
+        .output()
+        .unwrap()
 }
 
 #[test]
 fn no_descriptor_is_leaked() {
     if std::env::var_os("TRIMARAN_INNER_TEST").is_none() {
         let output = in_own_process("embed::no_descriptor_is_leaked", "");
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+        assert!(
+            output.status.success(),
+            "{}",
+            String::from_utf8_lossy(&output.stdout)
+        );
         return;
     }
     let Some(bed) = Bed::new() else { return };
@@ -89,11 +130,22 @@ fn no_descriptor_is_leaked() {
     for _ in 0..5 {
         bed.output("true");
         bed.run(bed.spec(&["/bin/nothing"])).unwrap_err();
-        let plan = bed.runtime.plan(&id("x"), &bed.bundle(bed.shell("true")), CreateOptions::default()).unwrap();
+        let plan = bed
+            .runtime
+            .plan(
+                &id("x"),
+                &bed.bundle(bed.shell("true")),
+                CreateOptions::default(),
+            )
+            .unwrap();
         bed.runtime.create(plan).unwrap().delete(true).unwrap();
     }
     assert_eq!(count(), before);
-    assert_eq!(bed.output("ls /proc/self/fd | wc -l").trim(), "4", "the three streams, and the directory that ls reads");
+    assert_eq!(
+        bed.output("ls /proc/self/fd | wc -l").trim(),
+        "4",
+        "the three streams, and the directory that ls reads"
+    );
 }
 
 #[test]
@@ -103,8 +155,15 @@ fn the_login_user_inside_is_the_callers() {
             return trimaran_testkit::skip("the kernel keeps no login user");
         }
         // It can be set once in a family of processes.
-        let output = in_own_process("embed::the_login_user_inside_is_the_callers", "echo 1234 > /proc/self/loginuid 2>/dev/null;");
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+        let output = in_own_process(
+            "embed::the_login_user_inside_is_the_callers",
+            "echo 1234 > /proc/self/loginuid 2>/dev/null;",
+        );
+        assert!(
+            output.status.success(),
+            "{}",
+            String::from_utf8_lossy(&output.stdout)
+        );
         return;
     }
     let Some(bed) = Bed::new() else { return };
@@ -119,12 +178,25 @@ fn the_login_user_inside_is_the_callers() {
 fn what_is_not_done_is_refused() {
     let Some(bed) = Bed::new() else { return };
     let mut spec = bed.shell("true");
-    spec.process_mut().as_mut().unwrap().set_apparmor_profile(Some("docker-default".into()));
+    spec.process_mut()
+        .as_mut()
+        .unwrap()
+        .set_apparmor_profile(Some("docker-default".into()));
     let error = bed.run(spec).unwrap_err();
-    assert_eq!(*error.kind(), ErrorKind::Unsupported { feature: "process.apparmorProfile".into() });
+    assert_eq!(
+        *error.kind(),
+        ErrorKind::Unsupported {
+            feature: "process.apparmorProfile".into()
+        }
+    );
     let mut spec = bed.shell("true");
     let mut hooks = libcontainer::oci_spec::runtime::Hooks::default();
-    hooks.set_poststop(Some(vec![HookBuilder::default().path("/bin/true").build().unwrap()]));
+    hooks.set_poststop(Some(vec![
+        HookBuilder::default().path("/bin/true").build().unwrap(),
+    ]));
     spec.set_hooks(Some(hooks));
-    assert!(matches!(bed.run(spec).unwrap_err().kind(), ErrorKind::Unsupported { .. }));
+    assert!(matches!(
+        bed.run(spec).unwrap_err().kind(),
+        ErrorKind::Unsupported { .. }
+    ));
 }

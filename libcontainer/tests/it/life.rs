@@ -14,18 +14,42 @@ fn a_container_lives_as_the_specification_says() {
     let (mut read, write) = pipe();
     let pid_file = bed.directory.path().join("pid");
     let options = CreateOptions {
-        stdio: Stdio::Streams { stdin: None, stdout: Some(write), stderr: None },
+        stdio: Stdio::Streams {
+            stdin: None,
+            stdout: Some(write),
+            stderr: None,
+        },
         pid_file: Some(pid_file.clone()),
         ..CreateOptions::default()
     };
     let name = id("one");
-    let plan = bed.runtime.plan(&name, &bed.bundle(bed.shell("echo started; exec sleep 100")), options).unwrap();
+    let plan = bed
+        .runtime
+        .plan(
+            &name,
+            &bed.bundle(bed.shell("echo started; exec sleep 100")),
+            options,
+        )
+        .unwrap();
     let mut container = bed.runtime.create(plan).unwrap();
     let state = container.state().unwrap();
     assert_eq!((state.status, state.id.as_str()), (Status::Created, "one"));
-    assert_eq!(std::fs::read_to_string(&pid_file).unwrap(), state.pid.to_string());
-    let again = bed.runtime.plan(&name, &bed.bundle(bed.shell("true")), CreateOptions::default()).unwrap();
-    assert_eq!(*bed.runtime.create(again).unwrap_err().kind(), ErrorKind::Exists);
+    assert_eq!(
+        std::fs::read_to_string(&pid_file).unwrap(),
+        state.pid.to_string()
+    );
+    let again = bed
+        .runtime
+        .plan(
+            &name,
+            &bed.bundle(bed.shell("true")),
+            CreateOptions::default(),
+        )
+        .unwrap();
+    assert_eq!(
+        *bed.runtime.create(again).unwrap_err().kind(),
+        ErrorKind::Exists
+    );
     // Found again by somebody who knows only the id.
     let found = bed.runtime.load(&name).unwrap();
     found.start().unwrap();
@@ -34,23 +58,47 @@ fn a_container_lives_as_the_specification_says() {
     assert_eq!(&line, b"started\n");
     assert_eq!(found.state().unwrap().status, Status::Running);
     assert_eq!(*found.start().unwrap_err().kind(), ErrorKind::Running);
-    assert_eq!(*bed.runtime.load(&name).unwrap().delete(false).unwrap_err().kind(), ErrorKind::Running);
+    assert_eq!(
+        *bed.runtime
+            .load(&name)
+            .unwrap()
+            .delete(false)
+            .unwrap_err()
+            .kind(),
+        ErrorKind::Running
+    );
     found.kill(Signal::KILL).unwrap();
-    assert_eq!(container.init().unwrap().wait().unwrap(), ExitStatus::Signaled(Signal::KILL));
+    assert_eq!(
+        container.init().unwrap().wait().unwrap(),
+        ExitStatus::Signaled(Signal::KILL)
+    );
     let state = container.state().unwrap();
     assert_eq!((state.status, state.pid), (Status::Stopped, 0));
-    assert_eq!(*found.kill(Signal::TERM).unwrap_err().kind(), ErrorKind::NotRunning);
+    assert_eq!(
+        *found.kill(Signal::TERM).unwrap_err().kind(),
+        ErrorKind::NotRunning
+    );
     assert_eq!(bed.runtime.list().unwrap().len(), 1);
     container.delete(false).unwrap();
     assert!(bed.runtime.list().unwrap().is_empty());
-    assert_eq!(*bed.runtime.load(&name).unwrap_err().kind(), ErrorKind::NotFound);
+    assert_eq!(
+        *bed.runtime.load(&name).unwrap_err().kind(),
+        ErrorKind::NotFound
+    );
 }
 
 #[test]
 fn a_created_container_holds_none_of_the_callers_descriptors() {
     let Some(bed) = Bed::new() else { return };
     let (mut read, write) = pipe();
-    let plan = bed.runtime.plan(&id("held"), &bed.bundle(bed.shell("true")), CreateOptions::default()).unwrap();
+    let plan = bed
+        .runtime
+        .plan(
+            &id("held"),
+            &bed.bundle(bed.shell("true")),
+            CreateOptions::default(),
+        )
+        .unwrap();
     let container = bed.runtime.create(plan).unwrap();
     drop(write);
     // Would block for ever if the container's process had the other end.
@@ -62,31 +110,60 @@ fn a_created_container_holds_none_of_the_callers_descriptors() {
 #[test]
 fn a_missing_program_fails_at_create_and_leaves_nothing() {
     let Some(bed) = Bed::new() else { return };
-    let plan = bed.runtime.plan(&id("gone"), &bed.bundle(bed.spec(&["/bin/nothing"])), CreateOptions::default()).unwrap();
-    assert_eq!(*bed.runtime.create(plan).unwrap_err().kind(), ErrorKind::ExecNotFound);
+    let plan = bed
+        .runtime
+        .plan(
+            &id("gone"),
+            &bed.bundle(bed.spec(&["/bin/nothing"])),
+            CreateOptions::default(),
+        )
+        .unwrap();
+    assert_eq!(
+        *bed.runtime.create(plan).unwrap_err().kind(),
+        ErrorKind::ExecNotFound
+    );
     assert!(bed.runtime.list().unwrap().is_empty());
 }
 
 #[test]
 fn a_killed_container_cannot_be_started() {
     let Some(bed) = Bed::new() else { return };
-    let plan = bed.runtime.plan(&id("dead"), &bed.bundle(bed.shell("true")), CreateOptions::default()).unwrap();
+    let plan = bed
+        .runtime
+        .plan(
+            &id("dead"),
+            &bed.bundle(bed.shell("true")),
+            CreateOptions::default(),
+        )
+        .unwrap();
     let mut container = bed.runtime.create(plan).unwrap();
     container.kill(Signal::KILL).unwrap();
     container.init().unwrap().wait().unwrap();
-    assert_eq!(*container.start().unwrap_err().kind(), ErrorKind::NotRunning);
+    assert_eq!(
+        *container.start().unwrap_err().kind(),
+        ErrorKind::NotRunning
+    );
     container.delete(true).unwrap();
 }
 
 #[test]
 fn a_terminal_is_the_containers_own() {
     let Some(bed) = Bed::new() else { return };
-    let mut spec = bed.shell("tty; stty size; test -c /dev/console && echo console; ls -l /dev/console >/dev/tty");
+    let mut spec = bed.shell(
+        "tty; stty size; test -c /dev/console && echo console; ls -l /dev/console >/dev/tty",
+    );
     let process = spec.process_mut().as_mut().unwrap();
     process.set_terminal(Some(true));
-    let size = libcontainer::oci_spec::runtime::BoxBuilder::default().height(33_u64).width(99_u64).build().unwrap();
+    let size = libcontainer::oci_spec::runtime::BoxBuilder::default()
+        .height(33_u64)
+        .width(99_u64)
+        .build()
+        .unwrap();
     process.set_console_size(Some(size));
-    let plan = bed.runtime.plan(&id("tty"), &bed.bundle(spec), CreateOptions::default()).unwrap();
+    let plan = bed
+        .runtime
+        .plan(&id("tty"), &bed.bundle(spec), CreateOptions::default())
+        .unwrap();
     let mut process = bed.runtime.run(plan).unwrap();
     let mut master = std::fs::File::from(process.take_terminal().unwrap());
     assert!(process.take_terminal().is_none());
@@ -95,7 +172,10 @@ fn a_terminal_is_the_containers_own() {
     master.read_to_end(&mut output).ok();
     assert_eq!(process.wait().unwrap(), ExitStatus::Exited(0));
     let output = String::from_utf8(output).unwrap();
-    assert!(output.starts_with("/dev/pts/0\r\n33 99\r\nconsole\r\n"), "{output}");
+    assert!(
+        output.starts_with("/dev/pts/0\r\n33 99\r\nconsole\r\n"),
+        "{output}"
+    );
 }
 
 #[test]
@@ -106,16 +186,29 @@ fn the_terminal_is_sent_to_a_console_socket_of_any_length() {
     let path = deep.join("console.sock");
     // Binding has the same limit as connecting.
     let directory = std::fs::File::open(&deep).unwrap();
-    let short = format!("/proc/self/fd/{}/console.sock", std::os::fd::AsRawFd::as_raw_fd(&directory));
+    let short = format!(
+        "/proc/self/fd/{}/console.sock",
+        std::os::fd::AsRawFd::as_raw_fd(&directory)
+    );
     let listener = std::os::unix::net::UnixListener::bind(short).unwrap();
     let mut spec = bed.shell("true");
-    spec.process_mut().as_mut().unwrap().set_terminal(Some(true));
-    let options = CreateOptions { console_socket: Some(path), ..CreateOptions::default() };
-    let plan = bed.runtime.plan(&id("sock"), &bed.bundle(spec), options).unwrap();
+    spec.process_mut()
+        .as_mut()
+        .unwrap()
+        .set_terminal(Some(true));
+    let options = CreateOptions {
+        console_socket: Some(path),
+        ..CreateOptions::default()
+    };
+    let plan = bed
+        .runtime
+        .plan(&id("sock"), &bed.bundle(spec), options)
+        .unwrap();
     let container = bed.runtime.create(plan).unwrap();
     let (stream, _) = listener.accept().unwrap();
     let mut bytes = [0; 16];
-    let (length, master) = libcontainer::sys::message::receive(std::os::fd::AsFd::as_fd(&stream), &mut bytes).unwrap();
+    let (length, master) =
+        libcontainer::sys::message::receive(std::os::fd::AsFd::as_fd(&stream), &mut bytes).unwrap();
     assert!(length > 0);
     assert!(rustix::termios::isatty(master.unwrap()));
     container.delete(true).unwrap();

@@ -19,29 +19,57 @@ fn exit_codes_and_signals_come_through() {
         ("exit 0", ExitStatus::Exited(0)),
         ("exit 7", ExitStatus::Exited(7)),
         ("exit 255", ExitStatus::Exited(255)),
-        ("sleep 9 & kill -KILL $!; wait $!; exit $?", ExitStatus::Exited(137)),
+        (
+            "sleep 9 & kill -KILL $!; wait $!; exit $?",
+            ExitStatus::Exited(137),
+        ),
     ] {
-        assert_eq!(bed.run(bed.shell(command)).unwrap().status, wanted, "{command}");
+        assert_eq!(
+            bed.run(bed.shell(command)).unwrap().status,
+            wanted,
+            "{command}"
+        );
     }
 }
 
 #[test]
 fn a_signal_that_ends_the_first_process_is_its_status() {
     let Some(bed) = Bed::new() else { return };
-    let plan = bed.runtime.plan(&crate::bed::id("x"), &bed.bundle(bed.spec(&["/bin/sleep", "100"])), Default::default()).unwrap();
+    let plan = bed
+        .runtime
+        .plan(
+            &crate::bed::id("x"),
+            &bed.bundle(bed.spec(&["/bin/sleep", "100"])),
+            Default::default(),
+        )
+        .unwrap();
     let process = bed.runtime.run(plan).unwrap();
     process.kill(Signal::KILL).unwrap();
     let status = process.wait().unwrap();
-    assert_eq!((status, status.shell_code()), (ExitStatus::Signaled(Signal::KILL), 137));
-    assert_eq!(process.wait().unwrap(), status, "later calls give the same answer");
-    assert_eq!(*process.kill(Signal::TERM).unwrap_err().kind(), ErrorKind::NotRunning);
+    assert_eq!(
+        (status, status.shell_code()),
+        (ExitStatus::Signaled(Signal::KILL), 137)
+    );
+    assert_eq!(
+        process.wait().unwrap(),
+        status,
+        "later calls give the same answer"
+    );
+    assert_eq!(
+        *process.kill(Signal::TERM).unwrap_err().kind(),
+        ErrorKind::NotRunning
+    );
 }
 
 #[test]
 fn what_cannot_be_executed_is_told_apart() {
     let Some(bed) = Bed::new() else { return };
     let root = bed.root();
-    for (name, text, mode) in [("plain", "text", 0o644), ("noexec", "garbage", 0o755), ("lost", "#!/no/such/interpreter\n", 0o755)] {
+    for (name, text, mode) in [
+        ("plain", "text", 0o644),
+        ("noexec", "garbage", 0o755),
+        ("lost", "#!/no/such/interpreter\n", 0o755),
+    ] {
         let path = root.join("bin").join(name);
         std::fs::write(&path, text).unwrap();
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
@@ -70,7 +98,12 @@ fn what_cannot_be_executed_is_told_apart() {
 fn the_user_is_who_the_specification_says() {
     let Some(bed) = Bed::new() else { return };
     let mut spec = bed.shell("id -u; id -g; id -G; umask; env | sort; cat /proc/self/status");
-    process(&mut spec).user_mut().set_uid(1000).set_gid(1001).set_additional_gids(Some(vec![5, 7])).set_umask(Some(0o027));
+    process(&mut spec)
+        .user_mut()
+        .set_uid(1000)
+        .set_gid(1001)
+        .set_additional_gids(Some(vec![5, 7]))
+        .set_umask(Some(0o027));
     process(&mut spec).set_env(Some(vec!["A=b c".into(), "PATH=/bin".into()]));
     let output = bed.run(spec).unwrap().output;
     let lines: Vec<_> = output.lines().collect();
@@ -78,8 +111,14 @@ fn the_user_is_who_the_specification_says() {
     for entry in ["A=b c", "HOME=/home/user", "PATH=/bin"] {
         assert!(lines.contains(&entry), "{entry}: {output}");
     }
-    assert!(lines.contains(&"Groups:\t5 7 ") || output.contains("Groups:\t5 7"), "{output}");
-    assert!(output.contains("CapPrm:\t0000000000000000"), "a user who is not root holds nothing: {output}");
+    assert!(
+        lines.contains(&"Groups:\t5 7 ") || output.contains("Groups:\t5 7"),
+        "{output}"
+    );
+    assert!(
+        output.contains("CapPrm:\t0000000000000000"),
+        "a user who is not root holds nothing: {output}"
+    );
 }
 
 #[test]
@@ -110,7 +149,10 @@ fn the_filter_is_loaded_before_and_after_no_new_privs() {
         });
         let status = bed.run(spec).unwrap().output;
         assert!(status.contains("Seccomp:\t2"), "{status}");
-        assert!(status.contains(&format!("NoNewPrivs:\t{}", u8::from(no_new_privileges))), "{status}");
+        assert!(
+            status.contains(&format!("NoNewPrivs:\t{}", u8::from(no_new_privileges))),
+            "{status}"
+        );
     }
 }
 
@@ -118,17 +160,28 @@ fn the_filter_is_loaded_before_and_after_no_new_privs() {
 fn limits_are_set_or_cut_down_with_a_warning() {
     let Some(bed) = Bed::new() else { return };
     let limit = |soft: u64, hard: u64| {
-        PosixRlimitBuilder::default().typ(PosixRlimitType::RlimitNofile).soft(soft).hard(hard).build().unwrap()
+        PosixRlimitBuilder::default()
+            .typ(PosixRlimitType::RlimitNofile)
+            .soft(soft)
+            .hard(hard)
+            .build()
+            .unwrap()
     };
     let mut spec = bed.shell("ulimit -Sn; ulimit -Hn");
     process(&mut spec).set_rlimits(Some(vec![limit(100, 200)]));
     let outcome = bed.run(spec).unwrap();
-    assert_eq!((outcome.output.as_str(), outcome.warnings.len()), ("100\n200\n", 0));
+    assert_eq!(
+        (outcome.output.as_str(), outcome.warnings.len()),
+        ("100\n200\n", 0)
+    );
     let mut spec = bed.shell("true");
     process(&mut spec).set_rlimits(Some(vec![limit(1 << 40, 1 << 40)]));
     // Above /proc/sys/fs/nr_open nobody may raise it.
     let outcome = bed.run(spec).unwrap();
-    assert!(outcome.warnings[0].contains("resource limit"), "{outcome:?}");
+    assert!(
+        outcome.warnings[0].contains("resource limit"),
+        "{outcome:?}"
+    );
     let mut spec = bed.shell("true");
     process(&mut spec).set_rlimits(Some(vec![limit(20, 10)]));
     bed.run(spec).unwrap_err();
@@ -141,22 +194,36 @@ fn the_working_directory_is_made_and_stays_inside() {
     process(&mut spec).set_cwd("/srv/new/place".into());
     assert_eq!(bed.run(spec).unwrap().output, "/srv/new/place\n755\n");
     // CVE-2024-21626: a descriptor of the host as working directory.
-    for bad in ["/proc/self/fd/3", "/proc/self/fd/7", "/proc/1/cwd", "/etc/passwd"] {
+    for bad in [
+        "/proc/self/fd/3",
+        "/proc/self/fd/7",
+        "/proc/1/cwd",
+        "/etc/passwd",
+    ] {
         let mut spec = bed.shell("pwd");
         process(&mut spec).set_cwd(bad.into());
         bed.run(spec).expect_err(bad);
     }
     let mut spec = bed.shell("pwd");
     process(&mut spec).set_cwd("relative".into());
-    assert!(matches!(bed.run(spec).unwrap_err().kind(), ErrorKind::InvalidSpec { .. }));
+    assert!(matches!(
+        bed.run(spec).unwrap_err().kind(),
+        ErrorKind::InvalidSpec { .. }
+    ));
 }
 
 #[test]
 fn ignored_signals_and_the_mask_of_the_caller_do_not_travel() {
     let Some(bed) = Bed::new() else { return };
     // The test harness ignores SIGPIPE, as every Rust program does.
-    let status = bed.run(bed.spec(&["/bin/cat", "/proc/self/status"])).unwrap().output;
+    let status = bed
+        .run(bed.spec(&["/bin/cat", "/proc/self/status"]))
+        .unwrap()
+        .output;
     for name in ["SigIgn:\t", "SigBlk:\t"] {
-        assert!(status.contains(&format!("{name}0000000000000000")), "{status}");
+        assert!(
+            status.contains(&format!("{name}0000000000000000")),
+            "{status}"
+        );
     }
 }
