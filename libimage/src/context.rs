@@ -80,7 +80,6 @@ pub struct Context {
 
 impl Context {
     /// Starts with a policy; everything else has the obvious value: no credentials, TLS verified, silence.
-    #[must_use]
     pub fn builder(policy: Policy) -> ContextBuilder {
         let end = End {
             credentials: None,

@@ -20,7 +20,7 @@ pub enum SelectError {
         /// The reference.
         image: String,
         /// What was wanted.
-        platform: Platform,
+        platform: Box<Platform>,
         /// The platforms of the index.
         available: String,
     },
@@ -30,9 +30,9 @@ pub enum SelectError {
         /// The reference.
         image: String,
         /// What was wanted.
-        platform: Platform,
+        platform: Box<Platform>,
         /// What its configuration says.
-        found: Platform,
+        found: Box<Platform>,
     },
     /// The configuration cannot be read.
     #[error("the configuration of {image} is not valid")]
@@ -145,7 +145,7 @@ fn best(
             .join(", ");
         SelectError::NoPlatform {
             image: index.image().to_string(),
-            platform: platform.clone(),
+            platform: Box::new(platform.clone()),
             available,
         }
     })
@@ -171,8 +171,8 @@ async fn check_platform(
     if platform.rank(&found).is_none() {
         return Err(SelectError::OtherPlatform {
             image: name(),
-            platform: platform.clone(),
-            found,
+            platform: Box::new(platform.clone()),
+            found: Box::new(found),
         }
         .into());
     }

@@ -58,7 +58,7 @@ impl LayerPull {
             total,
         });
         let content = if has_blob {
-            self.from_store()
+            self.stored()
         } else {
             self.source.blob(&self.blob)
         };
@@ -89,7 +89,7 @@ impl LayerPull {
             .await
     }
 
-    fn from_store(&self) -> BlobStream<Error> {
+    fn stored(&self) -> BlobStream<Error> {
         let (store, digest) = (Arc::clone(&self.store), self.blob.digest.clone());
         local::stream_file(move || store.read_blob(&digest), &self.blob)
     }

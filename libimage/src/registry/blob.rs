@@ -146,7 +146,7 @@ impl Registry {
             )
             .await?;
         let call = if offset > 0 {
-            call.from_offset(offset)
+            call.starting_at(offset)
         } else {
             call
         };

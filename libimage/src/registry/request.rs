@@ -56,7 +56,7 @@ impl Call {
     }
 
     /// Asks for everything from an offset.
-    pub(super) fn from_offset(self, offset: u64) -> Self {
+    pub(super) fn starting_at(self, offset: u64) -> Self {
         let value = HeaderValue::from_str(&format!("bytes={offset}-")).expect("digits are ASCII");
         self.header(RANGE, value)
     }

@@ -368,7 +368,8 @@ fn plain_http_is_never_tried_unless_asked_for() {
         0,
         "no request went out in the clear"
     );
-    assert!(from.tls_probes() > 0);
+    // Whichever side fails first ends the other.
+    assert!(from.tls_probes() + to.tls_probes() > 0);
 }
 
 #[test]
