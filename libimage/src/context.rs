@@ -53,6 +53,15 @@ struct End {
     tls_verify: bool,
 }
 
+/// The CA certificates, once they have been read.
+#[derive(Debug)]
+pub(crate) struct Roots {
+    /// DER, the system's and the additional ones.
+    pub(crate) certificates: Vec<Vec<u8>>,
+    /// Whether the system has any.
+    pub(crate) of_system: bool,
+}
+
 /// The surroundings of network operations. It has no default: somebody has to decide about the policy.
 ///
 /// Apart from what it holds, the network stack reads what every HTTP client reads: the system's CA certificates
@@ -75,7 +84,7 @@ pub struct Context {
     policy: Policy,
     patience: Patience,
     progress: Arc<dyn Progress>,
-    pub(crate) roots: Arc<OnceLock<Vec<Vec<u8>>>>,
+    pub(crate) roots: Arc<OnceLock<Roots>>,
 }
 
 impl Context {

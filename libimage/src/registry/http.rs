@@ -4,9 +4,15 @@
 //! `/etc/ssl/certs` (or where `SSL_CERT_FILE` and `SSL_CERT_DIR` point) when the first https client is made.
 
 use reqwest::{Certificate, redirect};
-use rustls::pki_types::{CertificateDer, pem::PemObject as _};
+use rustls::{
+    RootCertStore,
+    pki_types::{CertificateDer, pem::PemObject as _},
+};
 
-use crate::context::{Context, Side};
+use crate::{
+    context::{Context, Roots, Side},
+    progress::Event,
+};
 
 /// Redirects followed; storage back ends need one or two.
 const REDIRECTS: usize = 10;
@@ -22,9 +28,14 @@ pub(super) fn client(cx: &Context, side: Side) -> Result<reqwest::Client, reqwes
         .redirect(redirect::Policy::custom(follow));
     let builder = if cx.verifies_tls(side) {
         let roots = roots(cx)
+            .certificates
             .iter()
             .map(|der| Certificate::from_der(der))
             .collect::<Result<Vec<_>, _>>()?;
+        if roots.is_empty() {
+            let message = "no CA certificates were found: no https server can be trusted (is ca-certificates installed?)";
+            cx.progress().event(&Event::Warning { message });
+        }
         builder.tls_certs_only(roots)
     } else {
         builder.tls_danger_accept_invalid_certs(true)
@@ -34,12 +45,13 @@ pub(super) fn client(cx: &Context, side: Side) -> Result<reqwest::Client, reqwes
 
 /// Makes the client of oci-client, which downloads blobs; `None` where it cannot be made.
 ///
-/// `oci_client::Client` builds a client with default settings in passing, and panics when that fails: on a system without CA
-/// certificates. So the same is tried here first.
+/// `oci_client::Client` builds a client with default settings in passing, which panics on a system without CA certificates.
 pub(super) fn downloads(cx: &Context, side: Side, scheme: &str) -> Option<oci_client::Client> {
     use oci_client::client::{Certificate, CertificateEncoding, ClientConfig, ClientProtocol};
     install_provider();
-    reqwest::Client::builder().build().ok()?;
+    if !roots(cx).of_system {
+        return None;
+    }
     let verify = cx.verifies_tls(side);
     let root = |der: &Vec<u8>| Certificate {
         encoding: CertificateEncoding::Der,
@@ -53,7 +65,7 @@ pub(super) fn downloads(cx: &Context, side: Side, scheme: &str) -> Option<oci_cl
         },
         accept_invalid_certificates: !verify,
         tls_certs_only: if verify {
-            roots(cx).iter().map(root).collect()
+            roots(cx).certificates.iter().map(root).collect()
         } else {
             Vec::new()
         },
@@ -85,25 +97,25 @@ fn install_provider() {
     drop(rustls::crypto::ring::default_provider().install_default());
 }
 
-/// The CA certificates (DER), read once per context. What cannot be parsed is left out: system bundles have such entries.
-fn roots(cx: &Context) -> &[Vec<u8>] {
+/// The CA certificates, read once per context. What cannot be parsed is left out: system bundles have such entries.
+fn roots(cx: &Context) -> &Roots {
     cx.roots.get_or_init(|| {
+        let usable = |der: &CertificateDer<'_>| RootCertStore::empty().add(der.clone()).is_ok();
         let system = rustls_native_certs::load_native_certs().certs;
+        let mut certificates: Vec<Vec<u8>> = system
+            .iter()
+            .filter(|der| usable(der))
+            .map(|der| der.to_vec())
+            .collect();
+        let of_system = !certificates.is_empty();
         let extra = cx
             .extra_roots()
             .iter()
             .flat_map(|pem| CertificateDer::pem_slice_iter(pem).flatten());
-        system
-            .into_iter()
-            .chain(extra)
-            .map(|der| der.to_vec())
-            .filter(|der| is_root(der))
-            .collect()
+        certificates.extend(extra.filter(usable).map(|der| der.to_vec()));
+        Roots {
+            certificates,
+            of_system,
+        }
     })
-}
-
-fn is_root(der: &[u8]) -> bool {
-    rustls::RootCertStore::empty()
-        .add(CertificateDer::from(der))
-        .is_ok()
 }
