@@ -357,7 +357,9 @@ fn an_overlay_takes_the_changes() {
         Ok(root) => root,
         // The temporary directory may itself lie on an overlay.
         Err(error) if error.errno() == Some(libc::EINVAL) => {
-            return trimaran_testkit::skip("the temporary directory cannot hold an upper directory");
+            return trimaran_testkit::skip(
+                "the temporary directory cannot hold an upper directory",
+            );
         }
         Err(error) => panic!("{error}"),
     };
