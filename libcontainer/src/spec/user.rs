@@ -244,7 +244,7 @@ fn id(word: &str) -> Result<u32, UserError> {
 mod tests {
     use super::*;
 
-    const PASSWD: &[u8] = b"root:x:0:0:root:/root:/bin/sh\nann:x:1000:100:Ann:/home/ann:/bin/sh\n# no user\nbad:x:12x:5::/:\n\
+    const PASSWD: &[u8] = b"root:x:0:0:root:/root:/bin/sh\nann:x:1000:100:Ann:/srv/ann:/bin/sh\n# no user\nbad:x:12x:5::/:\n\
         big:x:4294967296:5::/:\nnohome:x:7:7:::\n42:x:4242:9:a number for a name:/:/bin/sh\n";
     const GROUP: &[u8] = b"root:x:0:\nusers:x:100:\nwheel:x:10:ann,root\naudio:x:29:bob,ann\nann2:x:29:ann\nbadgid:x:1e3:ann\nshort:x:55\n";
 
@@ -269,11 +269,11 @@ mod tests {
         for (word, expected) in [
             ("", user(0, 0, &[10], "/root", Some("root"))),
             ("root", user(0, 0, &[10], "/root", Some("root"))),
-            ("ann", user(1000, 100, &[10, 29], "/home/ann", Some("ann"))),
-            ("1000", user(1000, 100, &[10, 29], "/home/ann", Some("ann"))),
-            ("ann:wheel", user(1000, 10, &[], "/home/ann", Some("ann"))),
-            ("ann:55", user(1000, 55, &[], "/home/ann", Some("ann"))),
-            ("ann:777", user(1000, 777, &[], "/home/ann", Some("ann"))),
+            ("ann", user(1000, 100, &[10, 29], "/srv/ann", Some("ann"))),
+            ("1000", user(1000, 100, &[10, 29], "/srv/ann", Some("ann"))),
+            ("ann:wheel", user(1000, 10, &[], "/srv/ann", Some("ann"))),
+            ("ann:55", user(1000, 55, &[], "/srv/ann", Some("ann"))),
+            ("ann:777", user(1000, 777, &[], "/srv/ann", Some("ann"))),
             ("5000", user(5000, 0, &[], "/", None)),
             ("5000:6000", user(5000, 6000, &[], "/", None)),
             ("5000:audio", user(5000, 29, &[], "/", None)),

@@ -12,7 +12,7 @@ use oci_spec::{
     runtime::{Capability, LinuxNamespaceType as Namespace, PosixRlimitType},
 };
 
-const PASSWD: &[u8] = b"root:x:0:0::/root:/bin/sh\nann:x:1000:1000::/home/ann:/bin/sh\n";
+const PASSWD: &[u8] = b"root:x:0:0::/root:/bin/sh\nann:x:1000:1000::/srv/ann:/bin/sh\n";
 const GROUP: &[u8] = b"root:x:0:\nann:x:1000:\naudio:x:29:ann\n";
 
 fn files() -> UserFiles {
@@ -198,7 +198,7 @@ fn variables_are_layered_and_the_last_one_wins() {
             .env()
             .as_ref()
             .unwrap()
-            .contains(&"HOME=/home/ann".to_owned())
+            .contains(&"HOME=/srv/ann".to_owned())
     );
 }
 
