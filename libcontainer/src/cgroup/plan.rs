@@ -251,6 +251,12 @@ impl Collected<'_> {
 }
 
 impl Plan {
+    /// The directories that will be made, one a hierarchy.
+    pub fn directories(&self) -> Vec<PathBuf> {
+        let directory = |group: &Group| group.base.join(&group.path);
+        self.groups.iter().map(directory).collect()
+    }
+
     /// Makes the directories and writes the limits. What was made is removed again if a step fails.
     ///
     /// # Errors

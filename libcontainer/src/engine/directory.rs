@@ -4,6 +4,7 @@ use super::{Engine, leftover, name, name::ContainerName, record};
 use crate::{
     error::{Error, Result},
     id::ContainerId,
+    plan::Plan,
     runtime::Process,
 };
 use std::{
@@ -167,12 +168,14 @@ impl ContainerDir {
         self.path.join("files")
     }
 
-    /// Notes which cgroups the container will use, before they are made, so that whoever comes after a dead owner finds them.
+    /// Notes what the plan will make outside of this directory, before it does: whoever comes after a dead owner finds it.
     ///
     /// # Errors
     /// The record cannot be written.
-    pub fn note_cgroups(&self, directories: &[PathBuf]) -> Result<()> {
-        record::update(&self.path, |record| record.cgroups = directories.to_vec())
+    pub fn note_plan(&self, plan: &Plan) -> Result<()> {
+        record::update(&self.path, |record| {
+            record.cgroups = plan.cgroup.directories();
+        })
     }
 
     /// Notes the running process, so that whoever comes after a dead owner can end it.

@@ -5,6 +5,7 @@ use crate::{failure, space::Space};
 use libcontainer::bundle::Bundle;
 use libcontainer::engine::{self, ContainerDir, ContainerName, Engine};
 use libcontainer::foreground::{self, Foreground, RawMode, Terminal};
+use libcontainer::oci_spec::runtime::{Box as ConsoleSize, BoxBuilder};
 use libcontainer::plan::Plan;
 use libcontainer::runtime::{CreateOptions, Process, Runtime, Stdio};
 use libcontainer::spec::{self, HostFacts, Network, RunOptions};
@@ -60,8 +61,11 @@ pub(crate) fn run(args: &JobArgs, mut job: Job<'_>) -> Result<ExitCode, Failure>
         .map_err(failure::container)?;
     drop(bundle);
     if args.explain {
-        return output::text(&plan.to_string()).map(|()| ExitCode::Success);
+        output::text(&plan.to_string())?;
+        plan.warnings().iter().for_each(output::warn);
+        return Ok(ExitCode::Success);
     }
+    container.note_plan(&plan).map_err(failure::container)?;
     let status = follow(&runtime, plan, &container, args, signals.as_fd())?;
     container.remove().map_err(failure::container)?;
     Ok(ExitCode::Container(status.shell_code()))
@@ -86,7 +90,11 @@ fn bundle(job: &mut Job<'_>, container: &ContainerDir, view: &View) -> Result<Bu
             ))
         })?;
     options.host = HostFacts::detect()?;
-    let spec = spec::from_image(job.image.config(), options, &users).map_err(failure::container)?;
+    let mut spec =
+        spec::from_image(job.image.config(), options, &users).map_err(failure::container)?;
+    if let Some(process) = spec.process_mut() {
+        process.set_console_size(console_size());
+    }
     Ok(Bundle::from_spec(spec, root))
 }
 
@@ -117,6 +125,16 @@ fn stdio(args: &JobArgs) -> Stdio {
     }
 }
 
+/// The size of our terminal, so that the container's has it from its first moment.
+fn console_size() -> Option<ConsoleSize> {
+    let size = rustix::termios::tcgetwinsize(std::io::stdout()).ok()?;
+    BoxBuilder::default()
+        .height(u64::from(size.ws_row))
+        .width(u64::from(size.ws_col))
+        .build()
+        .ok()
+}
+
 /// Starts the process and relays until it ends. If we fail in between, the process does not outlive us.
 fn follow(
     runtime: &Runtime,
@@ -143,9 +161,6 @@ fn attend(
     signals: BorrowedFd<'_>,
 ) -> libcontainer::Result<ExitStatus> {
     container.note_process(process)?;
-    for warning in process.warnings() {
-        output::warn(warning);
-    }
     let (stdin, stdout) = (std::io::stdin(), std::io::stdout());
     let input = args.interactive.then(|| stdin.as_fd());
     let mut _raw = None;

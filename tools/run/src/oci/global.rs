@@ -2,7 +2,7 @@
 
 use super::Ended;
 use clap::{ArgAction, Parser, ValueEnum};
-use libcontainer::runtime::{Container, Runtime};
+use libcontainer::runtime::{CgroupManager, Container, Runtime};
 use libcontainer::{ContainerId, ErrorKind};
 use std::path::PathBuf;
 
@@ -68,17 +68,26 @@ impl Face {
                 .map_err(|error| Ended::Failed(format!("--root {}: {error}", root.display())))?,
             None => default_root(name)?,
         };
-        let systemd_cgroup = match globals.cgroup_manager.as_str() {
-            "cgroupfs" => globals.systemd_cgroup,
-            "systemd" => true,
+        let mut systemd_cgroup = globals.systemd_cgroup;
+        let mut manager = CgroupManager::Auto;
+        match globals.cgroup_manager.as_str() {
+            "cgroupfs" => {}
+            "systemd" => systemd_cgroup = true,
+            "disabled" => manager = CgroupManager::Disabled,
             other => {
                 return Err(Ended::Failed(format!(
-                    "the cgroup manager {other:?} is not supported (cgroupfs is)"
+                    "the cgroup manager {other:?} is not supported (cgroupfs and disabled are)"
                 )));
             }
-        };
+        }
+        let runtime = Runtime::builder()
+            .state_dir(root)
+            .cgroup_manager(manager)
+            // Where runc and crun put a container whose configuration names no place.
+            .cgroup_parent("/")
+            .build()?;
         Ok(Self {
-            runtime: Runtime::builder().state_dir(root).build()?,
+            runtime,
             systemd_cgroup,
         })
     }

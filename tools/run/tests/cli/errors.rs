@@ -10,7 +10,7 @@ fn exit_codes() {
         (&[IMAGE, "sh", "-c", "exit 3"], 3, ""),
         (&[IMAGE, "false"], 1, ""),
         (&[IMAGE, "sh", "-c", "kill -9 $$; exit 4"], 4, ""),
-        (&[IMAGE, "sh", "-c", "sh -c 'kill -9 $$'"], 137, ""),
+        (&[IMAGE, "sh", "-c", "sh -c 'kill -9 $$'; exit $?"], 137, ""),
         (&[IMAGE, "no-such-program"], 127, "no-such-program"),
         (&[IMAGE, "/no/such/program"], 127, "/no/such/program"),
         (&[IMAGE, "/etc/not-executable"], 126, "/etc/not-executable"),
@@ -22,7 +22,7 @@ fn exit_codes() {
             125,
             "nogroup-knows",
         ),
-        (&["-u", "-1", IMAGE, "true"], 125, "-1"),
+        (&["--user=-1", IMAGE, "true"], 125, "-1"),
         (&["-w", "relative", IMAGE, "true"], 125, "relative"),
         (
             &["-v", "/no/such/source:/mnt", IMAGE, "true"],
@@ -111,7 +111,14 @@ fn an_unreachable_registry_is_named() {
 #[test]
 fn a_name_is_one_containers() {
     let Some(home) = Home::ready() else { return };
-    let first = home.start(&["-i", "--name", "one", IMAGE, "sh", "-c", "echo up; cat"]);
+    let first = home.start(&[
+        "--name",
+        "one",
+        IMAGE,
+        "sh",
+        "-c",
+        "echo up; exec sleep 1000",
+    ]);
     let mut first = Held::new(first);
     let second = home
         .call(&["--name", "one", IMAGE, "true"])
@@ -127,7 +134,7 @@ fn a_name_is_one_containers() {
     assert_eq!(home.leftovers(), Vec::<String>::new());
 }
 
-/// A container that has said `up`, and ends when its input does.
+/// A container that has said `up`, and ends when it is killed.
 struct Held(std::process::Child);
 
 impl Held {

@@ -2,7 +2,9 @@
 
 use crate::signals::wait_for;
 use crate::support::{Home, IMAGE};
+use serde_json::Value;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 fn mounts() -> String {
     std::fs::read_to_string("/proc/self/mountinfo").unwrap()
@@ -26,7 +28,7 @@ fn cgroups(name: &str) -> Vec<PathBuf> {
 }
 
 /// The id of the only container.
-fn only_container(store: &Path) -> String {
+pub(crate) fn only_container(store: &Path) -> String {
     let mut entries = std::fs::read_dir(store.join("containers")).unwrap();
     let id = entries
         .next()
@@ -65,15 +67,7 @@ fn a_killed_tool_takes_its_container_along_and_the_next_one_tidies_up() {
     ]);
     wait_for(&mut child, "up");
     let id = only_container(&home.store());
-    let record = std::fs::read_to_string(
-        home.store()
-            .join("containers")
-            .join(&id)
-            .join("record.json"),
-    )
-    .unwrap();
-    let record: serde_json::Value = serde_json::from_str(&record).unwrap();
-    let pid = record["process"]["pid"].as_i64().unwrap();
+    let pid = recorded_pid(&home.store(), &id);
     child.kill().unwrap();
     child.wait().unwrap();
     assert!(
@@ -84,6 +78,20 @@ fn a_killed_tool_takes_its_container_along_and_the_next_one_tidies_up() {
     assert_eq!(home.leftovers(), Vec::<String>::new());
     assert_eq!(cgroups(&id), Vec::<PathBuf>::new());
     assert!(!is_alive(pid), "process {pid} of a killed tool still runs");
+}
+
+/// The first process's id, as soon as the tool has written it down.
+pub(crate) fn recorded_pid(store: &Path, id: &str) -> i64 {
+    let path = store.join("containers").join(id).join("record.json");
+    let end = Instant::now() + Duration::from_secs(20);
+    loop {
+        let record: Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+        if let Some(pid) = record["process"]["pid"].as_i64() {
+            return pid;
+        }
+        assert!(Instant::now() < end, "the process is never written down");
+        std::thread::yield_now();
+    }
 }
 
 /// Whether the process exists and is no zombie that waits for somebody else's reaper.
@@ -103,8 +111,10 @@ fn a_program_that_drops_its_death_signal_is_ended_by_the_next_one() {
     let mut child = home.start(&[IMAGE, "sh", "-c", "echo up; exec setuidgid app sleep 1000"]);
     wait_for(&mut child, "up");
     let id = only_container(&home.store());
+    let pid = recorded_pid(&home.store(), &id);
     child.kill().unwrap();
     child.wait().unwrap();
+    assert!(is_alive(pid), "nothing is left to end");
     home.call(&[IMAGE, "true"]).expect_code(0);
     assert_eq!(home.leftovers(), Vec::<String>::new());
     assert_eq!(cgroups(&id), Vec::<PathBuf>::new());

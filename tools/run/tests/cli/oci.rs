@@ -52,6 +52,7 @@ impl Bundle {
             "mounts": [
                 {"destination": "/proc", "type": "proc", "source": "proc"},
                 {"destination": "/dev", "type": "tmpfs", "source": "tmpfs", "options": ["nosuid", "strictatime", "mode=755"]},
+                {"destination": "/dev/pts", "type": "devpts", "source": "devpts", "options": ["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620"]},
             ],
             "annotations": {"com.example.key": "value"},
             "linux": {"namespaces": [{"type": "pid"}, {"type": "mount"}, {"type": "ipc"}, {"type": "uts"}, {"type": "network"}]},
@@ -206,7 +207,7 @@ fn run_returns_the_programs_code() {
         ("out\n", "err\n")
     );
     assert_eq!(bundle.oci(&["list", "-q"]).expect_code(0).stdout, "");
-    bundle.configure(&["sh", "-c", "sh -c 'kill -9 $$'"], |_| {});
+    bundle.configure(&["sh", "-c", "sh -c 'kill -9 $$'; exit $?"], |_| {});
     bundle.oci(&["run", "three"]).expect_code(137);
 }
 

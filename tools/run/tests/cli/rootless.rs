@@ -77,18 +77,12 @@ fn without_subordinate_ids() {
 #[test]
 fn the_login_uid_of_a_user_is_seen_from_the_host() {
     let Some(home) = with_subids() else { return };
-    let mut child = home.start(&["-i", IMAGE, "sh", "-c", "echo up; exec sleep 1000"]);
+    let mut child = home.start(&[IMAGE, "sh", "-c", "echo up; exec sleep 1000"]);
     crate::signals::wait_for(&mut child, "up");
     let ours = std::fs::read_to_string("/proc/self/loginuid").unwrap();
-    let record = std::fs::read_dir(home.store().join("containers"))
-        .unwrap()
-        .next()
-        .unwrap()
-        .unwrap();
-    let record = std::fs::read_to_string(record.path().join("record.json")).unwrap();
-    let record: serde_json::Value = serde_json::from_str(&record).unwrap();
-    let theirs =
-        std::fs::read_to_string(format!("/proc/{}/loginuid", record["process"]["pid"])).unwrap();
+    let id = crate::leftovers::only_container(&home.store());
+    let pid = crate::leftovers::recorded_pid(&home.store(), &id);
+    let theirs = std::fs::read_to_string(format!("/proc/{pid}/loginuid")).unwrap();
     crate::signals::kill(&child, "TERM");
     child.wait().unwrap();
     assert_eq!(theirs, ours);
