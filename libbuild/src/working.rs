@@ -304,7 +304,7 @@ impl Held<'_> {
             self.container
                 .around
                 .store
-                .find(base.manifest.as_str())
+                .image(&base.manifest)
                 .map_err(gone)?,
         ))
     }

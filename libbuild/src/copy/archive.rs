@@ -55,10 +55,11 @@ pub(crate) fn open(mut file: File, path: &Path) -> Result<Option<Archive>, CopyE
     // What only looks like gzip or zstd is a file like any other.
     let block = head(&mut decode(reader(&file)?)?).unwrap_or_default();
     if is_header(&block) {
-        decode(reader(&file)?).map(Some)
-    } else {
-        Ok(None)
+        return decode(reader(&file)?).map(Some);
     }
+    // Copies of a descriptor share one position, and the caller reads on.
+    rewound(&file).map_err(fault)?;
+    Ok(None)
 }
 
 /// Unpacks an archive into the directory `into`, which is made.

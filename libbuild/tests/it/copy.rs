@@ -59,10 +59,10 @@ fn files_look_as_they_should() {
     let sources = lab.sources();
     write(&sources, "t/exe", "x");
     write(&sources, "t/secret", "x");
-    std::fs::set_permissions(sources.join("t/exe"), PermissionsExt::from_mode(0o4755)).unwrap();
     std::fs::set_permissions(sources.join("t/secret"), PermissionsExt::from_mode(0o600)).unwrap();
     std::fs::set_permissions(sources.join("t"), PermissionsExt::from_mode(0o700)).unwrap();
     std::os::unix::fs::chown(sources.join("t/exe"), Some(7), Some(8)).unwrap();
+    std::fs::set_permissions(sources.join("t/exe"), PermissionsExt::from_mode(0o4755)).unwrap();
     std::fs::hard_link(sources.join("t/exe"), sources.join("t/other")).unwrap();
     symlink("/absolute/target", sources.join("t/link")).unwrap();
     let container = lab.container();

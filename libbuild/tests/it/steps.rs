@@ -57,8 +57,8 @@ fn changes_stay_and_streams_are_separate() {
         "kept\n",
         "also what a failed step wrote"
     );
-    let killed = run(&container, Run::sh("kill -9 $$"));
-    assert!(!killed.status.success());
+    let killed = run(&container, Run::sh("sh -c 'kill -9 $$'; exit $?"));
+    assert_eq!(killed.status.code(), Some(137));
     let large = run(&container, Run::sh("head -c 20000000 /dev/zero"));
     assert!(large.truncated && large.stdout.len() == libbuild::run::CAPTURE_BYTES);
 }

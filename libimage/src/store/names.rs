@@ -109,6 +109,14 @@ impl Store {
         Ok(image.with_name(entry.tag.as_deref()))
     }
 
+    /// Loads an image by the digest of its manifest, also one that is only pinned and that no name leads to.
+    ///
+    /// # Errors
+    /// If the manifest or the configuration is missing or corrupt.
+    pub fn image(&self, manifest: &Digest) -> Result<Image, StoreError> {
+        self.load(self.read_manifest(manifest, None)?)
+    }
+
     /// Finds what the index says about a name or id; see [`Store::find`]. The entry has a tag if it was found by it.
     ///
     /// # Errors

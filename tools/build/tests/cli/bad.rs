@@ -47,11 +47,6 @@ fn mistakes_are_told_with_the_right_code() {
         (&["run", c, "--", "/etc"], 126, "/etc"),
         (&["run", c, "--", "sh", "-c", "exit 42"], 42, ""),
         (
-            &["run", c, "--", "sh", "-c", "kill -TERM $$; sleep 9"],
-            143,
-            "",
-        ),
-        (
             &["run", "-u", "nobody-knows", c, "true"],
             125,
             "nobody-knows",
