@@ -94,6 +94,14 @@ impl FileLock {
     }
 }
 
+impl Drop for FileLock {
+    fn drop(&mut self) {
+        // Closing alone would not do: a process that another thread has just forked holds a copy of the descriptor until it executes
+        // its program, and with it the lock. Unlocking lets go of the lock of all copies; there is nobody to tell if it fails.
+        rustix::fs::flock(self.file.as_fd(), FlockOperation::Unlock).ok();
+    }
+}
+
 fn open(directory: &Dir, name: &str) -> io::Result<File> {
     let flags = OFlags::RDWR | OFlags::CREATE | OFlags::CLOEXEC | OFlags::NOFOLLOW;
     Ok(rustix::fs::openat(directory, name, flags, Mode::from_raw_mode(0o600))?.into())
