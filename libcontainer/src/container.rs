@@ -9,6 +9,7 @@ use rustix::io::Errno;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::exit::Signal;
+use crate::hooks;
 use crate::id::ContainerId;
 use crate::process::{Process, remove_cgroup};
 use crate::record::Record;
@@ -94,13 +95,17 @@ impl Container {
                 );
             }
         };
-        crate::hooks::start_container(&record, &process)?;
-        rustix::io::write(&file, b"0").map_err(|errno| {
-            Error::from_errno(errno.raw_os_error(), "start the container").with_path(&fifo)
-        })?;
-        std::fs::remove_file(&fifo)
-            .map_err(|error| Error::from_io(error, "start the container").with_path(&fifo))?;
-        crate::hooks::poststart(&record, &process)
+        let started = hooks::start_container(&record, &process).and_then(|()| {
+            rustix::io::write(&file, b"0")
+                .map_err(|errno| Error::from_errno(errno.raw_os_error(), "start the container").with_path(&fifo))?;
+            std::fs::remove_file(&fifo).map_err(|error| Error::from_io(error, "start the container").with_path(&fifo))?;
+            hooks::poststart(&record)
+        });
+        if started.is_err() {
+            // A container whose hook failed must not go on.
+            end(&process, &record)?;
+        }
+        started
     }
 
     /// Sends a signal to the container's first process. `SIGKILL` ends all its processes, also when they share a pid namespace with
@@ -161,7 +166,8 @@ impl Container {
             // Our child is reaped; whoever waits for it gets the same answer.
             drop(process.has_ended(Some(0))?.then(|| process.wait()));
         }
-        crate::hooks::poststop(&record)
+        hooks::poststop(&record);
+        Ok(())
     }
 
     /// The container's first process, if it has not ended.

@@ -1,18 +1,38 @@
 //! Hooks: programs of others that run at points of a container's life.
+//!
+//! | kind | when | where |
+//! |---|---|---|
+//! | prestart, createRuntime | namespaces and mounts exist, the old root is still there | beside us |
+//! | createContainer | the same | in the container's namespaces |
+//! | startContainer | before the program starts | in the container's namespaces |
+//! | poststart | after it has started | beside us |
+//! | poststop | after the container was deleted | beside us |
+//!
+//! A hook reads the container's state on its standard input. One that fails ends the container, but for poststop, where there is
+//! none any more and the rest goes on.
 
-use std::os::fd::BorrowedFd;
+use std::ffi::CString;
+use std::io::{Read, Seek, Write};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::ffi::OsStrExt;
 
-use oci_spec::runtime::Spec;
+use oci_spec::runtime::{Hook, Spec};
+use rustix::fs::MemfdFlags;
 
 use crate::error::{Error, ErrorKind, Result};
+use crate::exit::{ExitStatus, Signal};
+use crate::init::{Entry, enter};
+use crate::namespace::{Kind, Namespaces};
 use crate::process::Process;
 use crate::record::Record;
+use crate::state::{State, Status};
+
+/// How much of a failed hook's output is kept: an error message, not a log.
+const OUTPUT_BYTES: u64 = 4096;
 
 /// Whether a specification has any hook.
 pub(crate) fn asked(spec: &Spec) -> bool {
-    let Some(hooks) = spec.hooks() else {
-        return false;
-    };
+    let Some(hooks) = spec.hooks() else { return false };
     let lists = [
         hooks.prestart(),
         hooks.create_runtime(),
@@ -21,35 +41,103 @@ pub(crate) fn asked(spec: &Spec) -> bool {
         hooks.poststart(),
         hooks.poststop(),
     ];
-    lists
-        .iter()
-        .any(|list| list.as_ref().is_some_and(|list| !list.is_empty()))
+    lists.iter().any(|list| list.as_ref().is_some_and(|list| !list.is_empty()))
 }
 
-fn refuse(record: &Record) -> Result<()> {
-    if asked(&record.spec) {
-        return Err(Error::new(
-            ErrorKind::Unsupported {
-                feature: "hooks".into(),
-            },
-            "run hooks",
-        ));
+fn list<'r>(record: &'r Record, pick: impl Fn(&'r oci_spec::runtime::Hooks) -> &'r Option<Vec<Hook>>) -> &'r [Hook] {
+    record.spec.hooks().as_ref().and_then(|hooks| pick(hooks).as_deref()).unwrap_or_default()
+}
+
+/// The hooks of a container that is being created.
+pub(crate) fn create(record: &Record, init: BorrowedFd<'_>) -> Result<()> {
+    let state = State::of(record, Status::Creating);
+    for hook in list(record, |hooks| hooks.prestart()) {
+        run(hook, "prestart", &state, None)?;
+    }
+    for hook in list(record, |hooks| hooks.create_runtime()) {
+        run(hook, "createRuntime", &state, None)?;
+    }
+    for hook in list(record, |hooks| hooks.create_container()) {
+        run(hook, "createContainer", &state, Some((init, own_namespaces(record)?)))?;
     }
     Ok(())
 }
 
-pub(crate) fn create(record: &Record, _pidfd: BorrowedFd<'_>) -> Result<()> {
-    refuse(record)
+/// The hooks just before the program starts.
+pub(crate) fn start_container(record: &Record, init: &Process) -> Result<()> {
+    let state = State::of(record, Status::Created);
+    for hook in list(record, |hooks| hooks.start_container()) {
+        run(hook, "startContainer", &state, Some((init.pidfd(), own_namespaces(record)?)))?;
+    }
+    Ok(())
 }
 
-pub(crate) fn start_container(record: &Record, _process: &Process) -> Result<()> {
-    refuse(record)
+/// The hooks just after the program has started.
+pub(crate) fn poststart(record: &Record) -> Result<()> {
+    let state = State::of(record, Status::Running);
+    for hook in list(record, |hooks| hooks.poststart()) {
+        run(hook, "poststart", &state, None)?;
+    }
+    Ok(())
 }
 
-pub(crate) fn poststart(record: &Record, _process: &Process) -> Result<()> {
-    refuse(record)
+/// The hooks of a container that is gone. Their failures change nothing any more (runtime specification, "Lifecycle", step 13).
+pub(crate) fn poststop(record: &Record) {
+    let state = State::of(record, Status::Stopped);
+    for hook in list(record, |hooks| hooks.poststop()) {
+        run(hook, "poststop", &state, None).ok();
+    }
 }
 
-pub(crate) fn poststop(record: &Record) -> Result<()> {
-    refuse(record)
+/// The flags of the namespaces that are the container's own.
+fn own_namespaces(record: &Record) -> Result<u32> {
+    let listed = record.spec.linux().as_ref().and_then(|linux| linux.namespaces().as_deref()).unwrap_or_default();
+    let namespaces = Namespaces::from_spec(listed)?;
+    Ok(Kind::ALL.iter().filter(|kind| namespaces.has(**kind)).fold(0, |flags, kind| flags | kind.flag()))
+}
+
+fn run(hook: &Hook, kind: &'static str, state: &State, namespaces: Option<(BorrowedFd<'_>, u32)>) -> Result<()> {
+    let path = hook.path();
+    let failed = |hint: String| Error::new(ErrorKind::Hook, format!("{kind} hook")).with_path(path).with_hint(hint);
+    let io = |error: std::io::Error| Error::from_io(error, format!("{kind} hook")).with_path(path);
+    let c_string = |text: &[u8]| CString::new(text).map_err(|error| failed(error.to_string()));
+    let program = c_string(path.as_os_str().as_bytes())?;
+    let name = path.to_string_lossy().into_owned();
+    let arguments = hook.args().clone().filter(|list| !list.is_empty()).unwrap_or(vec![name]);
+    let strings = |list: &[String]| list.iter().map(|text| c_string(text.as_bytes())).collect::<Result<Vec<_>>>();
+    let (arguments, environment) = (strings(&arguments)?, strings(hook.env().as_deref().unwrap_or_default())?);
+    // Files in memory: nobody has to feed the one and drain the other while the hook runs.
+    let mut input = memory_file().map_err(io)?;
+    input.write_all(&serde_json::to_vec(state).map_err(|error| io(error.into()))?).map_err(io)?;
+    input.rewind().map_err(io)?;
+    let mut output = memory_file().map_err(io)?;
+    let pidfd = enter(&Entry {
+        namespaces,
+        program: &program,
+        arguments: arguments.iter().map(CString::as_c_str).collect(),
+        environment: environment.iter().map(CString::as_c_str).collect(),
+        input: input.as_fd(),
+        output: output.as_fd(),
+    })
+    .map_err(|error| failed(error.to_string()))?;
+    let process = Process::new(0, pidfd);
+    let timeout = hook.timeout().and_then(|seconds| u32::try_from(seconds).ok()).filter(|seconds| *seconds > 0);
+    if !process.has_ended(timeout.map(|seconds| seconds.saturating_mul(1000)))? {
+        process.kill(Signal::KILL).ok();
+        process.wait()?;
+        return Err(failed("it did not end in time".to_owned()));
+    }
+    match process.wait()? {
+        ExitStatus::Exited(0) => Ok(()),
+        status => {
+            let mut said = Vec::new();
+            output.rewind().map_err(io)?;
+            output.take(OUTPUT_BYTES).read_to_end(&mut said).map_err(io)?;
+            Err(failed(format!("{status}: {}", String::from_utf8_lossy(&said).trim())))
+        }
+    }
+}
+
+fn memory_file() -> std::io::Result<std::fs::File> {
+    Ok(rustix::fs::memfd_create("hook", MemfdFlags::CLOEXEC)?.into())
 }

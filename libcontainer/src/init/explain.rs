@@ -104,7 +104,7 @@ fn hint(step: Step, call: Call, errno: Errno) -> Option<&'static str> {
         Step::Sysctl { .. } if errno == Errno::NOENT => {
             Some("the kernel has no such setting in this namespace")
         }
-        Step::AttachRoot | Step::Pivot if errno == Errno::INVAL => Some(
+        Step::AttachRoot { .. } | Step::Pivot if errno == Errno::INVAL => Some(
             "the caller's root is no mount point (a chroot?), or the prepared root has been used already",
         ),
         Step::Limit { .. } => Some("the soft limit must not be above the hard one"),

@@ -8,9 +8,11 @@
 //! program runs.
 
 mod child;
+mod enter;
 mod explain;
 mod parent;
 mod report;
 mod resources;
 
+pub(crate) use enter::{Entry, enter};
 pub(crate) use parent::{Launch, Launched, launch};

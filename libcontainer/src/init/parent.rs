@@ -4,9 +4,10 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType};
-use rustix::process::{Pid, PidfdFlags, Signal, WaitId, WaitIdOptions};
+use rustix::process::{Pid, PidfdFlags, Signal};
 
 use super::child::{Child, Progress};
+use super::enter::reap;
 use super::explain::explain;
 use super::report::{Kind, REPORT_BYTES, Report};
 use super::resources;
@@ -260,13 +261,6 @@ impl Family {
         rustix::process::pidfd_send_signal(&self.pidfd, Signal::KILL).ok();
         reap(self.pidfd.as_fd());
     }
-}
-
-/// Waits for the end of a child of ours. Another waiter of the embedding program may have been faster, which is as good.
-fn reap(pidfd: BorrowedFd<'_>) {
-    while let Err(Errno::INTR) =
-        rustix::process::waitid(WaitId::PidFd(pidfd), WaitIdOptions::EXITED)
-    {}
 }
 
 fn write_maps(pid: i32, maps: &IdMaps) -> Result<()> {

@@ -28,6 +28,8 @@ pub(crate) struct Wishes {
     pub(crate) parent_death_signal: Option<i32>,
     /// What relative paths on the host are relative to.
     pub(crate) bundle: Option<PathBuf>,
+    /// The root file system's directory, if it is one.
+    pub(crate) rootfs: Option<PathBuf>,
 }
 
 /// A script in the making.
@@ -291,12 +293,11 @@ impl Compiler<'_> {
         wishes: &Wishes,
         propagation: Option<Propagation>,
     ) -> Result<(), Error> {
-        self.script.steps.extend([
-            Step::SlaveMounts {
-                flag: self.propagation,
-            },
-            Step::AttachRoot,
-        ]);
+        // Hooks that run before the change of roots look for the root file system in its directory.
+        let at = wishes.rootfs.as_deref().filter(|_| asks_for_hooks(spec)).unwrap_or(Path::new("/"));
+        let at = self.text("root.path", at.as_os_str().as_bytes())?;
+        let flag = self.propagation;
+        self.script.steps.extend([Step::SlaveMounts { flag }, Step::AttachRoot { at }]);
         let mounted = mounts::compile(self, spec.mounts().as_deref().unwrap_or_default())?;
         devices::compile(
             self,

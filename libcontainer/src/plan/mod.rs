@@ -78,6 +78,7 @@ impl Plan {
             no_new_keyring: options.no_new_keyring,
             parent_death_signal: options.parent_death_signal.map(crate::exit::Signal::number),
             bundle: bundle.directory().map(PathBuf::from),
+            rootfs: bundle.rootfs().map(PathBuf::from),
         };
         let script = compile::compile(id, spec, facts, &wishes)?;
         let rootfs = bundle.rootfs().map(PathBuf::from);
@@ -118,6 +119,9 @@ impl Plan {
 
 impl fmt::Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.cgroup != crate::cgroup::Plan::default() {
+            writeln!(f, "parent: make cgroup\n{}", self.cgroup)?;
+        }
         self.script.fmt(f)
     }
 }

@@ -119,7 +119,7 @@ pub(crate) enum Step {
     HostName { name: Text },
     DomainName { name: Text },
     SlaveMounts { flag: u64 },
-    AttachRoot,
+    AttachRoot { at: Text },
     Hooks,
     Mount { index: u32 },
     OpenDev,
@@ -173,7 +173,7 @@ impl Step {
             Self::HostName { .. } => "set the host name",
             Self::DomainName { .. } => "set the domain name",
             Self::SlaveMounts { .. } => "separate mounts from the host",
-            Self::AttachRoot => "attach the root file system",
+            Self::AttachRoot { .. } => "attach the root file system",
             Self::Hooks => "wait for hooks",
             Self::Mount { .. } => "mount",
             Self::OpenDev => "open /dev",
@@ -216,6 +216,7 @@ impl Step {
             | Self::ReadOnlyPath { path }
             | Self::ReadOnlyMount { path, .. }
             | Self::Mask { path }
+            | Self::AttachRoot { at: path }
             | Self::Chdir { path }
             | Self::Workdir { path } => Some(path),
             Self::DeviceLink { name, .. } => Some(name),
@@ -267,6 +268,7 @@ impl fmt::Display for Printed<'_> {
             | Step::ReadOnlyPath { path }
             | Step::ReadOnlyMount { path, .. }
             | Step::Mask { path }
+            | Step::AttachRoot { at: path }
             | Step::Chdir { path }
             | Step::Workdir { path } => write!(f, " {}", text(path)),
             Step::Limit { number, soft, hard } => write!(f, " {number} to {soft}/{hard}"),

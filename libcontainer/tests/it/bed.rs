@@ -94,25 +94,7 @@ impl Bed {
     }
 
     pub(crate) fn run_bundle(&self, bundle: Bundle) -> Result<Outcome, Error> {
-        let (mut read, write) = pipe();
-        let options = CreateOptions {
-            stdio: Stdio::Streams {
-                stdin: None,
-                stdout: Some(write.try_clone().unwrap()),
-                stderr: Some(write),
-            },
-            ..CreateOptions::default()
-        };
-        let plan = self.runtime.plan(&id("test"), &bundle, options)?;
-        drop(bundle);
-        let process = self.runtime.run(plan)?;
-        let mut output = String::new();
-        read.read_to_string(&mut output).unwrap();
-        Ok(Outcome {
-            status: process.wait()?,
-            output,
-            warnings: process.warnings().to_vec(),
-        })
+        run_to_end(&self.runtime, bundle)
     }
 
     /// The output of a shell command in a container with the default specification.
@@ -155,4 +137,19 @@ pub(crate) fn make_root(root: &Path) {
     )
     .unwrap();
     std::fs::write(root.join("etc/group"), "root:x:0:\nuser:x:1000:\n").unwrap();
+}
+
+/// Runs a container to its end.
+pub(crate) fn run_to_end(runtime: &Runtime, bundle: Bundle) -> Result<Outcome, Error> {
+    let (mut read, write) = pipe();
+    let options = CreateOptions {
+        stdio: Stdio::Streams { stdin: None, stdout: Some(write.try_clone().unwrap()), stderr: Some(write) },
+        ..CreateOptions::default()
+    };
+    let plan = runtime.plan(&id("test"), &bundle, options)?;
+    drop(bundle);
+    let process = runtime.run(plan)?;
+    let mut output = String::new();
+    read.read_to_string(&mut output).unwrap();
+    Ok(Outcome { status: process.wait()?, output, warnings: process.warnings().to_vec() })
 }

@@ -2,7 +2,9 @@
 
 mod bed;
 mod embed;
+mod host;
 mod isolation;
 mod life;
 mod policy;
 mod program;
+mod rootless;

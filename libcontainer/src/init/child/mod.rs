@@ -13,6 +13,8 @@ mod path;
 mod program;
 mod terminal;
 
+pub(super) use namespaces::become_root;
+
 use std::convert::Infallible;
 use std::ffi::CStr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -160,7 +162,7 @@ impl Child<'_> {
                 rustix::system::setdomainname(self.text(name).to_bytes()).at(Call::SetDomainName)
             }
             Step::SlaveMounts { flag } => mounts::change_all(flag, true),
-            Step::AttachRoot => self.attach_root(),
+            Step::AttachRoot { at } => self.attach_root(at),
             Step::Hooks => self.ask(Kind::AwaitsHooks),
             Step::Mount { index } => self.mount(index),
             Step::OpenDev => self.open_dev(),

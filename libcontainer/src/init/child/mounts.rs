@@ -75,14 +75,14 @@ fn change(
 }
 
 impl Child<'_> {
-    /// Attaches the root on top of the present one, which is only a place to hang it up: path lookup starts below it.
-    pub(super) fn attach_root(&self) -> Result<(), Failed> {
+    /// Attaches the root: usually on top of the present one, which is only a place to hang it up, because path lookup starts below it.
+    pub(super) fn attach_root(&self, at: Text) -> Result<(), Failed> {
         let root = self.slot(Slot::ROOT)?;
         rustix::mount::move_mount(
             root,
             c"",
             CWD,
-            c"/",
+            self.text(at),
             MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH,
         )
         .at(Call::MoveMount)

@@ -17,7 +17,7 @@ pub(super) fn unshare(flags: u32) -> Result<(), Failed> {
 }
 
 /// Becomes uid 0 and gid 0 of the user namespace: what is made from now on belongs to its root.
-pub(super) fn become_root() -> Result<(), Failed> {
+pub(in crate::init) fn become_root() -> Result<(), Failed> {
     // Where `setgroups` is denied the groups of the caller stay; the step that sets the user says so if it matters.
     match process::set_groups(&[]) {
         Err(Errno::PERM) => {}
