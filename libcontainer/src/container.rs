@@ -96,9 +96,11 @@ impl Container {
             }
         };
         let started = hooks::start_container(&record, &process).and_then(|()| {
-            rustix::io::write(&file, b"0")
-                .map_err(|errno| Error::from_errno(errno.raw_os_error(), "start the container").with_path(&fifo))?;
-            std::fs::remove_file(&fifo).map_err(|error| Error::from_io(error, "start the container").with_path(&fifo))?;
+            rustix::io::write(&file, b"0").map_err(|errno| {
+                Error::from_errno(errno.raw_os_error(), "start the container").with_path(&fifo)
+            })?;
+            std::fs::remove_file(&fifo)
+                .map_err(|error| Error::from_io(error, "start the container").with_path(&fifo))?;
             hooks::poststart(&record)
         });
         if started.is_err() {

@@ -32,7 +32,9 @@ const OUTPUT_BYTES: u64 = 4096;
 
 /// Whether a specification has any hook.
 pub(crate) fn asked(spec: &Spec) -> bool {
-    let Some(hooks) = spec.hooks() else { return false };
+    let Some(hooks) = spec.hooks() else {
+        return false;
+    };
     let lists = [
         hooks.prestart(),
         hooks.create_runtime(),
@@ -41,11 +43,21 @@ pub(crate) fn asked(spec: &Spec) -> bool {
         hooks.poststart(),
         hooks.poststop(),
     ];
-    lists.iter().any(|list| list.as_ref().is_some_and(|list| !list.is_empty()))
+    lists
+        .iter()
+        .any(|list| list.as_ref().is_some_and(|list| !list.is_empty()))
 }
 
-fn list<'r>(record: &'r Record, pick: impl Fn(&'r oci_spec::runtime::Hooks) -> &'r Option<Vec<Hook>>) -> &'r [Hook] {
-    record.spec.hooks().as_ref().and_then(|hooks| pick(hooks).as_deref()).unwrap_or_default()
+fn list<'r>(
+    record: &'r Record,
+    pick: impl Fn(&'r oci_spec::runtime::Hooks) -> &'r Option<Vec<Hook>>,
+) -> &'r [Hook] {
+    record
+        .spec
+        .hooks()
+        .as_ref()
+        .and_then(|hooks| pick(hooks).as_deref())
+        .unwrap_or_default()
 }
 
 /// The hooks of a container that is being created.
@@ -58,7 +70,12 @@ pub(crate) fn create(record: &Record, init: BorrowedFd<'_>) -> Result<()> {
         run(hook, "createRuntime", &state, None)?;
     }
     for hook in list(record, |hooks| hooks.create_container()) {
-        run(hook, "createContainer", &state, Some((init, own_namespaces(record)?)))?;
+        run(
+            hook,
+            "createContainer",
+            &state,
+            Some((init, own_namespaces(record)?)),
+        )?;
     }
     Ok(())
 }
@@ -67,7 +84,12 @@ pub(crate) fn create(record: &Record, init: BorrowedFd<'_>) -> Result<()> {
 pub(crate) fn start_container(record: &Record, init: &Process) -> Result<()> {
     let state = State::of(record, Status::Created);
     for hook in list(record, |hooks| hooks.start_container()) {
-        run(hook, "startContainer", &state, Some((init.pidfd(), own_namespaces(record)?)))?;
+        run(
+            hook,
+            "startContainer",
+            &state,
+            Some((init.pidfd(), own_namespaces(record)?)),
+        )?;
     }
     Ok(())
 }
@@ -91,24 +113,54 @@ pub(crate) fn poststop(record: &Record) {
 
 /// The flags of the namespaces that are the container's own.
 fn own_namespaces(record: &Record) -> Result<u32> {
-    let listed = record.spec.linux().as_ref().and_then(|linux| linux.namespaces().as_deref()).unwrap_or_default();
+    let listed = record
+        .spec
+        .linux()
+        .as_ref()
+        .and_then(|linux| linux.namespaces().as_deref())
+        .unwrap_or_default();
     let namespaces = Namespaces::from_spec(listed)?;
-    Ok(Kind::ALL.iter().filter(|kind| namespaces.has(**kind)).fold(0, |flags, kind| flags | kind.flag()))
+    Ok(Kind::ALL
+        .iter()
+        .filter(|kind| namespaces.has(**kind))
+        .fold(0, |flags, kind| flags | kind.flag()))
 }
 
-fn run(hook: &Hook, kind: &'static str, state: &State, namespaces: Option<(BorrowedFd<'_>, u32)>) -> Result<()> {
+fn run(
+    hook: &Hook,
+    kind: &'static str,
+    state: &State,
+    namespaces: Option<(BorrowedFd<'_>, u32)>,
+) -> Result<()> {
     let path = hook.path();
-    let failed = |hint: String| Error::new(ErrorKind::Hook, format!("{kind} hook")).with_path(path).with_hint(hint);
+    let failed = |hint: String| {
+        Error::new(ErrorKind::Hook, format!("{kind} hook"))
+            .with_path(path)
+            .with_hint(hint)
+    };
     let io = |error: std::io::Error| Error::from_io(error, format!("{kind} hook")).with_path(path);
     let c_string = |text: &[u8]| CString::new(text).map_err(|error| failed(error.to_string()));
     let program = c_string(path.as_os_str().as_bytes())?;
     let name = path.to_string_lossy().into_owned();
-    let arguments = hook.args().clone().filter(|list| !list.is_empty()).unwrap_or(vec![name]);
-    let strings = |list: &[String]| list.iter().map(|text| c_string(text.as_bytes())).collect::<Result<Vec<_>>>();
-    let (arguments, environment) = (strings(&arguments)?, strings(hook.env().as_deref().unwrap_or_default())?);
+    let arguments = hook
+        .args()
+        .clone()
+        .filter(|list| !list.is_empty())
+        .unwrap_or(vec![name]);
+    let strings = |list: &[String]| {
+        list.iter()
+            .map(|text| c_string(text.as_bytes()))
+            .collect::<Result<Vec<_>>>()
+    };
+    let (arguments, environment) = (
+        strings(&arguments)?,
+        strings(hook.env().as_deref().unwrap_or_default())?,
+    );
     // Files in memory: nobody has to feed the one and drain the other while the hook runs.
     let mut input = memory_file().map_err(io)?;
-    input.write_all(&serde_json::to_vec(state).map_err(|error| io(error.into()))?).map_err(io)?;
+    input
+        .write_all(&serde_json::to_vec(state).map_err(|error| io(error.into()))?)
+        .map_err(io)?;
     input.rewind().map_err(io)?;
     let mut output = memory_file().map_err(io)?;
     let pidfd = enter(&Entry {
@@ -121,7 +173,10 @@ fn run(hook: &Hook, kind: &'static str, state: &State, namespaces: Option<(Borro
     })
     .map_err(|error| failed(error.to_string()))?;
     let process = Process::new(0, pidfd);
-    let timeout = hook.timeout().and_then(|seconds| u32::try_from(seconds).ok()).filter(|seconds| *seconds > 0);
+    let timeout = hook
+        .timeout()
+        .and_then(|seconds| u32::try_from(seconds).ok())
+        .filter(|seconds| *seconds > 0);
     if !process.has_ended(timeout.map(|seconds| seconds.saturating_mul(1000)))? {
         process.kill(Signal::KILL).ok();
         process.wait()?;
@@ -132,8 +187,14 @@ fn run(hook: &Hook, kind: &'static str, state: &State, namespaces: Option<(Borro
         status => {
             let mut said = Vec::new();
             output.rewind().map_err(io)?;
-            output.take(OUTPUT_BYTES).read_to_end(&mut said).map_err(io)?;
-            Err(failed(format!("{status}: {}", String::from_utf8_lossy(&said).trim())))
+            output
+                .take(OUTPUT_BYTES)
+                .read_to_end(&mut said)
+                .map_err(io)?;
+            Err(failed(format!(
+                "{status}: {}",
+                String::from_utf8_lossy(&said).trim()
+            )))
         }
     }
 }

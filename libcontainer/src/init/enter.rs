@@ -32,9 +32,20 @@ pub(crate) struct Entry<'e> {
 /// Starts the program. It is our child, whatever pid namespace it is in.
 pub(crate) fn enter(entry: &Entry<'_>) -> Result<OwnedFd> {
     let failed = |errno: Errno| Error::from_errno(errno.raw_os_error(), "start a program");
-    let (ours, theirs) = rustix::net::socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None).map_err(failed)?;
-    let above = |descriptor: BorrowedFd<'_>| rustix::io::fcntl_dupfd_cloexec(descriptor, 3).map_err(failed);
-    let (socket, input, output) = (above(theirs.as_fd())?, above(entry.input)?, above(entry.output)?);
+    let (ours, theirs) = rustix::net::socketpair(
+        AddressFamily::UNIX,
+        SocketType::SEQPACKET,
+        SocketFlags::CLOEXEC,
+        None,
+    )
+    .map_err(failed)?;
+    let above =
+        |descriptor: BorrowedFd<'_>| rustix::io::fcntl_dupfd_cloexec(descriptor, 3).map_err(failed);
+    let (socket, input, output) = (
+        above(theirs.as_fd())?,
+        above(entry.input)?,
+        above(entry.output)?,
+    );
     drop(theirs);
     let entered = entry.namespaces.map_or(0, |(_, flags)| flags);
     let blocked = Blocked::all().map_err(failed)?;
@@ -47,8 +58,15 @@ pub(crate) fn enter(entry: &Entry<'_>) -> Result<OwnedFd> {
             execute(entry, input.as_fd(), output.as_fd(), socket.as_fd())
         }
         // Only a child of ours is in the pid namespace.
-        let sibling = CloneOptions { sibling: true, ..CloneOptions::default() };
-        match clone3(&sibling, &mut || execute(entry, input.as_fd(), output.as_fd(), socket.as_fd())).at(Call::Clone) {
+        let sibling = CloneOptions {
+            sibling: true,
+            ..CloneOptions::default()
+        };
+        match clone3(&sibling, &mut || {
+            execute(entry, input.as_fd(), output.as_fd(), socket.as_fd())
+        })
+        .at(Call::Clone)
+        {
             Err(failed) => fail(socket.as_fd(), failed),
             Ok(cloned) => {
                 let mut report = Report::new(Kind::Process, 0);
@@ -59,7 +77,10 @@ pub(crate) fn enter(entry: &Entry<'_>) -> Result<OwnedFd> {
         }
     });
     drop((blocked, socket, input, output));
-    let mut pidfd = cloned.map_err(failed)?.pidfd.ok_or_else(|| failed(Errno::INVAL))?;
+    let mut pidfd = cloned
+        .map_err(failed)?
+        .pidfd
+        .ok_or_else(|| failed(Errno::INVAL))?;
     loop {
         let mut bytes = [0; REPORT_BYTES];
         let (length, _) = message::receive(ours.as_fd(), &mut bytes).map_err(failed)?;
@@ -75,9 +96,15 @@ pub(crate) fn enter(entry: &Entry<'_>) -> Result<OwnedFd> {
             Some(report) => {
                 reap(pidfd.as_fd());
                 let path = entry.program.to_string_lossy().into_owned();
-                let error = Error::from_errno(report.errno, format!("start a program ({})", report.call.name())).with_path(path);
+                let error = Error::from_errno(
+                    report.errno,
+                    format!("start a program ({})", report.call.name()),
+                )
+                .with_path(path);
                 return Err(match report.call {
-                    Call::Execve if report.errno == libc::ENOENT => error.with_kind(ErrorKind::ExecNotFound),
+                    Call::Execve if report.errno == libc::ENOENT => {
+                        error.with_kind(ErrorKind::ExecNotFound)
+                    }
                     Call::Execve => error.with_kind(ErrorKind::ExecNotPermitted),
                     _ => error,
                 });
@@ -87,10 +114,20 @@ pub(crate) fn enter(entry: &Entry<'_>) -> Result<OwnedFd> {
 }
 
 fn join(entry: &Entry<'_>) -> Result<(), Failed> {
-    let Some((pidfd, flags)) = entry.namespaces else { return Ok(()) };
+    let Some((pidfd, flags)) = entry.namespaces else {
+        return Ok(());
+    };
     // All at once: the kernel takes them in the right order.
-    rustix::thread::move_into_thread_name_spaces(pidfd, ThreadNameSpaceType::from_bits_retain(flags)).at(Call::SetNamespace)?;
-    if flags & namespace::Kind::User.flag() != 0 { become_root() } else { Ok(()) }
+    rustix::thread::move_into_thread_name_spaces(
+        pidfd,
+        ThreadNameSpaceType::from_bits_retain(flags),
+    )
+    .at(Call::SetNamespace)?;
+    if flags & namespace::Kind::User.flag() != 0 {
+        become_root()
+    } else {
+        Ok(())
+    }
 }
 
 fn fail(socket: BorrowedFd<'_>, failed: Failed) -> ! {
@@ -100,7 +137,12 @@ fn fail(socket: BorrowedFd<'_>, failed: Failed) -> ! {
     exit_group(1)
 }
 
-fn execute(entry: &Entry<'_>, input: BorrowedFd<'_>, output: BorrowedFd<'_>, socket: BorrowedFd<'_>) -> ! {
+fn execute(
+    entry: &Entry<'_>,
+    input: BorrowedFd<'_>,
+    output: BorrowedFd<'_>,
+    socket: BorrowedFd<'_>,
+) -> ! {
     let prepared = (|| -> Result<(), Failed> {
         dispositions::reset().at(Call::Signal)?;
         rustix::stdio::dup2_stdin(input).at(Call::Open)?;
@@ -110,7 +152,10 @@ fn execute(entry: &Entry<'_>, input: BorrowedFd<'_>, output: BorrowedFd<'_>, soc
         dispositions::unblock_all().at(Call::Signal)
     })();
     let failed = match prepared {
-        Ok(()) => Failed { call: Call::Execve, errno: execve(entry.program, &entry.arguments, &entry.environment) },
+        Ok(()) => Failed {
+            call: Call::Execve,
+            errno: execve(entry.program, &entry.arguments, &entry.environment),
+        },
         Err(failed) => failed,
     };
     fail(socket, failed)
@@ -118,5 +163,7 @@ fn execute(entry: &Entry<'_>, input: BorrowedFd<'_>, output: BorrowedFd<'_>, soc
 
 /// Waits for the end of a child of ours. Another waiter of the embedding program may have been faster, which is as good.
 pub(super) fn reap(pidfd: BorrowedFd<'_>) {
-    while let Err(Errno::INTR) = rustix::process::waitid(WaitId::PidFd(pidfd), WaitIdOptions::EXITED) {}
+    while let Err(Errno::INTR) =
+        rustix::process::waitid(WaitId::PidFd(pidfd), WaitIdOptions::EXITED)
+    {}
 }

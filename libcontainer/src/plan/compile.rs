@@ -294,10 +294,16 @@ impl Compiler<'_> {
         propagation: Option<Propagation>,
     ) -> Result<(), Error> {
         // Hooks that run before the change of roots look for the root file system in its directory.
-        let at = wishes.rootfs.as_deref().filter(|_| asks_for_hooks(spec)).unwrap_or(Path::new("/"));
+        let at = wishes
+            .rootfs
+            .as_deref()
+            .filter(|_| asks_for_hooks(spec))
+            .unwrap_or(Path::new("/"));
         let at = self.text("root.path", at.as_os_str().as_bytes())?;
         let flag = self.propagation;
-        self.script.steps.extend([Step::SlaveMounts { flag }, Step::AttachRoot { at }]);
+        self.script
+            .steps
+            .extend([Step::SlaveMounts { flag }, Step::AttachRoot { at }]);
         let mounted = mounts::compile(self, spec.mounts().as_deref().unwrap_or_default())?;
         devices::compile(
             self,

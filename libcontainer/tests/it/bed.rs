@@ -143,7 +143,11 @@ pub(crate) fn make_root(root: &Path) {
 pub(crate) fn run_to_end(runtime: &Runtime, bundle: Bundle) -> Result<Outcome, Error> {
     let (mut read, write) = pipe();
     let options = CreateOptions {
-        stdio: Stdio::Streams { stdin: None, stdout: Some(write.try_clone().unwrap()), stderr: Some(write) },
+        stdio: Stdio::Streams {
+            stdin: None,
+            stdout: Some(write.try_clone().unwrap()),
+            stderr: Some(write),
+        },
         ..CreateOptions::default()
     };
     let plan = runtime.plan(&id("test"), &bundle, options)?;
@@ -151,5 +155,9 @@ pub(crate) fn run_to_end(runtime: &Runtime, bundle: Bundle) -> Result<Outcome, E
     let process = runtime.run(plan)?;
     let mut output = String::new();
     read.read_to_string(&mut output).unwrap();
-    Ok(Outcome { status: process.wait()?, output, warnings: process.warnings().to_vec() })
+    Ok(Outcome {
+        status: process.wait()?,
+        output,
+        warnings: process.warnings().to_vec(),
+    })
 }

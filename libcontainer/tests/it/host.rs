@@ -3,7 +3,9 @@
 use std::path::{Path, PathBuf};
 
 use libcontainer::bundle::Bundle;
-use libcontainer::oci_spec::runtime::{HookBuilder, Hooks, LinuxPidsBuilder, LinuxResourcesBuilder, Spec};
+use libcontainer::oci_spec::runtime::{
+    HookBuilder, Hooks, LinuxPidsBuilder, LinuxResourcesBuilder, Spec,
+};
 use libcontainer::runtime::{CreateOptions, Runtime};
 use libcontainer::{ErrorKind, Signal};
 
@@ -11,19 +13,42 @@ use crate::bed::{Bed, id, run_to_end};
 
 /// A name that no other test run uses.
 fn parent() -> PathBuf {
-    PathBuf::from(format!("/trimaran-test-{}-{:?}", std::process::id(), std::thread::current().id()).replace(['(', ')'], ""))
+    PathBuf::from(
+        format!(
+            "/trimaran-test-{}-{:?}",
+            std::process::id(),
+            std::thread::current().id()
+        )
+        .replace(['(', ')'], ""),
+    )
 }
 
 #[test]
 fn a_limit_holds_and_the_cgroup_is_gone_afterwards() {
     let Some(bed) = Bed::new() else { return };
     let parent = parent();
-    let runtime = Runtime::builder().state_dir(bed.directory.path().join("state")).cgroup_parent(&parent).build().unwrap();
-    let mut spec = bed.shell("cat /proc/self/cgroup; for i in 1 2 3 4 5 6 7 8 9; do sleep 1 & done; echo all");
-    let resources = LinuxResourcesBuilder::default().pids(LinuxPidsBuilder::default().limit(4).build().unwrap()).build().unwrap();
-    spec.linux_mut().as_mut().unwrap().set_resources(Some(resources));
+    let runtime = Runtime::builder()
+        .state_dir(bed.directory.path().join("state"))
+        .cgroup_parent(&parent)
+        .build()
+        .unwrap();
+    let mut spec =
+        bed.shell("cat /proc/self/cgroup; for i in 1 2 3 4 5 6 7 8 9; do sleep 1 & done; echo all");
+    let resources = LinuxResourcesBuilder::default()
+        .pids(LinuxPidsBuilder::default().limit(4).build().unwrap())
+        .build()
+        .unwrap();
+    spec.linux_mut()
+        .as_mut()
+        .unwrap()
+        .set_resources(Some(resources));
     let outcome = match run_to_end(&runtime, bed.bundle(spec)) {
-        Err(error) if matches!(error.kind(), ErrorKind::PermissionDenied | ErrorKind::Unsupported { .. }) => {
+        Err(error)
+            if matches!(
+                error.kind(),
+                ErrorKind::PermissionDenied | ErrorKind::Unsupported { .. }
+            ) =>
+        {
             return trimaran_testkit::skip("no control group for processes can be made here");
         }
         other => other.unwrap(),
@@ -40,14 +65,31 @@ fn a_limit_holds_and_the_cgroup_is_gone_afterwards() {
 fn a_created_container_is_in_its_cgroup() {
     let Some(bed) = Bed::new() else { return };
     let parent = parent();
-    let runtime = Runtime::builder().state_dir(bed.directory.path().join("state")).cgroup_parent(&parent).build().unwrap();
+    let runtime = Runtime::builder()
+        .state_dir(bed.directory.path().join("state"))
+        .cgroup_parent(&parent)
+        .build()
+        .unwrap();
     let mut spec = bed.shell("sleep 100");
-    let resources = LinuxResourcesBuilder::default().pids(LinuxPidsBuilder::default().limit(40).build().unwrap()).build().unwrap();
-    spec.linux_mut().as_mut().unwrap().set_resources(Some(resources));
-    let plan = runtime.plan(&id("c"), &bed.bundle(spec), CreateOptions::default()).unwrap();
+    let resources = LinuxResourcesBuilder::default()
+        .pids(LinuxPidsBuilder::default().limit(40).build().unwrap())
+        .build()
+        .unwrap();
+    spec.linux_mut()
+        .as_mut()
+        .unwrap()
+        .set_resources(Some(resources));
+    let plan = runtime
+        .plan(&id("c"), &bed.bundle(spec), CreateOptions::default())
+        .unwrap();
     assert!(plan.to_string().contains("cgroup"), "{plan}");
     let container = match runtime.create(plan) {
-        Err(error) if matches!(error.kind(), ErrorKind::PermissionDenied | ErrorKind::Unsupported { .. }) => {
+        Err(error)
+            if matches!(
+                error.kind(),
+                ErrorKind::PermissionDenied | ErrorKind::Unsupported { .. }
+            ) =>
+        {
             return trimaran_testkit::skip("no control group for processes can be made here");
         }
         other => other.unwrap(),
@@ -58,14 +100,27 @@ fn a_created_container_is_in_its_cgroup() {
     container.start().unwrap();
     container.kill(Signal::KILL).unwrap();
     container.delete(true).unwrap();
-    assert!(!Path::new("/sys/fs/cgroup/pids").join(parent.strip_prefix("/").unwrap()).exists());
+    assert!(
+        !Path::new("/sys/fs/cgroup/pids")
+            .join(parent.strip_prefix("/").unwrap())
+            .exists()
+    );
 }
 
 /// A bundle on disk whose hooks write to `log`.
 fn bundle_with_hooks(bed: &Bed, spec: &mut Spec, log: &Path) -> Bundle {
     let hook = |kind: &str, place: &str| {
-        let script = format!("printf '{kind} ' >> {0}; cat >> {0}; printf ' %s\\n' \"{place}\" >> {0}", log.display());
-        vec![HookBuilder::default().path("/bin/sh").args(vec!["sh".to_owned(), "-c".to_owned(), script]).build().unwrap()]
+        let script = format!(
+            "printf '{kind} ' >> {0}; cat >> {0}; printf ' %s\\n' \"{place}\" >> {0}",
+            log.display()
+        );
+        vec![
+            HookBuilder::default()
+                .path("/bin/sh")
+                .args(vec!["sh".to_owned(), "-c".to_owned(), script])
+                .build()
+                .unwrap(),
+        ]
     };
     let mut hooks = Hooks::default();
     hooks.set_prestart(Some(hook("prestart", "$(readlink /proc/self/ns/mnt)")));
@@ -81,7 +136,11 @@ fn bundle_with_hooks(bed: &Bed, spec: &mut Spec, log: &Path) -> Bundle {
 
 fn write_bundle(bed: &Bed, spec: &mut Spec) -> Bundle {
     spec.root_mut().as_mut().unwrap().set_path("rootfs".into());
-    std::fs::write(bed.directory.path().join("config.json"), serde_json::to_vec(spec).unwrap()).unwrap();
+    std::fs::write(
+        bed.directory.path().join("config.json"),
+        serde_json::to_vec(spec).unwrap(),
+    )
+    .unwrap();
     Bundle::open(bed.directory.path()).unwrap()
 }
 
@@ -101,7 +160,10 @@ fn hooks_run_in_their_order_and_place() {
         .unwrap();
     spec.mounts_mut().as_mut().unwrap().push(mount);
     let bundle = bundle_with_hooks(&bed, &mut spec, &log);
-    let plan = bed.runtime.plan(&id("h"), &bundle, CreateOptions::default()).unwrap();
+    let plan = bed
+        .runtime
+        .plan(&id("h"), &bundle, CreateOptions::default())
+        .unwrap();
     drop(bundle);
     let container = bed.runtime.create(plan).unwrap();
     container.start().unwrap();
@@ -120,7 +182,12 @@ fn hooks_run_in_their_order_and_place() {
     ];
     assert_eq!(text.lines().count(), wanted.len(), "{text}");
     for (line, (kind, status, place)) in text.lines().zip(wanted) {
-        assert!(line.starts_with(kind) && line.contains(&format!("\"status\":\"{status}\"")) && line.contains(place), "{kind}: {line}");
+        assert!(
+            line.starts_with(kind)
+                && line.contains(&format!("\"status\":\"{status}\""))
+                && line.contains(place),
+            "{kind}: {line}"
+        );
         assert!(line.contains("\"id\":\"h\""));
     }
 }
@@ -129,7 +196,12 @@ fn hooks_run_in_their_order_and_place() {
 fn a_failed_hook_undoes_the_container() {
     let Some(bed) = Bed::new() else { return };
     for (program, args, timeout, wanted) in [
-        ("/bin/sh", vec!["sh", "-c", "echo words >&2; exit 3"], None, "words"),
+        (
+            "/bin/sh",
+            vec!["sh", "-c", "echo words >&2; exit 3"],
+            None,
+            "words",
+        ),
         ("/no/such/hook", vec![], None, "not found"),
         ("/bin/sleep", vec!["sleep", "60"], Some(1), "in time"),
     ] {
@@ -145,7 +217,10 @@ fn a_failed_hook_undoes_the_container() {
         hooks.set_create_runtime(Some(vec![hook.build().unwrap()]));
         spec.set_hooks(Some(hooks));
         let bundle = write_bundle(&bed, &mut spec);
-        let plan = bed.runtime.plan(&id("f"), &bundle, CreateOptions::default()).unwrap();
+        let plan = bed
+            .runtime
+            .plan(&id("f"), &bundle, CreateOptions::default())
+            .unwrap();
         drop(bundle);
         let error = bed.runtime.create(plan).unwrap_err();
         assert_eq!(*error.kind(), ErrorKind::Hook);

@@ -21,7 +21,11 @@ fn as_user(user: &User, entering: Option<&Path>, test: &str) -> Output {
     own(&home.path().join("rootfs"), user);
     let binary = user.reachable(&std::env::current_exe().unwrap(), home.path());
     let entering = entering.map(|program| user.reachable(program, home.path()));
-    let mut command = user.command(entering.as_ref().unwrap_or(&binary), home.path(), &[("TRIMARAN_INNER_TEST", "1")]);
+    let mut command = user.command(
+        entering.as_ref().unwrap_or(&binary),
+        home.path(),
+        &[("TRIMARAN_INNER_TEST", "1")],
+    );
     if entering.is_some() {
         command.arg(&binary);
     }
@@ -42,9 +46,16 @@ fn own(path: &Path, user: &User) {
 
 /// The example that enters a user namespace and executes a program there.
 fn unshare() -> Option<std::path::PathBuf> {
-    let path = std::env::current_exe().unwrap().ancestors().nth(2).unwrap().join("examples/unshare");
+    let path = std::env::current_exe()
+        .unwrap()
+        .ancestors()
+        .nth(2)
+        .unwrap()
+        .join("examples/unshare");
     if !path.exists() {
-        trimaran_testkit::skip("the example is not built: cargo test builds it, --test alone does not");
+        trimaran_testkit::skip(
+            "the example is not built: cargo test builds it, --test alone does not",
+        );
     }
     path.exists().then_some(path)
 }
@@ -56,15 +67,36 @@ fn inner() -> bool {
 /// Enters a user namespace, and runs a container with a filter, an overlay root and the given network.
 fn run(network: Network, command: &str) -> String {
     let home = std::path::PathBuf::from(std::env::var_os("HOME").unwrap());
-    assert!(!rootless::facts().unwrap().must_enter(), "the program `unshare` has entered a user namespace");
+    assert!(
+        !rootless::facts().unwrap().must_enter(),
+        "the program `unshare` has entered a user namespace"
+    );
     for name in ["upper", "work"] {
         std::fs::create_dir_all(home.join(name)).unwrap();
     }
     let read_map = |path: &str| idmap::parse_map(&std::fs::read_to_string(path).unwrap());
-    let ids = idmap::IdMaps { uid: read_map("/proc/self/uid_map"), gid: read_map("/proc/self/gid_map") };
-    let host = HostFacts { rootless: true, ids: Some(ids), cgroup: false, ..HostFacts::default() };
-    let options = RunOptions { args: ["/bin/sh", "-c", command].map(str::to_owned).into(), network, host, ..RunOptions::default() };
-    let spec = from_image(&ImageConfiguration::default(), &options, &UserFiles::default()).unwrap();
+    let ids = idmap::IdMaps {
+        uid: read_map("/proc/self/uid_map"),
+        gid: read_map("/proc/self/gid_map"),
+    };
+    let host = HostFacts {
+        rootless: true,
+        ids: Some(ids),
+        cgroup: false,
+        ..HostFacts::default()
+    };
+    let options = RunOptions {
+        args: ["/bin/sh", "-c", command].map(str::to_owned).into(),
+        network,
+        host,
+        ..RunOptions::default()
+    };
+    let spec = from_image(
+        &ImageConfiguration::default(),
+        &options,
+        &UserFiles::default(),
+    )
+    .unwrap();
     let overlay = Overlay {
         lowers: vec![home.join("rootfs")],
         upper: Some(home.join("upper")),
@@ -73,7 +105,10 @@ fn run(network: Network, command: &str) -> String {
         volatile: true,
     };
     let root = PreparedRoot::open(&Root::Overlay(overlay)).unwrap();
-    let runtime = Runtime::builder().cgroup_manager(CgroupManager::Disabled).build().unwrap();
+    let runtime = Runtime::builder()
+        .cgroup_manager(CgroupManager::Disabled)
+        .build()
+        .unwrap();
     let outcome = run_to_end(&runtime, Bundle::from_spec(spec, root)).unwrap();
     println!("{outcome:?}");
     assert!(outcome.status.success());
@@ -96,7 +131,9 @@ fn with_subordinate_ids() {
     if Bed::new().is_none() {
         return;
     }
-    let Some(user) = User::with_subids() else { return trimaran_testkit::skip("needs a user with subordinate ids") };
+    let Some(user) = User::with_subids() else {
+        return trimaran_testkit::skip("needs a user with subordinate ids");
+    };
     let Some(program) = unshare() else { return };
     let output = as_user(&user, Some(&program), "rootless::with_subordinate_ids");
     assert!(output.status.success(), "{output:?}");
@@ -110,7 +147,9 @@ fn without_subordinate_ids() {
     if Bed::new().is_none() {
         return;
     }
-    let Some(user) = User::without_subids() else { return trimaran_testkit::skip("needs a user without subordinate ids") };
+    let Some(user) = User::without_subids() else {
+        return trimaran_testkit::skip("needs a user without subordinate ids");
+    };
     let Some(program) = unshare() else { return };
     let output = as_user(&user, Some(&program), "rootless::without_subordinate_ids");
     assert!(output.status.success(), "{output:?}");
@@ -120,17 +159,34 @@ fn without_subordinate_ids() {
 fn with_the_network_of_the_host() {
     if inner() {
         // The kernel's own view of the devices cannot be mounted here; the host's is shown, read-only.
-        let output = run(Network::Host, "readlink /proc/self/ns/net; echo 2>&1 > /sys/kernel/mm/transparent_hugepage/enabled; ls /sys/class >/dev/null");
-        assert!(output.starts_with(std::fs::read_link("/proc/self/ns/net").unwrap().to_str().unwrap()), "{output}");
+        let output = run(
+            Network::Host,
+            "readlink /proc/self/ns/net; echo 2>&1 > /sys/kernel/mm/transparent_hugepage/enabled; ls /sys/class >/dev/null",
+        );
+        assert!(
+            output.starts_with(
+                std::fs::read_link("/proc/self/ns/net")
+                    .unwrap()
+                    .to_str()
+                    .unwrap()
+            ),
+            "{output}"
+        );
         assert!(output.contains("Read-only file system"), "{output}");
         return;
     }
     if Bed::new().is_none() {
         return;
     }
-    let Some(user) = User::with_subids() else { return trimaran_testkit::skip("needs a user with subordinate ids") };
+    let Some(user) = User::with_subids() else {
+        return trimaran_testkit::skip("needs a user with subordinate ids");
+    };
     let Some(program) = unshare() else { return };
-    let output = as_user(&user, Some(&program), "rootless::with_the_network_of_the_host");
+    let output = as_user(
+        &user,
+        Some(&program),
+        "rootless::with_the_network_of_the_host",
+    );
     assert!(output.status.success(), "{output:?}");
 }
 
@@ -138,13 +194,22 @@ fn with_the_network_of_the_host() {
 fn without_a_namespace_the_hint_says_what_to_do() {
     if inner() {
         let error = PreparedRoot::open(&Root::Path("/".into())).unwrap_err();
-        assert!(error.hint().unwrap().contains("user namespace"), "{error:?}");
+        assert!(
+            error.hint().unwrap().contains("user namespace"),
+            "{error:?}"
+        );
         return;
     }
     if Bed::new().is_none() {
         return;
     }
-    let Some(user) = User::without_subids() else { return trimaran_testkit::skip("needs a user without subordinate ids") };
-    let output = as_user(&user, None, "rootless::without_a_namespace_the_hint_says_what_to_do");
+    let Some(user) = User::without_subids() else {
+        return trimaran_testkit::skip("needs a user without subordinate ids");
+    };
+    let output = as_user(
+        &user,
+        None,
+        "rootless::without_a_namespace_the_hint_says_what_to_do",
+    );
     assert!(output.status.success(), "{output:?}");
 }
