@@ -129,27 +129,22 @@ pub(super) fn device_line(rule: &LinuxDeviceCgroup) -> Result<String, CgroupErro
     ))
 }
 
-/// Whether the rules leave a container no more than every container has: the list `spec` makes. Mounts without device nodes and
-/// the missing CAP_MKNOD come to the same.
+/// Whether the rules leave a container no more than every container has: making nodes, and using the harmless ones. Mounts without
+/// device nodes and the missing CAP_MKNOD come to the same.
 pub(super) fn are_default_rules(rules: &[LinuxDeviceCgroup]) -> Result<bool, CgroupError> {
-    const DEFAULT: [&str; 10] = [
-        "c *:* m",
-        "b *:* m",
-        "c 1:3 rwm",
-        "c 1:5 rwm",
-        "c 1:7 rwm",
-        "c 1:8 rwm",
-        "c 1:9 rwm",
-        "c 5:0 rwm",
-        "c 5:2 rwm",
-        "c 136:* rwm",
+    /// null, zero, full, random, urandom, tty, console, ptmx, terminals, and tun, which runc allows too.
+    const HARMLESS: [&str; 10] = [
+        "c 1:3", "c 1:5", "c 1:7", "c 1:8", "c 1:9", "c 5:0", "c 5:1", "c 5:2", "c 136:*", "c 10:200",
     ];
     let mut others = rules.iter();
-    let denies_all = others.next().is_some_and(|rule| {
-        !rule.allow() && rule.typ().unwrap_or(LinuxDeviceType::A) == LinuxDeviceType::A
-    });
+    let denies_all = others
+        .next()
+        .is_some_and(|rule| !rule.allow() && rule.typ().unwrap_or(LinuxDeviceType::A) == LinuxDeviceType::A);
     for rule in others {
-        if !rule.allow() || !DEFAULT.contains(&device_line(rule)?.as_str()) {
+        let line = device_line(rule)?;
+        let device = line.rsplit_once(' ').map_or(line.as_str(), |(device, _)| device);
+        let harmless = HARMLESS.contains(&device) || matches!(line.as_str(), "c *:* m" | "b *:* m");
+        if !rule.allow() || !harmless {
             return Ok(false);
         }
     }
@@ -159,4 +154,49 @@ pub(super) fn are_default_rules(rules: &[LinuxDeviceCgroup]) -> Result<bool, Cgr
 /// Whether the rules allow everything, as privileged containers have them.
 pub(super) fn allow_everything(rules: &[LinuxDeviceCgroup]) -> bool {
     rules.iter().all(LinuxDeviceCgroup::allow)
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+    use serde_json::json;
+
+    /// What containerd writes for an ordinary container.
+    pub(in super::super) fn usual_rules() -> Vec<LinuxDeviceCgroup> {
+        let mut rules = vec![
+            json!({"allow": false, "access": "rwm"}),
+            json!({"allow": true, "type": "c", "access": "m"}),
+            json!({"allow": true, "type": "b", "access": "m"}),
+            json!({"allow": true, "type": "c", "major": 136, "access": "rwm"}),
+        ];
+        for (major, minor) in [(1, 3), (1, 5), (1, 7), (1, 8), (1, 9), (5, 0), (5, 1), (5, 2)] {
+            rules.push(json!({"allow": true, "type": "c", "major": major, "minor": minor, "access": "rw"}));
+        }
+        serde_json::from_value(rules.into()).unwrap()
+    }
+
+    #[test]
+    fn only_harmless_rules_need_no_filter() {
+        let with = |rule: serde_json::Value| {
+            let mut rules = usual_rules();
+            rules.push(serde_json::from_value(rule).unwrap());
+            are_default_rules(&rules).unwrap()
+        };
+        assert!(are_default_rules(&usual_rules()).unwrap());
+        assert!(are_default_rules(&usual_rules()[..1]).unwrap());
+        assert!(!are_default_rules(&usual_rules()[1..]).unwrap(), "nothing denies the rest");
+        assert!(!with(json!({"allow": true, "type": "b", "major": 8, "minor": 0, "access": "rwm"})));
+        assert!(!with(json!({"allow": true, "type": "c", "access": "rwm"})));
+        assert!(!with(json!({"allow": false, "type": "c", "major": 1, "minor": 3, "access": "w"})), "a denial is not harmless");
+    }
+
+    #[test]
+    fn page_sizes_are_no_paths() {
+        for size in ["2MB", "1GB", "64KB"] {
+            assert_eq!(page_size(size).unwrap(), size);
+        }
+        for size in ["", "MB", "../2MB", "2MB/..", "2 MB", "2mb", "-2MB"] {
+            assert!(page_size(size).is_err(), "{size}");
+        }
+    }
 }

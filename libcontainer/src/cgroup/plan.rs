@@ -25,8 +25,7 @@ pub struct CgroupRequest<'a> {
     pub default_path: &'a Path,
     /// Limits.
     pub resources: Option<&'a LinuxResources>,
-    /// Whether we are in a user namespace: then the default place is below the caller's own cgroup, and where nothing may be made
-    /// there, and no limit was asked for, the container does without.
+    /// Whether we are in a user namespace: then the default place is below the caller's own cgroup, and there are no device rules.
     pub rootless: bool,
 }
 
@@ -60,6 +59,9 @@ enum Version {
 }
 
 /// Decides what to make and write. Pure.
+///
+/// Where nothing may be made and no limit was asked for, the container does without a cgroup: an ordinary user, or root in a
+/// container that sees its cgroups read-only, can still run one.
 ///
 /// # Errors
 /// A path with `..`, a limit no hierarchy of the host can set.
@@ -104,7 +106,7 @@ pub fn plan(request: &CgroupRequest<'_>, host: &Hierarchies) -> Result<Plan, Cgr
         .any(|group| !group.writes.is_empty());
     Ok(Plan {
         groups: collected.groups,
-        optional: request.rootless && !limited,
+        optional: !limited,
         own_parents: request.path.as_os_str().is_empty(),
     })
 }
