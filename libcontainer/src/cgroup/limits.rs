@@ -134,15 +134,18 @@ pub(super) fn device_line(rule: &LinuxDeviceCgroup) -> Result<String, CgroupErro
 pub(super) fn are_default_rules(rules: &[LinuxDeviceCgroup]) -> Result<bool, CgroupError> {
     /// null, zero, full, random, urandom, tty, console, ptmx, terminals, and tun, which runc allows too.
     const HARMLESS: [&str; 10] = [
-        "c 1:3", "c 1:5", "c 1:7", "c 1:8", "c 1:9", "c 5:0", "c 5:1", "c 5:2", "c 136:*", "c 10:200",
+        "c 1:3", "c 1:5", "c 1:7", "c 1:8", "c 1:9", "c 5:0", "c 5:1", "c 5:2", "c 136:*",
+        "c 10:200",
     ];
     let mut others = rules.iter();
-    let denies_all = others
-        .next()
-        .is_some_and(|rule| !rule.allow() && rule.typ().unwrap_or(LinuxDeviceType::A) == LinuxDeviceType::A);
+    let denies_all = others.next().is_some_and(|rule| {
+        !rule.allow() && rule.typ().unwrap_or(LinuxDeviceType::A) == LinuxDeviceType::A
+    });
     for rule in others {
         let line = device_line(rule)?;
-        let device = line.rsplit_once(' ').map_or(line.as_str(), |(device, _)| device);
+        let device = line
+            .rsplit_once(' ')
+            .map_or(line.as_str(), |(device, _)| device);
         let harmless = HARMLESS.contains(&device) || matches!(line.as_str(), "c *:* m" | "b *:* m");
         if !rule.allow() || !harmless {
             return Ok(false);
@@ -169,8 +172,19 @@ pub(super) mod tests {
             json!({"allow": true, "type": "b", "access": "m"}),
             json!({"allow": true, "type": "c", "major": 136, "access": "rwm"}),
         ];
-        for (major, minor) in [(1, 3), (1, 5), (1, 7), (1, 8), (1, 9), (5, 0), (5, 1), (5, 2)] {
-            rules.push(json!({"allow": true, "type": "c", "major": major, "minor": minor, "access": "rw"}));
+        for (major, minor) in [
+            (1, 3),
+            (1, 5),
+            (1, 7),
+            (1, 8),
+            (1, 9),
+            (5, 0),
+            (5, 1),
+            (5, 2),
+        ] {
+            rules.push(
+                json!({"allow": true, "type": "c", "major": major, "minor": minor, "access": "rw"}),
+            );
         }
         serde_json::from_value(rules.into()).unwrap()
     }
@@ -184,10 +198,18 @@ pub(super) mod tests {
         };
         assert!(are_default_rules(&usual_rules()).unwrap());
         assert!(are_default_rules(&usual_rules()[..1]).unwrap());
-        assert!(!are_default_rules(&usual_rules()[1..]).unwrap(), "nothing denies the rest");
-        assert!(!with(json!({"allow": true, "type": "b", "major": 8, "minor": 0, "access": "rwm"})));
+        assert!(
+            !are_default_rules(&usual_rules()[1..]).unwrap(),
+            "nothing denies the rest"
+        );
+        assert!(!with(
+            json!({"allow": true, "type": "b", "major": 8, "minor": 0, "access": "rwm"})
+        ));
         assert!(!with(json!({"allow": true, "type": "c", "access": "rwm"})));
-        assert!(!with(json!({"allow": false, "type": "c", "major": 1, "minor": 3, "access": "w"})), "a denial is not harmless");
+        assert!(
+            !with(json!({"allow": false, "type": "c", "major": 1, "minor": 3, "access": "w"})),
+            "a denial is not harmless"
+        );
     }
 
     #[test]

@@ -63,7 +63,10 @@ fn all() -> Value {
 
 #[test]
 fn a_hybrid_host_keeps_track_in_one_hierarchy_and_limits_in_the_others() {
-    assert_eq!(lines(&hybrid(), json!({})), ["mkdir /unified/trimaran/box (if allowed)"]);
+    assert_eq!(
+        lines(&hybrid(), json!({})),
+        ["mkdir /unified/trimaran/box (if allowed)"]
+    );
     assert_eq!(
         lines(
             &hybrid(),
@@ -81,7 +84,10 @@ fn a_hybrid_host_keeps_track_in_one_hierarchy_and_limits_in_the_others() {
 
 #[test]
 fn v1_writes_its_own_files() {
-    assert_eq!(lines(&v1(), json!({})), ["mkdir /freezer/trimaran/box (if allowed)"]);
+    assert_eq!(
+        lines(&v1(), json!({})),
+        ["mkdir /freezer/trimaran/box (if allowed)"]
+    );
     let got = lines(&v1(), all());
     let expected = [
         "mkdir /freezer/trimaran/box",
@@ -146,8 +152,14 @@ fn v2_writes_its_own_files() {
 #[test]
 fn zero_asks_for_nothing_and_minus_one_for_no_limit() {
     let zero = json!({"memory": {"limit": 0, "swap": 0}, "cpu": {"shares": 0, "quota": 0, "cpus": ""}, "pids": {"limit": 0}});
-    assert_eq!(lines(&v2(), zero.clone()), ["mkdir /trimaran/box (if allowed)"]);
-    assert_eq!(lines(&v1(), zero), ["mkdir /freezer/trimaran/box (if allowed)"]);
+    assert_eq!(
+        lines(&v2(), zero.clone()),
+        ["mkdir /trimaran/box (if allowed)"]
+    );
+    assert_eq!(
+        lines(&v1(), zero),
+        ["mkdir /freezer/trimaran/box (if allowed)"]
+    );
     let unlimited =
         json!({"memory": {"limit": -1, "swap": -1}, "pids": {"limit": -1}, "cpu": {"quota": -1}});
     assert_eq!(
@@ -186,9 +198,15 @@ fn device_rules_keep_their_order() {
         Err(CgroupError::Unsupported(_))
     ));
     let usual = serde_json::to_value(crate::cgroup::limits::tests::usual_rules()).unwrap();
-    assert_eq!(lines(&v2(), json!({ "devices": usual })), ["mkdir /trimaran/box (if allowed)"]);
+    assert_eq!(
+        lines(&v2(), json!({ "devices": usual })),
+        ["mkdir /trimaran/box (if allowed)"]
+    );
     let everything = json!({"devices": [{"allow": true, "access": "rwm"}]});
-    assert_eq!(lines(&v2(), everything), ["mkdir /trimaran/box (if allowed)"]);
+    assert_eq!(
+        lines(&v2(), everything),
+        ["mkdir /trimaran/box (if allowed)"]
+    );
     for (rule, reason) in [
         (json!({"allow": true, "type": "p"}), "FIFO"),
         (json!({"allow": true, "type": "c", "access": "x"}), "access"),
@@ -267,7 +285,10 @@ fn what_cannot_be_limited_is_refused_by_name() {
         let error = try_plan(host, "", resources.clone(), false).unwrap_err();
         assert!(error.to_string().contains(reason), "{resources}: {error}");
     }
-    assert_eq!(lines(&none, json!({})), ["mkdir /trimaran/box (if allowed)"]);
+    assert_eq!(
+        lines(&none, json!({})),
+        ["mkdir /trimaran/box (if allowed)"]
+    );
     assert_eq!(lines(&Hierarchies::default(), json!({})), [""; 0]);
 }
 

@@ -130,4 +130,3 @@ fn verdict(profile: &LinuxSeccomp, call: &Call) -> u32 {
         call,
     )
 }
-

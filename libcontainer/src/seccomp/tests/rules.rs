@@ -384,4 +384,3 @@ fn long_chains_jump_as_far_as_they_must() {
         Err(SeccompError::TooLong(_))
     ));
 }
-
