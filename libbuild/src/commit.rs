@@ -73,6 +73,16 @@ pub enum CommitError {
         /// What the system said.
         source: std::io::Error,
     },
+    /// A level the compressor does not have.
+    #[error("{compression:?} has no level {level}: {rule}")]
+    Level {
+        /// The compressor.
+        compression: Compression,
+        /// The level.
+        level: i32,
+        /// Which there are.
+        rule: &'static str,
+    },
     /// The changes cannot be a layer.
     #[error("cannot make a layer of the changes")]
     Layer {
@@ -94,6 +104,7 @@ impl From<CommitError> for Error {
         let kind = match &error {
             CommitError::Io { source, .. } => io_kind(source),
             CommitError::Layer { source } => ErrorKind::Image(source.kind()),
+            CommitError::Level { .. } => ErrorKind::InvalidInput,
             CommitError::Shape { .. } => ErrorKind::Malformed,
         };
         Self::new(kind, error)
@@ -153,6 +164,7 @@ impl WorkingContainer {
     /// # Durability
     /// After it returns, the image survives a power cut. A process that is killed before leaves the store as it was.
     pub fn commit(&self, commit: Commit) -> Result<Built> {
+        check_level(&commit)?;
         let held = self.hold()?;
         let store = &self.around.store;
         let epoch = match commit.epoch {
@@ -186,6 +198,22 @@ impl WorkingContainer {
             layer,
             image,
         })
+    }
+}
+
+fn check_level(commit: &Commit) -> Result<(), CommitError> {
+    let (range, rule) = match commit.compression {
+        Compression::Zstd => (1..=22, "1 to 22"),
+        Compression::Gzip => (1..=9, "1 to 9"),
+        Compression::None => (0..=0, "nothing is compressed"),
+    };
+    match commit.level {
+        Some(level) if !range.contains(&level) => Err(CommitError::Level {
+            compression: commit.compression,
+            level,
+            rule,
+        }),
+        _ => Ok(()),
     }
 }
 

@@ -2,6 +2,7 @@
 
 use crate::actor::{Actor, Who};
 use libimage::store::{IdMode, Store, StoreOptions};
+use std::io::{BufRead, BufReader};
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
@@ -108,4 +109,41 @@ fn a_killed_step_ends_and_leaves_a_usable_container() {
     let layer = actor.ok(&["commit", &container, "localhost/x:1"]);
     assert!(layer.starts_with("sha256:"));
     actor.run(&["rm", &container]).expect_code(0);
+}
+
+#[test]
+fn a_signal_ends_the_step_and_the_tool() {
+    for (signal, code) in [("TERM", 143), ("INT", 130)] {
+        let Some(actor) = Actor::with_base(Who::Root) else {
+            return;
+        };
+        let container = actor.ok(&["from", "oci:base:1"]);
+        let mut child = actor
+            .build(&[
+                "run",
+                &container,
+                "--",
+                "sh",
+                "-c",
+                "echo begun; exec sleep 1000",
+            ])
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().unwrap())
+            .read_line(&mut line)
+            .unwrap();
+        assert_eq!(line, "begun\n");
+        actor
+            .sh(&format!("kill -{signal} {}", child.id()))
+            .expect_code(0);
+        let outcome = trimaran_testkit::Outcome {
+            status: child.wait().unwrap(),
+            stdout: line,
+            stderr: String::new(),
+        };
+        assert_eq!(outcome.code(), code, "{signal}");
+        actor.run(&["rm", &container]).expect_code(0);
+    }
 }
