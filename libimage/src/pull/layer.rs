@@ -124,7 +124,7 @@ impl LayerPull {
         let (store, blob) = (Arc::clone(&self.store), self.blob.clone());
         let work = move || {
             let mut upload = store.upload()?;
-            local::write_pieces(receiver, &mut upload)?;
+            local::write_pieces(receiver, &mut upload, store.path())?;
             upload.finish(Some((&blob.digest, blob.size)))?;
             Ok::<(), Error>(())
         };

@@ -321,7 +321,7 @@ async fn config_of(
     let (store, config) = (Arc::clone(store), config.clone());
     let write = move || {
         let mut upload = store.upload()?;
-        std::io::Write::write_all(&mut upload, &raw).map_err(local::of_io)?;
+        local::write(&mut upload, &raw, store.path())?;
         upload.finish(Some((&config.digest, config.size)))?;
         Ok::<_, Error>(raw)
     };

@@ -32,6 +32,15 @@ pub enum RegistryError {
         #[source]
         source: reqwest::Error,
     },
+    /// It answered, but not in TLS.
+    #[error("{host} does not speak TLS")]
+    NotTls {
+        /// Host and port.
+        host: String,
+        /// Why.
+        #[source]
+        source: reqwest::Error,
+    },
     /// The connection broke in the middle of an answer or an upload.
     #[error("the connection to {host} broke during the {what}")]
     Interrupted {
@@ -139,7 +148,7 @@ impl RegistryError {
             Self::Unreachable { .. } | Self::Interrupted { .. } | Self::Stalled { .. } => {
                 ErrorKind::Network { transient: true }
             }
-            Self::Certificate { .. } | Self::Client { .. } => {
+            Self::Certificate { .. } | Self::NotTls { .. } | Self::Client { .. } => {
                 ErrorKind::Network { transient: false }
             }
             Self::NotFound { .. } => ErrorKind::NotFound,
@@ -185,8 +194,14 @@ impl RegistryError {
         if source.is_redirect() {
             return Self::Redirect { host, what, source };
         }
-        if is_certificate_error(&source) {
-            return Self::Certificate { host, source };
+        match tls_verdict(&source) {
+            Some(rustls::Error::InvalidCertificate(_)) => {
+                return Self::Certificate { host, source };
+            }
+            Some(rustls::Error::InvalidMessage(_)) if source.is_connect() => {
+                return Self::NotTls { host, source };
+            }
+            _ => {}
         }
         if source.is_body() || source.is_decode() {
             return Self::Interrupted {
@@ -200,11 +215,11 @@ impl RegistryError {
 }
 
 /// Looks for the TLS library's verdict in the chain of causes.
-fn is_certificate_error(error: &reqwest::Error) -> bool {
+fn tls_verdict(error: &reqwest::Error) -> Option<&rustls::Error> {
     let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
     while let Some(error) = cause {
-        if let Some(rustls::Error::InvalidCertificate(_)) = error.downcast_ref::<rustls::Error>() {
-            return true;
+        if let Some(verdict) = error.downcast_ref::<rustls::Error>() {
+            return Some(verdict);
         }
         // An io::Error hides what it carries from `source()`, and here one carries another.
         cause = match error
@@ -215,7 +230,7 @@ fn is_certificate_error(error: &reqwest::Error) -> bool {
             None => error.source(),
         };
     }
-    false
+    None
 }
 
 impl From<RegistryError> for Error {

@@ -165,7 +165,7 @@ impl Registry {
                 Ok(https)
             }
             // Nobody speaks TLS there. A port nobody listens on fails the same way, and again when http is tried.
-            Err(RegistryError::Unreachable { .. }) => {
+            Err(RegistryError::Unreachable { .. } | RegistryError::NotTls { .. }) => {
                 self.0.requests.fetch_sub(1, Ordering::Relaxed);
                 self.base_at("http")
             }

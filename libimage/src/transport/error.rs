@@ -1,5 +1,7 @@
 //! Why an end of a transfer cannot be used.
 
+use std::path::PathBuf;
+
 use crate::{
     digest::Digest,
     error::{Error, ErrorKind},
@@ -35,6 +37,15 @@ pub enum TransportError {
         /// The reference.
         image: String,
     },
+    /// A local destination cannot be written.
+    #[error("cannot write to {}", .place.display())]
+    Write {
+        /// The layout or store.
+        place: PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
     /// Tags of something that has none.
     #[error("{image} has no list of tags")]
     NoTags {
@@ -52,6 +63,7 @@ impl TransportError {
             Self::NoTransport { .. } => ErrorKind::InvalidReference,
             Self::DestinationDigest { .. } => ErrorKind::DigestMismatch,
             Self::NotFound { .. } => ErrorKind::NotFound,
+            Self::Write { source, .. } => ErrorKind::of_io(source),
         }
     }
 }

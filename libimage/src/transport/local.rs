@@ -3,13 +3,14 @@
 use std::{
     fs::File,
     io::{self, Read, Write},
+    path::Path,
 };
 
 use bytes::Bytes;
 use futures_util::{StreamExt as _, stream};
 use tokio::sync::mpsc;
 
-use super::worker;
+use super::{TransportError, worker};
 use crate::{
     digest::VerifyingReader,
     error::{Error, ErrorKind},
@@ -88,18 +89,28 @@ fn send_file(
     }
 }
 
-/// Writes what comes from a channel. Fails if the channel closes before [`Message::End`].
+/// Writes what comes from a channel to a file in the layout or store `place`. Fails if the channel closes before
+/// [`Message::End`].
 pub(crate) fn write_pieces(
     mut receiver: mpsc::Receiver<Message>,
     mut out: impl Write,
+    place: &Path,
 ) -> Result<(), Error> {
     loop {
         match receiver.blocking_recv() {
-            Some(Message::Piece(piece)) => out.write_all(&piece).map_err(of_io)?,
+            Some(Message::Piece(piece)) => write(&mut out, &piece, place)?,
             Some(Message::End) => return Ok(()),
             None => return Err(given_up()),
         }
     }
+}
+
+/// Writes bytes to a file in the layout or store `place`.
+pub(crate) fn write(mut out: impl Write, bytes: &[u8], place: &Path) -> Result<(), Error> {
+    out.write_all(bytes).map_err(|source| {
+        let place = place.to_owned();
+        TransportError::Write { place, source }.into()
+    })
 }
 
 /// The error of a thread whose other end is gone; somebody else has the reason.

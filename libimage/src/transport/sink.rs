@@ -1,6 +1,6 @@
 //! Where images go.
 
-use std::{io::Write as _, sync::Arc};
+use std::sync::Arc;
 
 use futures_util::StreamExt as _;
 use tokio::sync::mpsc;
@@ -198,7 +198,7 @@ impl Sink {
                 let (layout, expected) = (layout.clone(), blob.clone());
                 let write = move |receiver| {
                     let mut writer = layout.blob_writer()?;
-                    local::write_pieces(receiver, &mut writer)?;
+                    local::write_pieces(receiver, &mut writer, layout.path())?;
                     writer.finish(Some((&expected.digest, expected.size)))?;
                     Ok(())
                 };
@@ -208,7 +208,7 @@ impl Sink {
                 let (store, expected) = (Arc::clone(store), blob.clone());
                 let write = move |receiver| {
                     let mut upload = store.upload()?;
-                    local::write_pieces(receiver, &mut upload)?;
+                    local::write_pieces(receiver, &mut upload, store.path())?;
                     upload.finish(Some((&expected.digest, expected.size)))?;
                     Ok(())
                 };
@@ -264,7 +264,7 @@ impl Sink {
                 let layout = layout.clone();
                 let write = move || {
                     let mut writer = layout.blob_writer()?;
-                    writer.write_all(&raw).map_err(local::of_io)?;
+                    local::write(&mut writer, &raw, layout.path())?;
                     writer.finish(Some((&digest, size)))?;
                     Ok::<(), Error>(())
                 };
@@ -274,7 +274,7 @@ impl Sink {
                 let store = Arc::clone(store);
                 let write = move || {
                     let mut upload = store.upload()?;
-                    upload.write_all(&raw).map_err(local::of_io)?;
+                    local::write(&mut upload, &raw, store.path())?;
                     upload.finish(Some((&digest, size)))?;
                     Ok::<(), Error>(())
                 };

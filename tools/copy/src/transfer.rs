@@ -1,5 +1,7 @@
 //! How does a verb wait for the network, and what happens on Ctrl-C?
 
+use libimage::ErrorKind;
+use libimage::registry::RegistryError;
 use std::future::Future;
 use std::time::Duration;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -50,8 +52,29 @@ async fn received(signal: &mut Signal) {
 
 /// Adds what the user can do about it.
 fn failure(error: libimage::Error) -> Failure {
-    use libimage::ErrorKind;
-    let hint = match error.kind() {
+    let hint = hint(&error);
+    let failure = Failure::from(error);
+    match hint {
+        Some(hint) => failure.with_hint(hint),
+        None => failure,
+    }
+}
+
+fn hint(error: &libimage::Error) -> Option<&'static str> {
+    match error.get_ref().downcast_ref() {
+        Some(RegistryError::Certificate { .. }) => {
+            return Some(
+                "--src-tls-verify=false or --dest-tls-verify=false (--tls-verify=false) trusts any certificate",
+            );
+        }
+        Some(RegistryError::NotTls { .. }) => {
+            return Some(
+                "--src-tls-verify=false or --dest-tls-verify=false (--tls-verify=false) allows plain HTTP",
+            );
+        }
+        _ => {}
+    }
+    match error.kind() {
         ErrorKind::Unauthorized => Some(
             "give --creds USER:PASSWORD (--src-creds, --dest-creds), or an --authfile that knows the registry",
         ),
@@ -62,10 +85,5 @@ fn failure(error: libimage::Error) -> Failure {
             Some("free some space and copy again: what is there already is not copied twice")
         }
         _ => None,
-    };
-    let failure = Failure::from(error);
-    match hint {
-        Some(hint) => failure.with_hint(hint),
-        None => failure,
     }
 }

@@ -64,15 +64,55 @@ fn an_unknown_image() {
 fn plain_http_is_refused_unless_allowed() {
     let home = Home::new();
     let registry = serving(&image());
-    let failed = home
-        .run(&[
-            "--retry-times",
-            "0",
-            &registry.reference("a", "v"),
-            &home.layout("to", "v"),
-        ])
-        .expect_code(125);
-    assert_eq!(registry.requests(), [], "{}", failed.stderr);
+    let arguments = [&*registry.reference("a", "v"), &home.layout("to", "v")];
+    let failed = home.run(&arguments).expect_code(125);
+    let told = failed.stderr.contains("hint: ") && failed.stderr.contains("--src-tls-verify=false");
+    assert!(told, "{}", failed.stderr);
+    assert_eq!(registry.requests(), []);
+    assert_eq!(registry.tls_probes(), 1, "that is not tried again");
+}
+
+#[test]
+fn a_full_disk() {
+    let home = Home::new();
+    let registry = serving(&image());
+    let small = home.path("small");
+    std::fs::create_dir(&small).unwrap();
+    // In a mount namespace of its own, the file system goes with the process.
+    let script =
+        r#"mount -t tmpfs -o size=300k small "$1" && exec "$2" --src-tls-verify=false "$3" "$4""#;
+    for to in [
+        format!("oci:{}/layout:v", small.display()),
+        "store:localhost/a:v".to_owned(),
+    ] {
+        let mut command = trimaran_testkit::command("unshare", &home.path(""));
+        command.args([
+            "--mount",
+            "sh",
+            "-c",
+            script,
+            "sh",
+            small.to_str().unwrap(),
+            crate::tool::PROGRAM,
+        ]);
+        command
+            .args([&registry.reference("a", "v"), &to])
+            .env("TRIMARAN_ROOT", small.join("root"));
+        if !trimaran_testkit::is_root() {
+            return trimaran_testkit::skip("needs root for a small file system");
+        }
+        let failed = trimaran_testkit::run(&mut command).expect_code(125);
+        assert!(
+            failed.stderr.contains("No space left") && failed.stderr.contains("small"),
+            "{}",
+            failed.stderr
+        );
+        assert!(
+            failed.stderr.contains("hint: free some space"),
+            "{}",
+            failed.stderr
+        );
+    }
 }
 
 #[test]
