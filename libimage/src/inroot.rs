@@ -158,16 +158,22 @@ pub fn remove_tree(parent: impl AsFd, name: &[u8]) -> io::Result<()> {
             stack.push(next);
         } else {
             // Too deep for our descriptors: hang it up at the top, where its depth starts anew.
-            moved += 1;
-            let new_name = crate::durable::unique_name(&format!(".deep-{moved}-"));
+            let new_name = loop {
+                moved += 1;
+                let name = format!(".deep-{moved}").into_bytes();
+                // Only directories are left there.
+                if !stack[0].below.contains(&name) && name != stack[1].name {
+                    break name;
+                }
+            };
             let here = stack.last().expect("not empty").directory.as_fd();
             rustix::fs::renameat(
                 here,
                 OsStr::from_bytes(&below),
                 &stack[0].directory,
-                &*new_name,
+                OsStr::from_bytes(&new_name),
             )?;
-            stack[0].below.push(new_name.into_bytes());
+            stack[0].below.push(new_name);
         }
     }
     Ok(())
@@ -259,7 +265,7 @@ mod tests {
         }
         remove_tree(&base, b"d").unwrap();
         assert_eq!(
-            names(&rustix::fs::openat(&base, ".", OFlags::RDONLY, Mode::empty()).unwrap())
+            names(rustix::fs::openat(&base, ".", OFlags::RDONLY, Mode::empty()).unwrap())
                 .unwrap()
                 .len(),
             2

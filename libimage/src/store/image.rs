@@ -189,7 +189,7 @@ impl Store {
             digest: manifest.digest().clone(),
             platform: host.to_string(),
         })?;
-        Ok(self.read_manifest(&chosen.digest, Some(&chosen.media_type))?)
+        self.read_manifest(&chosen.digest, Some(&chosen.media_type))
     }
 
     pub(super) fn read_manifest(

@@ -52,12 +52,15 @@ impl Store {
             .min(jobs.len());
         let queue = Mutex::new(jobs);
         let failure = Mutex::new(None);
-        let work = || {
-            while let Some(job) = queue
+        // A function of its own: the condition of a loop would hold the lock during its body.
+        let next = || {
+            queue
                 .lock()
                 .expect("no worker panics while it holds the queue")
                 .pop()
-            {
+        };
+        let work = || {
+            while let Some(job) = next() {
                 if let Err(error) = self.unpack_one(&job, progress) {
                     queue
                         .lock()

@@ -274,7 +274,12 @@ fn every_truncation_is_an_error_or_the_end() {
         RawMember::file("a", [b'x'; 700]).pax(&[("path", b"long")]),
         RawMember::file("b", "y"),
     ]);
-    for length in (1..tar.len()).filter(|length| !matches!(length, 2560 | 3072..)) {
+    let ends = [512, 1024, 1536, 2048, 512 * 3 + 700, 2560, 3072];
+    let around = ends
+        .iter()
+        .flat_map(|end| [end - 1, *end, end + 1])
+        .filter(|length| !matches!(length, 2560 | 3072..));
+    for length in around.chain((1..2560).step_by(97)) {
         let (_base, result) = attack(&tar[..length]);
         // An archive may end without closing blocks or the last padding, after a complete member.
         let complete = (512 * 3 + 700..=512 * 5).contains(&length);
