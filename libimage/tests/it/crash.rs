@@ -16,7 +16,9 @@ use crate::store::{open, publish, store_options};
 const CHILD: &str = "TRIMARAN_TEST_CRASH_STORE";
 
 fn tree(files: usize) -> Tree {
-    (0..files).fold(Tree::new(), |tree, at| tree.file(&format!("d{}/f{at}", at % 50), 0o644, vec![at as u8; 2000]))
+    (0..files).fold(Tree::new(), |tree, at| {
+        tree.file(&format!("d{}/f{at}", at % 50), 0o644, vec![at as u8; 2000])
+    })
 }
 
 fn count(path: &Path) -> usize {
@@ -26,7 +28,9 @@ fn count(path: &Path) -> usize {
 /// Not a test by itself: what the killed child does.
 #[test]
 fn child_that_is_killed() {
-    let Some(path) = std::env::var_os(CHILD) else { return };
+    let Some(path) = std::env::var_os(CHILD) else {
+        return;
+    };
     let store = open(Path::new(&path));
     let tar = tree(2000).tar();
     let mut upload = store.upload().unwrap();
@@ -55,10 +59,19 @@ impl Read for Stalled {
 fn a_killed_process_leaves_a_sound_store() {
     let base = tempfile::tempdir().unwrap();
     let store = open(base.path());
-    let image = publish(&store, &ImageMaker::new().layer(&tree(20), Packing::Gzip).make(), &["x"]);
+    let image = publish(
+        &store,
+        &ImageMaker::new().layer(&tree(20), Packing::Gzip).make(),
+        &["x"],
+    );
     store.unpack(&image, &Silent).unwrap();
     let mut child = Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "crash::child_that_is_killed", "--nocapture", "--test-threads=1"])
+        .args([
+            "--exact",
+            "crash::child_that_is_killed",
+            "--nocapture",
+            "--test-threads=1",
+        ])
         .env(CHILD, base.path())
         .stdout(Stdio::piped())
         .spawn()
@@ -66,21 +79,43 @@ fn a_killed_process_leaves_a_sound_store() {
     let mut said = String::new();
     let mut reader = std::io::BufReader::new(child.stdout.take().unwrap());
     while !said.contains("half-way") {
-        assert!(std::io::BufRead::read_line(&mut reader, &mut said).unwrap() > 0, "the child died early: {said}");
+        assert!(
+            std::io::BufRead::read_line(&mut reader, &mut said).unwrap() > 0,
+            "the child died early: {said}"
+        );
     }
-    assert_eq!(count(&base.path().join("tmp")), 1, "it is in the middle of a layer");
+    assert_eq!(
+        count(&base.path().join("tmp")),
+        1,
+        "it is in the middle of a layer"
+    );
     drop(open(base.path()));
-    assert_eq!(count(&base.path().join("tmp")), 1, "the living are left alone");
+    assert_eq!(
+        count(&base.path().join("tmp")),
+        1,
+        "the living are left alone"
+    );
     assert!(store.gc(&[]).unwrap().deferred, "and not collected from");
     child.kill().unwrap();
     child.wait().unwrap();
     let store = open(base.path());
-    assert_eq!(count(&base.path().join("tmp")), 0, "what the dead leave is cleared");
+    assert_eq!(
+        count(&base.path().join("tmp")),
+        0,
+        "what the dead leave is cleared"
+    );
     assert_eq!(store.check(false).unwrap().findings, []);
     store.gc(&[]).unwrap();
-    assert_eq!(count(&base.path().join("blobs/sha256")), 3, "of its upload nothing is left");
+    assert_eq!(
+        count(&base.path().join("blobs/sha256")),
+        3,
+        "of its upload nothing is left"
+    );
     let tar = tree(2000).tar();
-    let mut staged = store.stage(&Digest::of(&tar)).unwrap().expect("its lock died with it");
+    let mut staged = store
+        .stage(&Digest::of(&tar))
+        .unwrap()
+        .expect("its lock died with it");
     staged.apply(&tar[..]).unwrap();
     staged.finish().unwrap();
 }
@@ -90,11 +125,20 @@ fn after_a_power_cut_layers_come_back_from_their_blobs() {
     let base = tempfile::tempdir().unwrap();
     let state = base.path().join("state.json");
     let store = open(base.path());
-    let make = |text: &str| ImageMaker::new().layer(&Tree::new().file("f", 0o644, text), Packing::Gzip).make();
+    let make = |text: &str| {
+        ImageMaker::new()
+            .layer(&Tree::new().file("f", 0o644, text), Packing::Gzip)
+            .make()
+    };
     let old = publish(&store, &make("old"), &["old"]);
     store.unpack(&old, &Silent).unwrap();
     store.settle().unwrap();
-    assert!(fs::read_to_string(&state).unwrap().contains("\"dirty\":true"), "too young to be settled by itself");
+    assert!(
+        fs::read_to_string(&state)
+            .unwrap()
+            .contains("\"dirty\":true"),
+        "too young to be settled by itself"
+    );
     store.sync().unwrap();
     let new = publish(&store, &make("new"), &["new"]);
     store.unpack(&new, &Silent).unwrap();
@@ -104,8 +148,14 @@ fn after_a_power_cut_layers_come_back_from_their_blobs() {
     value["bootId"] = "another".into();
     fs::write(&state, value.to_string()).unwrap();
     let store = open(base.path());
-    assert!(store.has_layer(&old.diff_ids()[0]), "what was synchronised stays");
-    assert!(!store.has_layer(&new.diff_ids()[0]), "what may be damaged goes");
+    assert!(
+        store.has_layer(&old.diff_ids()[0]),
+        "what was synchronised stays"
+    );
+    assert!(
+        !store.has_layer(&new.diff_ids()[0]),
+        "what may be damaged goes"
+    );
     assert_eq!(store.check(false).unwrap().findings, []);
     store.unpack(&new, &Silent).unwrap();
     // An orderly end: nothing goes.
@@ -123,14 +173,27 @@ struct SmallDisk(tempfile::TempDir);
 impl SmallDisk {
     fn mount(kib: usize) -> Option<Self> {
         let disk = Self(tempfile::tempdir().unwrap());
-        let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", &format!("size={kib}k,mode=700"), "tmpfs"]).arg(disk.0.path()).status();
+        let mounted = Command::new("mount")
+            .args([
+                "-t",
+                "tmpfs",
+                "-o",
+                &format!("size={kib}k,mode=700"),
+                "tmpfs",
+            ])
+            .arg(disk.0.path())
+            .status();
         mounted.is_ok_and(|status| status.success()).then_some(disk)
     }
 }
 
 impl Drop for SmallDisk {
     fn drop(&mut self) {
-        Command::new("umount").arg("-l").arg(self.0.path()).status().unwrap();
+        Command::new("umount")
+            .arg("-l")
+            .arg(self.0.path())
+            .status()
+            .unwrap();
     }
 }
 
@@ -139,7 +202,9 @@ fn a_full_disk_is_said_and_nothing_half_done_is_visible() {
     if !is_root() {
         return skip("needs root to mount a small file system");
     }
-    let Some(disk) = SmallDisk::mount(2000) else { return skip("cannot mount a tmpfs") };
+    let Some(disk) = SmallDisk::mount(2000) else {
+        return skip("cannot mount a tmpfs");
+    };
     let store = open(disk.0.path());
     let tar = tree(2000).tar();
     let mut upload = store.upload().unwrap();
@@ -152,13 +217,28 @@ fn a_full_disk_is_said_and_nothing_half_done_is_visible() {
     drop(staged);
     assert!(!store.has_layer(&Digest::of(&tar)));
     assert_eq!(count(&disk.0.path().join("tmp")), 0);
-    let image = publish(&store, &ImageMaker::new().layer(&tree(5), Packing::Gzip).make(), &["small"]);
+    let image = publish(
+        &store,
+        &ImageMaker::new().layer(&tree(5), Packing::Gzip).make(),
+        &["small"],
+    );
     store.unpack(&image, &Silent).unwrap();
-    assert_eq!(store.check(false).unwrap().findings, [], "what fits still works");
+    assert_eq!(
+        store.check(false).unwrap().findings,
+        [],
+        "what fits still works"
+    );
     // Full to the last byte: even the index cannot be replaced, and the old one stays.
     let mut filler = fs::File::create(disk.0.path().join("filler")).unwrap();
     while filler.write_all(&[1; 512]).is_ok() {}
     let error = store.tag(&image, &"another".parse().unwrap()).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::NoSpace, "{error}");
-    assert_eq!(Store::open(disk.0.path(), &store_options()).unwrap().images().unwrap().len(), 1);
+    assert_eq!(
+        Store::open(disk.0.path(), &store_options())
+            .unwrap()
+            .images()
+            .unwrap()
+            .len(),
+        1
+    );
 }

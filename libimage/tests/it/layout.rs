@@ -15,9 +15,14 @@ fn put(layout: &Layout, content: &dyn Content, tag: Option<&str>) -> Result<(), 
     for blob in content.blobs().into_iter().chain(content.manifests()) {
         let mut writer = layout.blob_writer()?;
         writer.write_all(&blob.bytes).unwrap();
-        writer.finish(Some((&blob.digest.parse().unwrap(), blob.bytes.len() as u64)))?;
+        writer.finish(Some((
+            &blob.digest.parse().unwrap(),
+            blob.bytes.len() as u64,
+        )))?;
     }
-    layout.put_manifest(&content.root().bytes, &content.root().media_type, tag).map(drop)
+    layout
+        .put_manifest(&content.root().bytes, &content.root().media_type, tag)
+        .map(drop)
 }
 
 #[test]
@@ -59,19 +64,41 @@ fn what_we_do_not_understand_survives() {
 fn tags_and_digests_resolve_and_the_only_image_needs_none() {
     let base = tempfile::tempdir().unwrap();
     let layout = Layout::create(&base.path().join("l")).unwrap();
-    assert!(matches!(layout.resolve(None), Err(LayoutError::Empty { .. })));
+    assert!(matches!(
+        layout.resolve(None),
+        Err(LayoutError::Empty { .. })
+    ));
     let (one, two) = (ImageMaker::sample().make(), ImageMaker::new().make());
     put(&layout, &one, Some("one")).unwrap();
     put(&layout, &one, Some("alias")).unwrap();
-    assert_eq!(layout.resolve(None).unwrap().digest.as_str(), one.digest(), "one image under two names is the only one");
+    assert_eq!(
+        layout.resolve(None).unwrap().digest.as_str(),
+        one.digest(),
+        "one image under two names is the only one"
+    );
     put(&layout, &two, Some("two")).unwrap();
-    assert!(matches!(layout.resolve(None), Err(LayoutError::Ambiguous { .. })));
-    assert_eq!(layout.resolve(Some("two")).unwrap().digest.as_str(), two.digest());
-    assert_eq!(layout.resolve(Some(one.digest())).unwrap().digest.as_str(), one.digest());
-    assert_eq!(layout.resolve(Some("three")).unwrap_err().kind(), ErrorKind::NotFound);
+    assert!(matches!(
+        layout.resolve(None),
+        Err(LayoutError::Ambiguous { .. })
+    ));
+    assert_eq!(
+        layout.resolve(Some("two")).unwrap().digest.as_str(),
+        two.digest()
+    );
+    assert_eq!(
+        layout.resolve(Some(one.digest())).unwrap().digest.as_str(),
+        one.digest()
+    );
+    assert_eq!(
+        layout.resolve(Some("three")).unwrap_err().kind(),
+        ErrorKind::NotFound
+    );
     // A tag moves, and the entry it leaves goes.
     put(&layout, &two, Some("one")).unwrap();
-    assert_eq!(layout.resolve(Some("one")).unwrap().digest.as_str(), two.digest());
+    assert_eq!(
+        layout.resolve(Some("one")).unwrap().digest.as_str(),
+        two.digest()
+    );
     assert_eq!(layout.entries().unwrap().len(), 3);
 }
 
@@ -80,12 +107,22 @@ fn a_manifest_needs_its_blobs() {
     let base = tempfile::tempdir().unwrap();
     let layout = Layout::create(&base.path().join("l")).unwrap();
     let image = ImageMaker::sample().make();
-    let error = layout.put_manifest(&image.root().bytes, &image.root().media_type, Some("x")).unwrap_err();
+    let error = layout
+        .put_manifest(&image.root().bytes, &image.root().media_type, Some("x"))
+        .unwrap_err();
     assert_eq!(error.kind(), ErrorKind::NotFound);
     assert!(layout.entries().unwrap().is_empty());
     put(&layout, &image, None).unwrap();
-    fs::write(base.path().join("l/blobs/sha256").join(&image.config.digest[7..]), "other").unwrap();
-    let error = layout.put_manifest(&image.root().bytes, &image.root().media_type, Some("x")).unwrap_err();
+    fs::write(
+        base.path()
+            .join("l/blobs/sha256")
+            .join(&image.config.digest[7..]),
+        "other",
+    )
+    .unwrap();
+    let error = layout
+        .put_manifest(&image.root().bytes, &image.root().media_type, Some("x"))
+        .unwrap_err();
     assert_eq!(error.kind(), ErrorKind::DigestMismatch);
 }
 
@@ -97,35 +134,65 @@ fn lies_are_found_when_a_blob_is_finished_or_read() {
     let attempt = |content: &[u8], size| {
         let mut writer = layout.blob_writer().unwrap();
         writer.write_all(content).unwrap();
-        writer.finish(Some((&digest, size))).map_err(|error| error.kind())
+        writer
+            .finish(Some((&digest, size)))
+            .map_err(|error| error.kind())
     };
     assert_eq!(attempt(b"abd", 3), Err(ErrorKind::DigestMismatch));
     assert_eq!(attempt(b"abc", 4), Err(ErrorKind::DigestMismatch));
     assert_eq!(layout.blob_size(&digest).unwrap(), None);
     assert_eq!(attempt(b"abc", 3), Ok((digest.clone(), 3)));
-    assert_eq!(layout.read_blob(&digest, 2).unwrap_err().kind(), ErrorKind::LimitExceeded);
+    assert_eq!(
+        layout.read_blob(&digest, 2).unwrap_err().kind(),
+        ErrorKind::LimitExceeded
+    );
     let path = base.path().join("blobs/sha256").join(digest.hex());
     fs::write(&path, "xyz").unwrap();
-    assert_eq!(layout.read_blob(&digest, 3).unwrap_err().kind(), ErrorKind::DigestMismatch);
+    assert_eq!(
+        layout.read_blob(&digest, 3).unwrap_err().kind(),
+        ErrorKind::DigestMismatch
+    );
     fs::remove_file(&path).unwrap();
     std::os::unix::fs::symlink("/etc/passwd", &path).unwrap();
-    assert_eq!(layout.open_blob(&digest).unwrap_err().kind(), ErrorKind::Malformed);
+    assert_eq!(
+        layout.open_blob(&digest).unwrap_err().kind(),
+        ErrorKind::Malformed
+    );
 }
 
 #[test]
 fn other_directories_are_no_layouts() {
     let base = tempfile::tempdir().unwrap();
     fs::write(base.path().join("thesis.txt"), "").unwrap();
-    assert_eq!(Layout::open(base.path()).unwrap_err().kind(), ErrorKind::Malformed);
-    assert_eq!(Layout::create(base.path()).unwrap_err().kind(), ErrorKind::Malformed);
-    assert_eq!(Layout::open(&base.path().join("nothing")).unwrap_err().kind(), ErrorKind::NotFound);
-    for (marker, index) in [("{}", "{\"manifests\":[]}"), ("{\"imageLayoutVersion\":\"1.0.0\"}", "[]"), ("{\"imageLayoutVersion\":\"1.0.0\"}", "{\"manifests\":[{}]}")] {
+    assert_eq!(
+        Layout::open(base.path()).unwrap_err().kind(),
+        ErrorKind::Malformed
+    );
+    assert_eq!(
+        Layout::create(base.path()).unwrap_err().kind(),
+        ErrorKind::Malformed
+    );
+    assert_eq!(
+        Layout::open(&base.path().join("nothing"))
+            .unwrap_err()
+            .kind(),
+        ErrorKind::NotFound
+    );
+    for (marker, index) in [
+        ("{}", "{\"manifests\":[]}"),
+        ("{\"imageLayoutVersion\":\"1.0.0\"}", "[]"),
+        ("{\"imageLayoutVersion\":\"1.0.0\"}", "{\"manifests\":[{}]}"),
+    ] {
         let base = tempfile::tempdir().unwrap();
         fs::create_dir_all(base.path().join("blobs/sha256")).unwrap();
         fs::write(base.path().join("oci-layout"), marker).unwrap();
         fs::write(base.path().join("index.json"), index).unwrap();
         let result = Layout::open(base.path()).and_then(|layout| layout.entries());
-        assert_eq!(result.unwrap_err().kind(), ErrorKind::Malformed, "{marker} {index}");
+        assert_eq!(
+            result.unwrap_err().kind(),
+            ErrorKind::Malformed,
+            "{marker} {index}"
+        );
     }
 }
 

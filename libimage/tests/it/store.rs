@@ -1,12 +1,7 @@
 //! The store: names, sharing, collection, repair, and several at once.
 
 use std::{
-    collections::BTreeSet,
-    fs,
-    io::Write,
-    os::unix::fs::MetadataExt,
-    path::Path,
-    sync::Mutex,
+    collections::BTreeSet, fs, io::Write, os::unix::fs::MetadataExt, path::Path, sync::Mutex,
     thread,
 };
 
@@ -26,7 +21,17 @@ use crate::listing::listing;
 
 /// How whoever runs the tests opens a store.
 pub(crate) fn store_options() -> StoreOptions {
-    if is_root() { StoreOptions { ids: IdMode::Full, privileged: true } } else { StoreOptions { ids: IdMode::Single, privileged: false } }
+    if is_root() {
+        StoreOptions {
+            ids: IdMode::Full,
+            privileged: true,
+        }
+    } else {
+        StoreOptions {
+            ids: IdMode::Single,
+            privileged: false,
+        }
+    }
 }
 
 pub(crate) fn open(path: &Path) -> Store {
@@ -38,7 +43,12 @@ pub(crate) fn upload(store: &Store, content: &dyn Content) {
     for blob in content.blobs().into_iter().chain(content.manifests()) {
         let mut upload = store.upload().unwrap();
         upload.write_all(&blob.bytes).unwrap();
-        upload.finish(Some((&blob.digest.parse().unwrap(), blob.bytes.len() as u64))).unwrap();
+        upload
+            .finish(Some((
+                &blob.digest.parse().unwrap(),
+                blob.bytes.len() as u64,
+            )))
+            .unwrap();
     }
 }
 
@@ -50,8 +60,13 @@ pub(crate) fn publish(store: &Store, content: &dyn Content, names: &[&str]) -> I
 
 /// An image with a layer of its own on one that all have.
 fn sample(text: &str) -> trimaran_testkit::Image {
-    let base = Tree::new().dir("etc", 0o755).file("etc/base", 0o644, "base");
-    ImageMaker::new().layer(&base, Packing::Gzip).layer(&Tree::new().file("etc/own", 0o644, text), Packing::Zstd).make()
+    let base = Tree::new()
+        .dir("etc", 0o755)
+        .file("etc/base", 0o644, "base");
+    ImageMaker::new()
+        .layer(&base, Packing::Gzip)
+        .layer(&Tree::new().file("etc/own", 0o644, text), Packing::Zstd)
+        .make()
 }
 
 fn digest(text: &str) -> Digest {
@@ -59,7 +74,12 @@ fn digest(text: &str) -> Digest {
 }
 
 fn names(store: &Store) -> Vec<Option<String>> {
-    store.images().unwrap().into_iter().map(|row| row.name).collect()
+    store
+        .images()
+        .unwrap()
+        .into_iter()
+        .map(|row| row.name)
+        .collect()
 }
 
 #[test]
@@ -69,24 +89,60 @@ fn names_digests_and_ids_find_images() {
     let (one, two) = (sample("one"), sample("two"));
     publish(&store, &one, &["debian", "localhost:5000/a/b:v1"]);
     publish(&store, &two, &[]);
-    for name in ["debian", "docker.io/library/debian:latest", "localhost:5000/a/b:v1", one.digest(), &one.config.digest, &one.config.digest[7..19]] {
+    for name in [
+        "debian",
+        "docker.io/library/debian:latest",
+        "localhost:5000/a/b:v1",
+        one.digest(),
+        &one.config.digest,
+        &one.config.digest[7..19],
+    ] {
         let image = store.find(name).unwrap();
         assert_eq!(image.manifest_digest().as_str(), one.digest(), "{name}");
         assert_eq!(image.raw_manifest(), one.manifest.bytes);
         assert_eq!(image.id().as_str(), one.config.digest);
     }
-    assert_eq!(store.find("debian").unwrap().name(), Some("docker.io/library/debian:latest"));
+    assert_eq!(
+        store.find("debian").unwrap().name(),
+        Some("docker.io/library/debian:latest")
+    );
     assert_eq!(store.find(two.digest()).unwrap().name(), None);
-    for name in ["nothing", "debian:13", "ab", "fffffffffff", "sha256:zz", "UPPER"] {
-        assert_eq!(store.find(name).unwrap_err().kind(), ErrorKind::NotFound, "{name}");
+    for name in [
+        "nothing",
+        "debian:13",
+        "ab",
+        "fffffffffff",
+        "sha256:zz",
+        "UPPER",
+    ] {
+        assert_eq!(
+            store.find(name).unwrap_err().kind(),
+            ErrorKind::NotFound,
+            "{name}"
+        );
     }
-    let expected = [Some("docker.io/library/debian:latest"), Some("localhost:5000/a/b:v1"), None];
+    let expected = [
+        Some("docker.io/library/debian:latest"),
+        Some("localhost:5000/a/b:v1"),
+        None,
+    ];
     assert_eq!(names(&store), expected.map(|name| name.map(str::to_owned)));
     let row = &store.images().unwrap()[0];
-    let bytes: usize = one.blobs().iter().chain([&one.root()]).map(|blob| blob.bytes.len()).sum();
+    let bytes: usize = one
+        .blobs()
+        .iter()
+        .chain([&one.root()])
+        .map(|blob| blob.bytes.len())
+        .sum();
     assert_eq!((row.size_bytes, row.unpacked_bytes), (bytes as u64, None));
-    assert!(row.platform.as_deref().is_some_and(|platform| platform.starts_with("linux/")));
-    store.unpack(&store.find("debian").unwrap(), &Silent).unwrap();
+    assert!(
+        row.platform
+            .as_deref()
+            .is_some_and(|platform| platform.starts_with("linux/"))
+    );
+    store
+        .unpack(&store.find("debian").unwrap(), &Silent)
+        .unwrap();
     assert_eq!(store.images().unwrap()[0].unpacked_bytes, Some(7));
 }
 
@@ -111,14 +167,24 @@ fn a_moved_name_leaves_its_image_without_one() {
     let store = open(base.path());
     publish(&store, &sample("old"), &["app"]);
     let new = publish(&store, &sample("new"), &["app"]);
-    assert_eq!(names(&store), [Some("docker.io/library/app:latest".to_owned()), None]);
+    assert_eq!(
+        names(&store),
+        [Some("docker.io/library/app:latest".to_owned()), None]
+    );
     publish(&store, &sample("new"), &["app"]);
     assert_eq!(names(&store).len(), 2, "publishing again changes nothing");
     store.tag(&new, &"other".parse().unwrap()).unwrap();
     assert!(store.untag(&"app".parse().unwrap()).unwrap());
     assert!(!store.untag(&"app".parse().unwrap()).unwrap());
-    assert_eq!(names(&store), [Some("docker.io/library/other:latest".to_owned()), None]);
-    assert_eq!(store.prune(&[]).unwrap().blobs, 3, "the old one's manifest, configuration and own layer");
+    assert_eq!(
+        names(&store),
+        [Some("docker.io/library/other:latest".to_owned()), None]
+    );
+    assert_eq!(
+        store.prune(&[]).unwrap().blobs,
+        3,
+        "the old one's manifest, configuration and own layer"
+    );
     assert_eq!(names(&store).len(), 1);
 }
 
@@ -136,7 +202,11 @@ fn layers_are_shared_leased_and_collected() {
     assert_eq!(layers(), 3, "the base once");
     let view = view::root(&store, &first).unwrap();
     assert_eq!(view.lowers.len(), 2);
-    assert_eq!(fs::read_to_string(view.lowers[0].join("etc/own")).unwrap(), "one", "the topmost first");
+    assert_eq!(
+        fs::read_to_string(view.lowers[0].join("etc/own")).unwrap(),
+        "one",
+        "the topmost first"
+    );
     assert_eq!(view.userxattr, !is_root());
     let removed = store.remove("one", false).unwrap();
     assert_eq!(removed.deleted, Some(digest(one.digest())));
@@ -156,7 +226,10 @@ fn layers_are_shared_leased_and_collected() {
     assert_eq!(layers(), 1, "the live set is kept");
     store.gc(&[]).unwrap();
     let left = |below: &str| fs::read_dir(base.path().join(below)).unwrap().count();
-    assert_eq!((layers(), left("blobs/sha256"), left("trash"), left("tmp")), (0, 0, 0, 0));
+    assert_eq!(
+        (layers(), left("blobs/sha256"), left("trash"), left("tmp")),
+        (0, 0, 0, 0)
+    );
     assert_eq!(store.find("two").unwrap_err().kind(), ErrorKind::NotFound);
 }
 
@@ -166,10 +239,16 @@ fn images_with_several_names_are_removed_name_by_name_or_by_force() {
     let store = open(base.path());
     let image = publish(&store, &sample("x"), &["a", "b"]);
     let id = &image.id().hex()[..12];
-    assert!(matches!(store.remove(id, false), Err(StoreError::SeveralNames { .. })));
+    assert!(matches!(
+        store.remove(id, false),
+        Err(StoreError::SeveralNames { .. })
+    ));
     let removed = store.remove("a", false).unwrap();
     assert_eq!((removed.untagged.len(), removed.deleted), (1, None));
-    assert_eq!(store.remove("a", false).unwrap_err().kind(), ErrorKind::NotFound);
+    assert_eq!(
+        store.remove("a", false).unwrap_err().kind(),
+        ErrorKind::NotFound
+    );
     publish(&store, &sample("x"), &["c"]);
     let removed = store.remove(id, true).unwrap();
     assert_eq!(removed.untagged.len(), 2);
@@ -191,21 +270,44 @@ fn nothing_is_collected_while_something_is_added() {
 fn an_index_means_the_image_for_this_machine_and_may_be_sparse() {
     let base = tempfile::tempdir().unwrap();
     let store = open(base.path());
-    let (ours, theirs) = (sample("ours"), ImageMaker::new().platform("linux", "s390x", None).layer(&Tree::new().file("f", 0o644, "z"), Packing::Plain).make());
+    let (ours, theirs) = (
+        sample("ours"),
+        ImageMaker::new()
+            .platform("linux", "s390x", None)
+            .layer(&Tree::new().file("f", 0o644, "z"), Packing::Plain)
+            .make(),
+    );
     let index = Index::new(vec![theirs.clone(), ours.clone()]);
     upload(&store, &ours);
     let mut child = store.upload().unwrap();
     child.write_all(&ours.manifest.bytes).unwrap();
     child.finish(None).unwrap();
-    let image = store.publish(&index.root().bytes, &["multi".parse().unwrap()]).unwrap();
+    let image = store
+        .publish(&index.root().bytes, &["multi".parse().unwrap()])
+        .unwrap();
     assert_eq!(image.manifest_digest().as_str(), ours.digest());
-    assert_eq!(store.find("multi").unwrap().id().as_str(), ours.config.digest);
-    assert_eq!(store.find(&ours.config.digest[7..20]).unwrap().id().as_str(), ours.config.digest);
+    assert_eq!(
+        store.find("multi").unwrap().id().as_str(),
+        ours.config.digest
+    );
+    assert_eq!(
+        store
+            .find(&ours.config.digest[7..20])
+            .unwrap()
+            .id()
+            .as_str(),
+        ours.config.digest
+    );
     assert!(store.check(false).unwrap().is_clean());
     store.gc(&[]).unwrap();
     store.unpack(&image, &Silent).unwrap();
     store.remove("multi", false).unwrap();
-    assert_eq!(fs::read_dir(base.path().join("blobs/sha256")).unwrap().count(), 0);
+    assert_eq!(
+        fs::read_dir(base.path().join("blobs/sha256"))
+            .unwrap()
+            .count(),
+        0
+    );
 }
 
 #[test]
@@ -213,9 +315,14 @@ fn what_is_incomplete_is_not_published() {
     let base = tempfile::tempdir().unwrap();
     let store = open(base.path());
     let image = sample("x");
-    let error = store.publish(&image.manifest.bytes, &["x".parse().unwrap()]).unwrap_err();
+    let error = store
+        .publish(&image.manifest.bytes, &["x".parse().unwrap()])
+        .unwrap_err();
     assert_eq!(error.kind(), ErrorKind::NotFound);
-    assert_eq!(store.publish(b"{}", &[]).unwrap_err().kind(), ErrorKind::Malformed);
+    assert_eq!(
+        store.publish(b"{}", &[]).unwrap_err().kind(),
+        ErrorKind::Malformed
+    );
     assert!(store.images().unwrap().is_empty());
 }
 
@@ -240,10 +347,16 @@ fn unpacking_is_offline_parallel_and_done_once() {
     let store = open(base.path());
     let mut maker = ImageMaker::new();
     for layer in 0..12 {
-        maker = maker.layer(&Tree::new().file("f", 0o644, vec![layer; 300_000]), [Packing::Gzip, Packing::Zstd, Packing::Plain][usize::from(layer) % 3]);
+        maker = maker.layer(
+            &Tree::new().file("f", 0o644, vec![layer; 300_000]),
+            [Packing::Gzip, Packing::Zstd, Packing::Plain][usize::from(layer) % 3],
+        );
     }
     let image = publish(&store, &maker.make(), &["x"]);
-    assert_eq!(view::root(&store, &image).unwrap_err().kind(), ErrorKind::NotFound);
+    assert_eq!(
+        view::root(&store, &image).unwrap_err().kind(),
+        ErrorKind::NotFound
+    );
     let recorder = Recorder::default();
     thread::scope(|scope| {
         for _ in 0..3 {
@@ -253,8 +366,18 @@ fn unpacking_is_offline_parallel_and_done_once() {
     });
     let seen = recorder.0.into_inner().unwrap();
     let distinct: BTreeSet<_> = seen.iter().collect();
-    assert_eq!((seen.len(), distinct.len()), (12, 12), "each layer was unpacked by exactly one");
-    assert_eq!(fs::read_dir(base.path().join("locks")).unwrap().filter(|entry| entry.as_ref().unwrap().file_name().len() > 20).count(), 0);
+    assert_eq!(
+        (seen.len(), distinct.len()),
+        (12, 12),
+        "each layer was unpacked by exactly one"
+    );
+    assert_eq!(
+        fs::read_dir(base.path().join("locks"))
+            .unwrap()
+            .filter(|entry| entry.as_ref().unwrap().file_name().len() > 20)
+            .count(),
+        0
+    );
     assert_eq!(view::root(&store, &image).unwrap().lowers.len(), 12);
 }
 
@@ -265,13 +388,25 @@ fn layers_that_lie_are_not_published() {
     let tar = Tree::new().file("f", 0o644, "x").tar();
     let right = Digest::of(&tar);
     let mut staged = store.stage(&right).unwrap().unwrap();
-    staged.apply(&Tree::new().file("f", 0o644, "y").tar()[..]).unwrap();
-    assert_eq!(staged.finish().unwrap_err().kind(), ErrorKind::DigestMismatch);
+    staged
+        .apply(&Tree::new().file("f", 0o644, "y").tar()[..])
+        .unwrap();
+    assert_eq!(
+        staged.finish().unwrap_err().kind(),
+        ErrorKind::DigestMismatch
+    );
     let staged = store.stage(&right).unwrap().unwrap();
-    assert!(matches!(staged.finish(), Err(StoreError::NotApplied { .. })));
+    assert!(matches!(
+        staged.finish(),
+        Err(StoreError::NotApplied { .. })
+    ));
     drop(store.stage(&right).unwrap().unwrap());
     assert!(!store.has_layer(&right));
-    assert_eq!(fs::read_dir(base.path().join("tmp")).unwrap().count(), 0, "nothing is left behind");
+    assert_eq!(
+        fs::read_dir(base.path().join("tmp")).unwrap().count(),
+        0,
+        "nothing is left behind"
+    );
     // The diffID covers what comes after the end of the archive.
     let longer = [&tar[..], &[0; 5000]].concat();
     let mut staged = store.stage(&Digest::of(&longer)).unwrap().unwrap();
@@ -290,12 +425,18 @@ fn damaged_content_is_found_and_what_can_be_is_repaired() {
     assert_eq!(store.check(false).unwrap().findings, []);
     let layer = base.path().join("layers").join(image.diff_ids()[0].hex());
     fs::write(layer.join("layer.json"), "").unwrap();
-    let blob = base.path().join("blobs/sha256").join(&made.layers[1].blob.digest[7..]);
+    let blob = base
+        .path()
+        .join("blobs/sha256")
+        .join(&made.layers[1].blob.digest[7..]);
     fs::write(&blob, "garbage").unwrap();
     let findings = store.check(false).unwrap();
     assert_eq!(findings.findings.len(), 2, "{findings:?}");
     let findings = store.check(true).unwrap();
-    assert!(!findings.is_clean(), "a blob that is gone must be pulled again");
+    assert!(
+        !findings.is_clean(),
+        "a blob that is gone must be pulled again"
+    );
     assert!(!layer.exists() && !blob.exists());
     upload(&store, &made);
     store.unpack(&image, &Silent).unwrap();
@@ -308,13 +449,22 @@ fn a_corrupt_blob_does_not_unpack() {
     let store = open(base.path());
     let made = sample("x");
     let image = publish(&store, &made, &["x"]);
-    let blob = base.path().join("blobs/sha256").join(&made.layers[0].blob.digest[7..]);
+    let blob = base
+        .path()
+        .join("blobs/sha256")
+        .join(&made.layers[0].blob.digest[7..]);
     let mut bytes = fs::read(&blob).unwrap();
     let middle = bytes.len() / 2;
     bytes[middle] ^= 0x55;
     fs::write(&blob, bytes).unwrap();
     let error = Error::from(store.unpack(&image, &Silent).unwrap_err());
-    assert!(matches!(error.kind(), ErrorKind::Malformed | ErrorKind::DigestMismatch), "{error:?}");
+    assert!(
+        matches!(
+            error.kind(),
+            ErrorKind::Malformed | ErrorKind::DigestMismatch
+        ),
+        "{error:?}"
+    );
     assert!(!store.has_layer(&image.diff_ids()[0]));
 }
 
@@ -325,15 +475,29 @@ fn a_layer_that_hides_all_below_ends_the_view() {
     let layer = |members: &[RawMember]| raw_tar(members);
     let made = ImageMaker::new()
         .tar_layer(&layer(&[RawMember::file("below", "")]), Packing::Gzip)
-        .tar_layer(&layer(&[RawMember::file(".wh..wh..opq", ""), RawMember::file("new", "")]), Packing::Gzip)
+        .tar_layer(
+            &layer(&[
+                RawMember::file(".wh..wh..opq", ""),
+                RawMember::file("new", ""),
+            ]),
+            Packing::Gzip,
+        )
         .tar_layer(&layer(&[RawMember::file("top", "")]), Packing::Gzip)
         .tar_layer(&layer(&[RawMember::file("top", "")]), Packing::Gzip)
         .make();
     let image = publish(&store, &made, &["x"]);
     store.unpack(&image, &Silent).unwrap();
     let view = view::root(&store, &image).unwrap();
-    let names: Vec<_> = view.lowers.iter().map(|lower| listing(lower)[1].split(' ').next().unwrap().to_owned()).collect();
-    assert_eq!(names, ["top", "new"], "no directory twice, nothing below the one that hides all");
+    let names: Vec<_> = view
+        .lowers
+        .iter()
+        .map(|lower| listing(lower)[1].split(' ').next().unwrap().to_owned())
+        .collect();
+    assert_eq!(
+        names,
+        ["top", "new"],
+        "no directory twice, nothing below the one that hides all"
+    );
 }
 
 #[test]
@@ -362,8 +526,17 @@ fn the_store_is_private_and_layers_are_readable_in_it() {
 fn a_newer_store_is_refused_and_others_of_its_kind_are_opened() {
     let base = tempfile::tempdir().unwrap();
     drop(open(base.path()));
-    fs::write(base.path().join("state.json"), r#"{"version":99,"generation":1,"bootId":"x","dirty":false}"#).unwrap();
-    assert_eq!(Store::open(base.path(), &store_options()).unwrap_err().kind(), ErrorKind::Unsupported);
+    fs::write(
+        base.path().join("state.json"),
+        r#"{"version":99,"generation":1,"bootId":"x","dirty":false}"#,
+    )
+    .unwrap();
+    assert_eq!(
+        Store::open(base.path(), &store_options())
+            .unwrap_err()
+            .kind(),
+        ErrorKind::Unsupported
+    );
     let file = base.path().join("file");
     fs::write(&file, "").unwrap();
     assert!(Store::open(&file, &store_options()).is_err());
