@@ -464,3 +464,24 @@ fn an_upload_location_elsewhere_gets_no_credentials() {
         "{asked:?}"
     );
 }
+
+#[test]
+fn a_machine_without_ca_certificates_can_use_plain_http() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    // The certificates are read once per process: another one looks for them where there are none.
+    let outcome = std::process::Command::new(std::env::current_exe().unwrap())
+        .args([
+            "--exact",
+            "net_copy::images_of_all_kinds_arrive_byte_for_byte",
+        ])
+        .env("SSL_CERT_FILE", file.path())
+        .env("SSL_CERT_DIR", dir.path())
+        .output()
+        .unwrap();
+    let text = String::from_utf8_lossy(&outcome.stdout);
+    assert!(
+        outcome.status.success() && text.contains("1 passed"),
+        "{text}"
+    );
+}
