@@ -177,13 +177,28 @@ impl RegistryError {
         }
     }
 
-    /// Tells whether the same request may succeed later.
+    /// Tells whether the same request is worth another try now. Somebody who refuses connections, or a host without an address, may be
+    /// there later; for a person who waits, later is not now.
     #[must_use]
     pub fn is_transient(&self) -> bool {
-        matches!(
-            self.kind(),
-            ErrorKind::Network { transient: true } | ErrorKind::RateLimited { .. }
-        )
+        match self {
+            Self::Unreachable { source, .. } => !is_refused(source),
+            _ => matches!(
+                self.kind(),
+                ErrorKind::Network { transient: true } | ErrorKind::RateLimited { .. }
+            ),
+        }
+    }
+
+    /// Returns the innermost cause, for a line that already says what was tried.
+    pub(super) fn reason(&self) -> String {
+        let mut reason = self.to_string();
+        let mut cause = std::error::Error::source(self);
+        while let Some(error) = cause {
+            reason = error.to_string();
+            cause = error.source();
+        }
+        reason
     }
 
     /// Sorts a failure of the HTTP client.
@@ -214,23 +229,36 @@ impl RegistryError {
     }
 }
 
-/// Looks for the TLS library's verdict in the chain of causes.
-fn tls_verdict(error: &reqwest::Error) -> Option<&rustls::Error> {
-    let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
-    while let Some(error) = cause {
-        if let Some(verdict) = error.downcast_ref::<rustls::Error>() {
-            return Some(verdict);
-        }
-        // An io::Error hides what it carries from `source()`, and here one carries another.
-        cause = match error
+/// Walks the chain of causes, into the errors that an `io::Error` carries and hides from `source()`.
+fn causes<'a>(
+    error: &'a reqwest::Error,
+) -> impl Iterator<Item = &'a (dyn std::error::Error + 'static)> {
+    let first: &'a (dyn std::error::Error + 'static) = error;
+    std::iter::successors(Some(first), |error| {
+        match error
             .downcast_ref::<std::io::Error>()
             .and_then(std::io::Error::get_ref)
         {
-            Some(carried) => Some(carried),
+            Some(carried) => Some(carried as &(dyn std::error::Error + 'static)),
             None => error.source(),
-        };
-    }
-    None
+        }
+    })
+}
+
+/// Returns the TLS library's verdict.
+fn tls_verdict(error: &reqwest::Error) -> Option<&rustls::Error> {
+    causes(error).find_map(|cause| cause.downcast_ref::<rustls::Error>())
+}
+
+/// Nobody listens, or the name has no address.
+fn is_refused(error: &reqwest::Error) -> bool {
+    causes(error).any(|cause| {
+        let kind = cause
+            .downcast_ref::<std::io::Error>()
+            .map(std::io::Error::kind);
+        kind == Some(std::io::ErrorKind::ConnectionRefused)
+            || cause.to_string().starts_with("dns error")
+    })
 }
 
 impl From<RegistryError> for Error {

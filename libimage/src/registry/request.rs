@@ -176,7 +176,7 @@ impl Registry {
         self.0.progress.event(&Event::Retry {
             what,
             after,
-            reason: &error.to_string(),
+            reason: &error.reason(),
         });
         tokio::time::sleep(after).await;
         Ok(())

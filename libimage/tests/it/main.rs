@@ -1,5 +1,10 @@
 //! The crate's integration tests, in one binary.
 
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test that cannot prepare its material has failed"
+)]
+
 mod crash;
 mod hostile;
 mod layer;

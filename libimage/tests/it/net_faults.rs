@@ -338,11 +338,16 @@ fn an_unreachable_registry_is_named() {
     let gone = format!("docker://127.0.0.1:{port}/image:latest");
     let to = Registry::start();
     let kind = ErrorKind::Network { transient: true };
+    let recorder = Recorder::new();
+    let cx = builder().progress(recorder.clone()).build();
+    let words = [&format!("127.0.0.1:{port}")[..], "refused"];
     assert_fails(
-        copy(&cx(), &gone, &to.reference("image", "latest")),
+        copy(&cx, &gone, &to.reference("image", "latest")),
         kind,
-        &[&format!("127.0.0.1:{port}")],
+        &words,
     );
+    let retries = recorder.count("Retry");
+    assert_eq!(retries, 0, "a person who waits is told at once");
 }
 
 #[test]
