@@ -49,9 +49,11 @@ fn run(store: &Store, image: &Image, args: Vec<String>) -> Result<ExitStatus> {
     };
     options.host = HostFacts::detect()?;
     let spec = from_image(image.config(), &options, &user_files(&root)?)?;
-    let mut create = CreateOptions::default();
-    create.stdio = Stdio::Inherit;
-    let runtime = Runtime::builder().build()?;
+    let (stdio, runtime) = (Stdio::Inherit, Runtime::builder().build()?);
+    let create = CreateOptions {
+        stdio,
+        ..Default::default()
+    };
     let plan = runtime.plan(container.id(), &Bundle::from_spec(spec, root), create)?;
     Ok(runtime.run(plan)?.wait()?)
 }

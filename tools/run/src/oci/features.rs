@@ -16,6 +16,7 @@ pub(crate) fn features(_args: &FeaturesArgs) -> Result<u8, Ended> {
     output::json(&json!({
         "ociVersionMin": "1.0.0",
         "ociVersionMax": SPEC_VERSION,
+        "hooks": ["prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop"],
         "linux": {
             "namespaces": ["cgroup", "ipc", "mount", "network", "pid", "user", "uts"],
             "cgroup": {"v1": true, "v2": true, "systemd": false, "systemdUser": false, "rdma": false},
