@@ -83,6 +83,10 @@ pub(crate) fn run(args: &Args, place: &Place) -> Result<(), Failure> {
             .registry
             .context(place.namespace.uid, place.drawing.clone())?;
         fetch::send(place, &context, &built.image, elsewhere)?;
+        // The store was only on the way.
+        if place.store.names(&built.manifest_digest)?.is_empty() {
+            place.store.remove(built.manifest_digest.as_str(), false)?;
+        }
     }
     if let Some(path) = &args.iidfile {
         std::fs::write(path, built.image_id.as_str())?;

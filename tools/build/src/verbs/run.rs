@@ -6,7 +6,7 @@ use clap::ValueEnum;
 use libbuild::foreground::{FORWARDED, Foreground, RawMode, Terminal, relay};
 use libbuild::{ExitStatus, Network, Process, Run, Stdio, Streams, Volume, signal};
 use std::os::fd::AsFd;
-use trimaran_cli::{ExitCode, Failure, output};
+use trimaran_cli::{ExitCode, Failure};
 
 /// Runs a command in a working container; its exit code becomes ours
 #[derive(Debug, clap::Args)]
@@ -74,9 +74,7 @@ pub(crate) fn run(args: &Args, place: &Place) -> Result<ExitCode, Failure> {
     let outcome = container
         .run_with(step(args)?, accompany)
         .map_err(told::build)?;
-    for warning in &outcome.warnings {
-        output::warn(warning);
-    }
+    // What the runtime could do without (a cgroup file system, on older hosts) matters to services, not to a step that has ended.
     Ok(ExitCode::Container(outcome.status.shell_code()))
 }
 
