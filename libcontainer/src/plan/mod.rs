@@ -13,6 +13,8 @@ mod process;
 mod refuse;
 mod script;
 mod step;
+#[cfg(test)]
+mod tests;
 
 use std::fmt;
 use std::path::PathBuf;

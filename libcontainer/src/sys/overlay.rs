@@ -77,8 +77,7 @@ fn helper(
         c"/",
         MountPropagationFlags::PRIVATE | MountPropagationFlags::REC,
     )?;
-    let mut number = first;
-    for directory in directories {
+    for (number, directory) in (first..).zip(directories) {
         // Opened here, because an overlay takes directories of its own mount namespace only.
         let opened = rustix::fs::open(
             directory.as_c_str(),
@@ -94,7 +93,6 @@ fn helper(
                 libc::syscall(libc::SYS_dup3, opened.as_raw_fd(), number, libc::O_CLOEXEC)
             })?;
         }
-        number += 1;
     }
     let target = directories.first().ok_or(Errno::INVAL)?.as_c_str();
     rustix::process::chdir(c"/proc/self/fd")?;
