@@ -24,6 +24,7 @@ use crate::exit::{ExitStatus, Signal};
 use crate::init::{Entry, enter};
 use crate::namespace::{Kind, Namespaces};
 use crate::process::Process;
+use crate::procfs;
 use crate::record::Record;
 use crate::state::{State, Status};
 
@@ -165,6 +166,7 @@ fn run(
     let mut output = memory_file().map_err(io)?;
     let pidfd = enter(&Entry {
         namespaces,
+        ignored: procfs::ignored_signals(),
         program: &program,
         arguments: arguments.iter().map(CString::as_c_str).collect(),
         environment: environment.iter().map(CString::as_c_str).collect(),

@@ -1,5 +1,7 @@
 //! What `/proc` says about a process.
 
+use std::io::Read;
+
 use crate::error::{Error, Result};
 
 /// When a process started, in clock ticks since the machine did; `None` if there is no such process.
@@ -21,6 +23,26 @@ pub fn start_time(pid: i32) -> Result<Option<u64>> {
 fn parse_start_time(stat: &str) -> Option<u64> {
     let (_, rest) = stat.rsplit_once(')')?;
     rest.split_ascii_whitespace().nth(19)?.parse().ok()
+}
+
+/// The signals that this process ignores, bit n - 1 for signal n; all of them if `/proc` does not tell.
+#[must_use]
+pub(crate) fn ignored_signals() -> u64 {
+    let read = || {
+        let text = read_text("/proc/self/status").ok()?;
+        let line = text.lines().find_map(|line| line.strip_prefix("SigIgn:"))?;
+        u64::from_str_radix(line.trim(), 16).ok()
+    };
+    read().unwrap_or(u64::MAX)
+}
+
+/// Reads a file of a kernel file system, which does not know its own size: mostly in one go.
+pub(crate) fn read_text(path: &str) -> std::io::Result<String> {
+    const USUAL_BYTES: usize = 16 << 10;
+    let mut bytes = Vec::with_capacity(USUAL_BYTES);
+    // Through `take`, or `File` would ask for the size first.
+    std::fs::File::open(path)?.take(u64::MAX).read_to_end(&mut bytes)?;
+    String::from_utf8(bytes).map_err(|error| std::io::Error::new(std::io::ErrorKind::InvalidData, error))
 }
 
 #[cfg(test)]

@@ -50,6 +50,11 @@ pub fn parse(word: &str) -> Option<PosixRlimitType> {
         .find(|kind| kind.to_string() == full)
 }
 
+/// The limit that `setrlimit(2)` knows by this number.
+pub fn kind(number: u32) -> Option<PosixRlimitType> {
+    RESOURCES.get(usize::try_from(number).ok()?).map(|(kind, _)| *kind)
+}
+
 fn index(kind: PosixRlimitType) -> usize {
     RESOURCES
         .iter()

@@ -12,7 +12,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::hooks;
 use crate::id::ContainerId;
 use crate::init::{Launch, Launched, launch};
-use crate::plan::{Facts, Plan};
+use crate::plan::{Facts, Plan, allow_default};
 use crate::process::remove_cgroup;
 use crate::procfs;
 use crate::record::{Format, Record};
@@ -124,10 +124,11 @@ impl Runtime {
         let path = linux
             .and_then(|linux| linux.cgroups_path().as_deref())
             .unwrap_or(Path::new(""));
+        let resources = linux.and_then(|linux| linux.resources().as_ref()).map(allow_default);
         let request = CgroupRequest {
             path,
             default_path: &self.settings.cgroup_parent.join(id.as_str()),
-            resources: linux.and_then(|linux| linux.resources().as_ref()),
+            resources: resources.as_ref(),
             rootless: facts.in_user_namespace,
         };
         let host = Hierarchies::detect()

@@ -1,5 +1,6 @@
 //! Which hierarchies the host has, and where the calling process is in them.
 
+use crate::procfs;
 use std::{
     io,
     path::{Path, PathBuf},
@@ -84,8 +85,8 @@ impl Hierarchies {
     /// # Errors
     /// `/proc` is not mounted.
     pub fn detect() -> io::Result<Self> {
-        let mountinfo = std::fs::read_to_string("/proc/self/mountinfo")?;
-        let own = std::fs::read_to_string("/proc/self/cgroup")?;
+        let mountinfo = procfs::read_text("/proc/self/mountinfo")?;
+        let own = procfs::read_text("/proc/self/cgroup")?;
         let mut found = Self::parse(&mountinfo, &own, "");
         if let Some(unified) = &mut found.unified {
             // Without a file there is no controller, and that is an answer.

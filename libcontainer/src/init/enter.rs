@@ -21,6 +21,8 @@ use crate::sys::message;
 pub(crate) struct Entry<'e> {
     /// Whose namespaces, and the `CLONE_NEW*` flags of those that are entered.
     pub(crate) namespaces: Option<(BorrowedFd<'e>, u32)>,
+    /// The signals that we ignore.
+    pub(crate) ignored: u64,
     pub(crate) program: &'e std::ffi::CStr,
     pub(crate) arguments: StringArray<'e>,
     pub(crate) environment: StringArray<'e>,
@@ -144,7 +146,7 @@ fn execute(
     socket: BorrowedFd<'_>,
 ) -> ! {
     let prepared = (|| -> Result<(), Failed> {
-        dispositions::reset().at(Call::Signal)?;
+        dispositions::reset(entry.ignored).at(Call::Signal)?;
         rustix::stdio::dup2_stdin(input).at(Call::Open)?;
         rustix::stdio::dup2_stdout(output).at(Call::Open)?;
         rustix::stdio::dup2_stderr(output).at(Call::Open)?;

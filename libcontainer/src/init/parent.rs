@@ -17,6 +17,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::idmap::{self, IdMaps};
 use crate::plan::{Plan, Script};
 use crate::process::remove_cgroup;
+use crate::procfs;
 use crate::sys::clone::{CloneOptions, clone3};
 use crate::sys::dispositions::Blocked;
 use crate::sys::exec::StringArray;
@@ -131,6 +132,7 @@ fn start(
         socket: theirs.as_fd(),
         arguments: &arguments,
         environment: &environment,
+        ignored: procfs::ignored_signals(),
         first_free,
         progress: Progress::default(),
     };

@@ -41,6 +41,8 @@ pub(crate) struct Compiler<'s> {
     pub(crate) restricted: bool,
     /// Propagation of the root and, unless told otherwise, of bind mounts.
     pub(crate) propagation: u64,
+    /// Directories that are fresh file systems of ours, with the slots that hold them.
+    pub(crate) held: Vec<(PathBuf, Slot)>,
     bundle: Option<&'s Path>,
 }
 
@@ -72,6 +74,7 @@ pub(crate) fn compile(
             }) => libc::MS_PRIVATE,
             _ => libc::MS_SLAVE,
         },
+        held: Vec::new(),
         bundle: wishes.bundle.as_deref(),
     };
     compiler.filter(linux)?;

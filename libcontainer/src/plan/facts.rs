@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use crate::error::Error;
 use crate::idmap::{self, IdMaps};
+use crate::procfs;
 use crate::rootless;
 use crate::seccomp::FilterArch;
 
@@ -45,14 +46,14 @@ impl Facts {
             None
         } else {
             let read =
-                |path: &str| std::fs::read_to_string(path).map(|text| idmap::parse_map(&text));
+                |path: &str| procfs::read_text(path).map(|text| idmap::parse_map(&text));
             Some(IdMaps {
                 uid: read("/proc/self/uid_map").map_err(io)?,
                 gid: read("/proc/self/gid_map").map_err(io)?,
             })
         };
         let cgroups = if with_cgroups {
-            parse_hierarchies(&std::fs::read_to_string("/proc/self/mountinfo").map_err(io)?)
+            parse_hierarchies(&procfs::read_text("/proc/self/mountinfo").map_err(io)?)
         } else {
             Vec::new()
         };

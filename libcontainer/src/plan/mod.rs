@@ -31,6 +31,7 @@ pub use facts::{Facts, HostHierarchy};
 pub use options::{CreateOptions, Stdio};
 
 pub(crate) use arena::{Span, Text};
+pub(crate) use devices::allow_default;
 pub(crate) use script::{Resource, Script};
 pub(crate) use step::{CapabilityStep, DeviceStep, MountSource, MountStep, Slot, Step};
 

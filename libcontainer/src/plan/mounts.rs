@@ -1,5 +1,6 @@
 //! The mounts of the specification as steps. Pure.
 
+use std::ffi::OsString;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path, PathBuf};
 
@@ -265,8 +266,18 @@ fn add(
         // What stands in for them.
         MountSource::Tree { .. } => matches!(one.target.to_str(), Some("/proc" | "/sys")),
     };
+    let beneath = match beneath(compiler, &one.target) {
+        Some((slot, name)) => Some((slot, compiler.text(&one.field, name.as_bytes())?)),
+        None => None,
+    };
+    // What was below is hidden now.
+    compiler.held.retain(|(path, _)| !path.starts_with(&one.target));
+    if let Some(slot) = keep {
+        compiler.held.push((one.target.clone(), slot));
+    }
     let step = MountStep {
         source,
+        beneath,
         target: compiler.text(&one.field, one.target.as_os_str().as_bytes())?,
         strict: kernel,
         inside_proc: one
@@ -280,6 +291,13 @@ fn add(
     compiler.script.mounts.push(step);
     compiler.script.steps.push(Step::Mount { index });
     Ok(())
+}
+
+/// The fresh file system in which `target` lies directly, and its name there.
+fn beneath(compiler: &Compiler<'_>, target: &Path) -> Option<(Slot, OsString)> {
+    let (parent, name) = (target.parent()?, target.file_name()?);
+    let (_, slot) = compiler.held.iter().find(|(path, _)| path == parent)?;
+    Some((*slot, name.to_owned()))
 }
 
 /// The container's view of the control groups.

@@ -99,7 +99,11 @@ impl fmt::Display for Script {
         }
         writeln!(f, "parent: clone {}", Flags(self.clone))?;
         if let Some(maps) = &self.maps {
-            writeln!(f, "parent: map {maps:?}")?;
+            for (kind, list) in [("uid", &maps.uid), ("gid", &maps.gid)] {
+                for map in list {
+                    writeln!(f, "parent: map {kind} {map}")?;
+                }
+            }
         }
         for (index, step) in self.steps.iter().enumerate() {
             writeln!(f, "{:>6}: {}", index + 1, Printed(self, *step))?;

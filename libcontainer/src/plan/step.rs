@@ -4,7 +4,9 @@ use std::fmt;
 
 use super::arena::{Span, Text};
 use super::script::Script;
+use crate::capability::{self, CapabilitySet};
 use crate::namespace::Kind;
+use crate::rlimit;
 use crate::sys::mount::MountAttributes;
 
 /// A descriptor the child works with, by its place in the table.
@@ -64,6 +66,8 @@ pub(crate) struct MountStep {
     pub(crate) source: MountSource,
     /// In the container.
     pub(crate) target: Text,
+    /// A directory made by an earlier mount in which the target lies directly, and its name there.
+    pub(crate) beneath: Option<(Slot, Text)>,
     /// No part of the target may be a symlink.
     pub(crate) strict: bool,
     /// The target may be inside of a procfs.
@@ -271,18 +275,20 @@ impl fmt::Display for Printed<'_> {
             | Step::AttachRoot { at: path }
             | Step::Chdir { path }
             | Step::Workdir { path } => write!(f, " {}", text(path)),
-            Step::Limit { number, soft, hard } => write!(f, " {number} to {soft}/{hard}"),
+            Step::Limit { number, soft, hard } => {
+                write!(f, " {} to {}/{}", limit_name(number), Amount(soft), Amount(hard))
+            }
             Step::Umask { mask } => write!(f, " {mask:04o}"),
-            Step::DropBounding { keep } => write!(f, " all but {keep:#x}"),
+            Step::DropBounding { keep } => write!(f, " all but {}", set(keep)),
             Step::Filter => write!(f, " of {} instructions", script.filter.len()),
             Step::Identity { uid, gid, groups } => {
                 write!(f, " {uid}:{gid}, groups {:?}", groups.of(&script.groups))
             }
-            Step::Capabilities(sets) => write!(
-                f,
-                " effective {:#x} permitted {:#x} inheritable {:#x} ambient {:#x}",
-                sets.effective, sets.permitted, sets.inheritable, sets.ambient
-            ),
+            Step::Capabilities(sets) => {
+                let [effective, permitted] = [sets.effective, sets.permitted].map(set);
+                let [inheritable, ambient] = [sets.inheritable, sets.ambient].map(set);
+                write!(f, " effective {effective} permitted {permitted} inheritable {inheritable} ambient {ambient}")
+            }
             Step::FindProgram { candidates } => candidates
                 .of(&script.texts)
                 .iter()
@@ -354,6 +360,26 @@ fn print_device(f: &mut fmt::Formatter<'_>, script: &Script, device: &DeviceStep
     } else {
         write!(f, " {}:{}", device.uid, device.gid)
     }
+}
+
+/// The name of a resource limit.
+fn limit_name(number: u32) -> String {
+    let kind = rlimit::kind(number);
+    kind.map_or_else(|| number.to_string(), |kind| kind.to_string())
+}
+
+struct Amount(u64);
+
+impl fmt::Display for Amount {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.0 == rlimit::INFINITY { f.write_str("unlimited") } else { self.0.fmt(f) }
+    }
+}
+
+/// Capabilities as the kernel's names without their prefix, or `none`.
+fn set(bits: u64) -> String {
+    let names: Vec<_> = CapabilitySet::from_bits(bits).iter().map(|one| capability::name(one).trim_start_matches("CAP_")).collect();
+    if names.is_empty() { "none".to_owned() } else { names.join(",").to_lowercase() }
 }
 
 /// The word for a propagation flag.

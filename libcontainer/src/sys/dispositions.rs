@@ -59,14 +59,18 @@ impl Drop for Blocked {
     }
 }
 
-/// Sets the default disposition for every signal: an ignored signal would stay ignored across `execve`.
+/// Sets the default disposition for the `ignored` signals (bit n - 1 is signal n): they would stay ignored across `execve`, where
+/// handlers end by themselves.
 ///
 /// # Errors
 /// What the calls return.
-pub fn reset() -> Result<(), Errno> {
+pub fn reset(ignored: u64) -> Result<(), Errno> {
     /// The kernel's `struct sigaction`, which is at most this large on any architecture; all zero is the default disposition.
     const DEFAULT: [u64; 8] = [0; 8];
-    for signal in (1..=64).filter(|signal| *signal != libc::SIGKILL && *signal != libc::SIGSTOP) {
+    for signal in (1..=64).filter(|signal| ignored & (1 << (signal - 1)) != 0) {
+        if signal == libc::SIGKILL || signal == libc::SIGSTOP {
+            continue;
+        }
         // SAFETY: `DEFAULT` is at least as large as the kernel's `struct sigaction`, which it only reads.
         let returned = unsafe {
             libc::syscall(

@@ -37,6 +37,8 @@ pub(crate) struct Child<'p> {
     pub(crate) socket: BorrowedFd<'p>,
     pub(crate) arguments: &'p StringArray<'p>,
     pub(crate) environment: &'p StringArray<'p>,
+    /// The signals that the parent ignores.
+    pub(crate) ignored: u64,
     /// The lowest descriptor that the program does not inherit.
     pub(crate) first_free: u32,
     pub(crate) progress: Progress,
@@ -143,7 +145,7 @@ impl Child<'_> {
     fn perform(&mut self, step: Step) -> Result<(), Failed> {
         match step {
             Step::CloseOnExec { first } => close_range_on_exec(first).at(Call::CloseRange),
-            Step::ResetSignals => dispositions::reset().at(Call::Signal),
+            Step::ResetSignals => dispositions::reset(self.ignored).at(Call::Signal),
             Step::ParentDeathSignal { signal } => self.parent_death_signal(signal),
             Step::JoinCgroup => self.join_cgroup(),
             Step::Undumpable => process::set_undumpable().at(Call::Prctl),

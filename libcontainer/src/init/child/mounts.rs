@@ -97,23 +97,7 @@ impl Child<'_> {
             .ok_or(Errno::INVAL)
             .at(Call::Verify)?;
         let (mount, wanted) = self.detached(&step)?;
-        let resolve = if step.strict {
-            ResolveFlags::NO_SYMLINKS
-        } else {
-            ResolveFlags::empty()
-        };
-        let place = path::ensure(
-            self.slot(Slot::ROOT)?,
-            self.text(step.target),
-            wanted,
-            resolve,
-        )?;
-        // A symlink in the image must not lead a mount into the procfs, where it would hide what the kernel says.
-        if !step.inside_proc
-            && rustix::fs::fstatfs(&place).at(Call::Stat)?.f_type as i64 == PROC_MAGIC
-        {
-            return Err(Errno::PERM).at(Call::Verify);
-        }
+        let place = self.place_for(&step, wanted)?;
         attach(mount.as_fd(), place.as_fd())?;
         if let Some((flag, recursive)) = step.propagation {
             let attributes = MountAttributes {
@@ -126,6 +110,28 @@ impl Child<'_> {
             self.put(slot, mount);
         }
         Ok(())
+    }
+
+    /// Opens the mount point, and makes it if it is missing.
+    fn place_for(&self, step: &MountStep, wanted: Wanted) -> Result<OwnedFd, Failed> {
+        if let Some((slot, name)) = step.beneath {
+            // In a file system that we have just made there are no links, and nothing else to be careful about.
+            return path::make_beneath(self.slot(slot)?, self.text(name), wanted);
+        }
+        let resolve = if step.strict {
+            ResolveFlags::NO_SYMLINKS
+        } else {
+            ResolveFlags::empty()
+        };
+        let target = self.text(step.target);
+        let place = path::ensure(self.slot(Slot::ROOT)?, target, wanted, resolve)?;
+        // A symlink in the image must not lead a mount into the procfs, where it would hide what the kernel says.
+        if !step.inside_proc
+            && rustix::fs::fstatfs(&place).at(Call::Stat)?.f_type as i64 == PROC_MAGIC
+        {
+            return Err(Errno::PERM).at(Call::Verify);
+        }
+        Ok(place)
     }
 
     fn detached(&mut self, step: &MountStep) -> Result<(OwnedFd, Wanted), Failed> {

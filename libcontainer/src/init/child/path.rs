@@ -102,20 +102,27 @@ fn make(parent: OwnedFd, rest: &[u8], wanted: Wanted) -> Result<OwnedFd, Failed>
         if parts.peek().is_none() && wanted == Wanted::File {
             return make_file(current.as_fd(), name);
         }
-        match rustix::fs::mkdirat(&current, name, Mode::from_raw_mode(0o755)) {
-            Ok(()) | Err(Errno::EXIST) => {}
-            Err(errno) => return Err(errno).at(Call::Mkdir),
-        }
-        // Beneath: a part that is `..` must not lead up, and one that became a symlink must not lead elsewhere.
-        current = open_with(
-            current.as_fd(),
-            name,
-            OFlags::PATH | OFlags::DIRECTORY,
-            ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS,
-        )
-        .at(Call::Open)?;
+        current = make_beneath(current.as_fd(), name, Wanted::Directory)?;
     }
     Ok(current)
+}
+
+/// Makes a directory or a file in `directory`, or takes the one that is there, and opens it as a place.
+pub(super) fn make_beneath(
+    directory: BorrowedFd<'_>,
+    name: &CStr,
+    wanted: Wanted,
+) -> Result<OwnedFd, Failed> {
+    if wanted == Wanted::File {
+        return make_file(directory, name);
+    }
+    match rustix::fs::mkdirat(directory, name, Mode::from_raw_mode(0o755)) {
+        Ok(()) | Err(Errno::EXIST) => {}
+        Err(errno) => return Err(errno).at(Call::Mkdir),
+    }
+    // Beneath: a part that is `..` must not lead up, and one that became a symlink must not lead elsewhere.
+    let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;
+    open_with(directory, name, OFlags::PATH | OFlags::DIRECTORY, resolve).at(Call::Open)
 }
 
 /// Makes an empty file, or takes the one that is there, and opens it as a place.
