@@ -41,8 +41,11 @@ pub(crate) fn read_text(path: &str) -> std::io::Result<String> {
     const USUAL_BYTES: usize = 16 << 10;
     let mut bytes = Vec::with_capacity(USUAL_BYTES);
     // Through `take`, or `File` would ask for the size first.
-    std::fs::File::open(path)?.take(u64::MAX).read_to_end(&mut bytes)?;
-    String::from_utf8(bytes).map_err(|error| std::io::Error::new(std::io::ErrorKind::InvalidData, error))
+    std::fs::File::open(path)?
+        .take(u64::MAX)
+        .read_to_end(&mut bytes)?;
+    String::from_utf8(bytes)
+        .map_err(|error| std::io::Error::new(std::io::ErrorKind::InvalidData, error))
 }
 
 #[cfg(test)]

@@ -52,7 +52,9 @@ pub fn parse(word: &str) -> Option<PosixRlimitType> {
 
 /// The limit that `setrlimit(2)` knows by this number.
 pub fn kind(number: u32) -> Option<PosixRlimitType> {
-    RESOURCES.get(usize::try_from(number).ok()?).map(|(kind, _)| *kind)
+    RESOURCES
+        .get(usize::try_from(number).ok()?)
+        .map(|(kind, _)| *kind)
 }
 
 fn index(kind: PosixRlimitType) -> usize {

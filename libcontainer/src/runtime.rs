@@ -124,7 +124,9 @@ impl Runtime {
         let path = linux
             .and_then(|linux| linux.cgroups_path().as_deref())
             .unwrap_or(Path::new(""));
-        let resources = linux.and_then(|linux| linux.resources().as_ref()).map(allow_default);
+        let resources = linux
+            .and_then(|linux| linux.resources().as_ref())
+            .map(allow_default);
         let request = CgroupRequest {
             path,
             default_path: &self.settings.cgroup_parent.join(id.as_str()),

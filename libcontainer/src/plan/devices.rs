@@ -100,19 +100,31 @@ pub(crate) fn compile(
 /// neither made nor used.
 pub(crate) fn allow_default(resources: &LinuxResources) -> LinuxResources {
     let mut resources = resources.clone();
-    let Some(rules) = resources.devices().clone().filter(|rules| !rules.is_empty()) else {
+    let Some(rules) = resources
+        .devices()
+        .clone()
+        .filter(|rules| !rules.is_empty())
+    else {
         return resources;
     };
     // Making any node is allowed: without a rule to use it, it is of no use.
     let any = [LinuxDeviceType::C, LinuxDeviceType::B].map(|kind| rule(kind, None, None, "m"));
     // With the terminals of the container's own devpts, and the multiplexer that makes them.
-    let numbers = DEFAULT.iter().map(|(_, major, minor)| (*major, Some(*minor))).chain([(136, None), (5, Some(2))]);
+    let numbers = DEFAULT
+        .iter()
+        .map(|(_, major, minor)| (*major, Some(*minor)))
+        .chain([(136, None), (5, Some(2))]);
     let used = numbers.map(|(major, minor)| rule(LinuxDeviceType::C, Some(major), minor, "rwm"));
     resources.set_devices(Some(rules.into_iter().chain(any).chain(used).collect()));
     resources
 }
 
-fn rule(kind: LinuxDeviceType, major: Option<u32>, minor: Option<u32>, access: &str) -> LinuxDeviceCgroup {
+fn rule(
+    kind: LinuxDeviceType,
+    major: Option<u32>,
+    minor: Option<u32>,
+    access: &str,
+) -> LinuxDeviceCgroup {
     let mut rule = LinuxDeviceCgroup::default();
     rule.set_allow(true);
     rule.set_typ(Some(kind));

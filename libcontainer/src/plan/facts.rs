@@ -45,8 +45,7 @@ impl Facts {
         let ids = if rootless.initial_user_namespace {
             None
         } else {
-            let read =
-                |path: &str| procfs::read_text(path).map(|text| idmap::parse_map(&text));
+            let read = |path: &str| procfs::read_text(path).map(|text| idmap::parse_map(&text));
             Some(IdMaps {
                 uid: read("/proc/self/uid_map").map_err(io)?,
                 gid: read("/proc/self/gid_map").map_err(io)?,

@@ -271,7 +271,9 @@ fn add(
         None => None,
     };
     // What was below is hidden now.
-    compiler.held.retain(|(path, _)| !path.starts_with(&one.target));
+    compiler
+        .held
+        .retain(|(path, _)| !path.starts_with(&one.target));
     if let Some(slot) = keep {
         compiler.held.push((one.target.clone(), slot));
     }

@@ -276,7 +276,13 @@ impl fmt::Display for Printed<'_> {
             | Step::Chdir { path }
             | Step::Workdir { path } => write!(f, " {}", text(path)),
             Step::Limit { number, soft, hard } => {
-                write!(f, " {} to {}/{}", limit_name(number), Amount(soft), Amount(hard))
+                write!(
+                    f,
+                    " {} to {}/{}",
+                    limit_name(number),
+                    Amount(soft),
+                    Amount(hard)
+                )
             }
             Step::Umask { mask } => write!(f, " {mask:04o}"),
             Step::DropBounding { keep } => write!(f, " all but {}", set(keep)),
@@ -287,7 +293,10 @@ impl fmt::Display for Printed<'_> {
             Step::Capabilities(sets) => {
                 let [effective, permitted] = [sets.effective, sets.permitted].map(set);
                 let [inheritable, ambient] = [sets.inheritable, sets.ambient].map(set);
-                write!(f, " effective {effective} permitted {permitted} inheritable {inheritable} ambient {ambient}")
+                write!(
+                    f,
+                    " effective {effective} permitted {permitted} inheritable {inheritable} ambient {ambient}"
+                )
             }
             Step::FindProgram { candidates } => candidates
                 .of(&script.texts)
@@ -372,14 +381,25 @@ struct Amount(u64);
 
 impl fmt::Display for Amount {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.0 == rlimit::INFINITY { f.write_str("unlimited") } else { self.0.fmt(f) }
+        if self.0 == rlimit::INFINITY {
+            f.write_str("unlimited")
+        } else {
+            self.0.fmt(f)
+        }
     }
 }
 
 /// Capabilities as the kernel's names without their prefix, or `none`.
 fn set(bits: u64) -> String {
-    let names: Vec<_> = CapabilitySet::from_bits(bits).iter().map(|one| capability::name(one).trim_start_matches("CAP_")).collect();
-    if names.is_empty() { "none".to_owned() } else { names.join(",").to_lowercase() }
+    let names: Vec<_> = CapabilitySet::from_bits(bits)
+        .iter()
+        .map(|one| capability::name(one).trim_start_matches("CAP_"))
+        .collect();
+    if names.is_empty() {
+        "none".to_owned()
+    } else {
+        names.join(",").to_lowercase()
+    }
 }
 
 /// The word for a propagation flag.
