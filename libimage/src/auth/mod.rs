@@ -1,6 +1,6 @@
 //! Credentials to headers: challenges, token exchange, and the one place that decides which request may carry what.
 //!
-//! Credentials are bound to (scheme, host, port, repository). [`Authorizer::header`] is the only source of `Authorization`
+//! Credentials are bound to (scheme, host, port, repository). [`Authorizer::proof`] is the only source of `Authorization`
 //! headers, and gives none for any other URL: redirects, upload locations on other hosts and foreign layer URLs get nothing.
 
 mod challenge;
