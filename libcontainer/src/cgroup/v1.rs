@@ -52,19 +52,43 @@ pub(super) fn writes(
     })
 }
 
-/// The rules in their order, as the kernel evaluates them.
+/// What every container may use whatever its rules say, as with runc: a bundle that denies all devices (the one that `runc spec`
+/// makes) could not even have its `/dev` filled.
+const ALWAYS: [&str; 10] = [
+    "c *:* m",
+    "b *:* m",
+    "c 1:3 rwm",
+    "c 1:5 rwm",
+    "c 1:7 rwm",
+    "c 1:8 rwm",
+    "c 1:9 rwm",
+    "c 5:0 rwm",
+    "c 5:2 rwm",
+    "c 136:* rwm",
+];
+
+/// The rules in their order, as the kernel evaluates them, and then what is always allowed.
 pub(super) fn devices(resources: &LinuxResources) -> Result<Vec<Write>, CgroupError> {
-    let rules = resources.devices().iter().flatten();
-    rules
-        .map(|rule| {
-            let file = if rule.allow() {
-                "devices.allow"
-            } else {
-                "devices.deny"
-            };
-            Ok(Write::new(file, device_line(rule)?))
-        })
-        .collect()
+    let mut writes = Vec::new();
+    // What has been allowed since the last denial needs no second line.
+    let mut allowed = Vec::new();
+    for rule in resources.devices().iter().flatten() {
+        let line = device_line(rule)?;
+        if rule.allow() {
+            allowed.push(line.clone());
+            writes.push(Write::new("devices.allow", line));
+        } else {
+            allowed.clear();
+            writes.push(Write::new("devices.deny", line));
+        }
+    }
+    if !writes.is_empty() && !allowed.iter().any(|line| line == "a") {
+        let missing = ALWAYS
+            .iter()
+            .filter(|line| !allowed.iter().any(|one| one == *line));
+        writes.extend(missing.map(|line| Write::new("devices.allow", (*line).to_owned())));
+    }
+    Ok(writes)
 }
 
 fn memory(memory: &LinuxMemory) -> Result<Vec<Write>, CgroupError> {

@@ -184,7 +184,7 @@ fn device_rules_keep_their_order() {
         {"allow": true, "type": "c", "major": -1, "minor": -1},
     ]});
     assert_eq!(
-        lines(&hybrid(), rules.clone())[1..],
+        lines(&hybrid(), rules.clone())[1..6],
         [
             "mkdir /devices/trimaran/box",
             "write devices.deny \"a\"",
@@ -192,6 +192,11 @@ fn device_rules_keep_their_order() {
             "write devices.allow \"b 8:* m\"",
             "write devices.allow \"c *:* rwm\"",
         ]
+    );
+    let after = lines(&hybrid(), rules.clone()).split_off(6);
+    assert!(
+        after.contains(&"write devices.allow \"c 1:3 rwm\"".to_owned()),
+        "what every container may use comes last: {after:?}"
     );
     assert!(matches!(
         try_plan(&v2(), "", rules, false),

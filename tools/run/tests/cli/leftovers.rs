@@ -108,7 +108,12 @@ fn a_program_that_drops_its_death_signal_is_ended_by_the_next_one() {
         return;
     };
     // Becoming another user clears the parent death signal.
-    let mut child = home.start(&[IMAGE, "sh", "-c", "echo up; exec setuidgid app sleep 1000"]);
+    let mut child = home.start(&[
+        IMAGE,
+        "sh",
+        "-c",
+        "exec su app -c 'echo up; exec sleep 1000'",
+    ]);
     wait_for(&mut child, "up");
     let id = only_container(&home.store());
     let pid = recorded_pid(&home.store(), &id);

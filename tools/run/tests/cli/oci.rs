@@ -207,6 +207,12 @@ fn run_returns_the_programs_code() {
         ("out\n", "err\n")
     );
     assert_eq!(bundle.oci(&["list", "-q"]).expect_code(0).stdout, "");
+    // As `runc spec` writes it.
+    let deny_all = |config: &mut Value| {
+        config["linux"]["resources"] = json!({"devices": [{"allow": false, "access": "rwm"}]});
+    };
+    bundle.configure(&["sh", "-c", "echo x > /dev/null"], deny_all);
+    bundle.oci(&["run", "three"]).expect_code(0);
     bundle.configure(&["sh", "-c", "sh -c 'kill -9 $$'; exit $?"], |_| {});
     bundle.oci(&["run", "three"]).expect_code(137);
 }
