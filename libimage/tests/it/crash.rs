@@ -48,7 +48,7 @@ struct Stalled;
 
 impl Read for Stalled {
     fn read(&mut self, _buffer: &mut [u8]) -> std::io::Result<usize> {
-        println!("\nhalf-way");
+        std::io::stdout().write_all(b"\nhalf-way\n").unwrap();
         loop {
             std::thread::park();
         }

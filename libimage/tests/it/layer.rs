@@ -262,9 +262,11 @@ fn a_file_below_a_symlink_to_a_lower_layers_directory_lands_in_that_directory() 
     );
 }
 
+type Make = fn() -> Vec<RawMember>;
+
 #[test]
 fn later_members_replace_earlier_ones_of_any_kind() {
-    let kinds: [(&str, fn() -> Vec<RawMember>); 4] = [
+    let kinds: [(&str, Make); 4] = [
         ("file", || vec![RawMember::file("x", "1")]),
         ("dir", || {
             vec![RawMember::dir("x", 0o711), RawMember::file("x/in", "2")]
@@ -590,7 +592,8 @@ fn large_numbers_and_long_names_go_into_pax_records_that_gnu_tar_reads() {
     let Some(names) = gnu_list(&tar) else {
         return skip("GNU tar is missing");
     };
-    assert_eq!(names.len(), 5);
+    let below_root = names.iter().filter(|name| *name != "./");
+    assert_eq!(below_root.count(), 5);
     assert!(tar.windows(14).any(|part| part == b"././@PaxHeader"));
 }
 

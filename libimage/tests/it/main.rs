@@ -19,3 +19,4 @@ mod net_local;
 mod net_pull;
 mod net_tags;
 mod store;
+mod view;
