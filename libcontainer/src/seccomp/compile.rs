@@ -10,14 +10,17 @@
 
 use super::{
     Program,
-    arch::{Abi, FilterArch, X32_BIT},
+    arch::{Abi, FilterArch, Names, X32_BIT},
     emit::{Comparison, Condition, Emitter, Label, Operand},
 };
 use oci_spec::runtime::{
     LinuxSeccomp, LinuxSeccompAction as Action, LinuxSeccompArg, LinuxSeccompFilterFlag,
     LinuxSeccompOperator as Operator, LinuxSyscall,
 };
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    rc::Rc,
+};
 use thiserror::Error;
 
 /// `BPF_MAXINSNS`.
@@ -97,9 +100,9 @@ pub fn compile(profile: &LinuxSeccomp, arch: FilterArch) -> Result<Program, Secc
     let mut emitter = Emitter::default();
     // Programs are emitted from their last instruction to their first: what is jumped to must exist.
     let mut otherwise = emitter.ret(RET_KILL_PROCESS);
-    let mut mentioned = BTreeSet::new();
-    for abi in abis.iter().rev() {
-        let table = Table::build(*abi, syscalls, default, &mut mentioned)?;
+    let names: Vec<Names> = abis.iter().map(|abi| abi.names()).collect();
+    for (abi, names) in abis.iter().zip(&names).rev() {
+        let table = Table::build(*abi, names, syscalls, default)?;
         let entry = table.emit(&mut emitter, default);
         otherwise = emitter.arch(abi.audit(), entry, otherwise);
     }
@@ -111,17 +114,16 @@ pub fn compile(profile: &LinuxSeccomp, arch: FilterArch) -> Result<Program, Secc
     let needs_listener = syscalls
         .iter()
         .any(|rule| rule.action() == Action::ScmpActNotify);
-    let names: BTreeSet<&String> = syscalls.iter().flat_map(LinuxSyscall::names).collect();
-    let unknown = names
-        .into_iter()
-        .filter(|name| !mentioned.contains(name.as_str()))
-        .cloned()
+    let unknown: BTreeSet<&String> = syscalls
+        .iter()
+        .flat_map(LinuxSyscall::names)
+        .filter(|name| !names.iter().any(|abi| abi.know(name)))
         .collect();
     Ok(Program {
         instructions,
         flags: flags(profile, needs_listener),
         needs_listener,
-        unknown,
+        unknown: unknown.into_iter().cloned().collect(),
     })
 }
 
@@ -161,6 +163,24 @@ pub(super) fn answer(action: Action, errno: Option<u32>) -> Result<u32, SeccompE
     })
 }
 
+/// What one rule says of one number: its alternatives, and its action.
+type Found = (u32, Rc<[Vec<Condition>]>, u32);
+
+impl Verdict {
+    /// What all rules for one number say together.
+    fn of(rules: &[Found]) -> Self {
+        let always = rules.iter().find(|(_, alternatives, _)| alternatives.iter().any(Vec::is_empty));
+        if let Some((.., action)) = always {
+            return Self::Always(*action);
+        }
+        let each = |(_, alternatives, action): &Found| {
+            let action = *action;
+            alternatives.iter().map(move |conditions| (conditions.clone(), action)).collect::<Vec<_>>()
+        };
+        Self::First(rules.iter().flat_map(each).collect())
+    }
+}
+
 /// The verdicts of one architecture.
 #[derive(Debug)]
 pub(super) struct Table {
@@ -175,11 +195,11 @@ pub(super) struct Table {
 }
 
 impl Table {
-    pub(super) fn build<'a>(
+    pub(super) fn build(
         abi: Abi,
-        rules: &'a [LinuxSyscall],
+        names: &Names,
+        rules: &[LinuxSyscall],
         default: u32,
-        mentioned: &mut BTreeSet<&'a str>,
     ) -> Result<Self, SeccompError> {
         let refuses = matches!(
             default & 0xffff_0000,
@@ -197,58 +217,48 @@ impl Table {
             newer,
             last: None,
         };
+        let mut found = Vec::with_capacity(names.count());
         for rule in rules {
-            let action = answer(rule.action(), rule.errno_ret())?;
-            for name in rule.names() {
-                let alternatives =
-                    alternatives(name, rule.args().as_deref().unwrap_or_default(), abi)?;
-                if action == RET_USER_NOTIF && name == "write" {
-                    return Err(SeccompError::Notify("write"));
-                }
-                for number in abi.numbers(name) {
-                    mentioned.insert(name);
-                    // x32's own numbers lie far above the others, and say nothing about how new the profile is.
-                    if number < X32_OWN {
-                        table.last = table.last.max(Some(number));
-                    }
-                    table.add(number, &alternatives, action);
-                }
-                // Arguments behind a multiplexer are in memory, where no filter sees them.
-                if let (Some((number, call)), [only]) =
-                    (abi.multiplexer(name), alternatives.as_slice())
-                    && only.is_empty()
-                {
-                    mentioned.insert(name);
-                    let selects = Condition {
-                        argument: 0,
-                        comparison: Comparison::Equal,
-                        value: call.into(),
-                        mask: u64::MAX,
-                    };
-                    table.add(number, &[vec![selects]], action);
-                }
-            }
+            table.rule(names, rule, &mut found)?;
         }
+        // Stable: of the rules for one number the first stays the first.
+        found.sort_by_key(|(number, ..)| *number);
+        let same = found.chunk_by(|(one, ..), (other, ..)| one == other);
+        table.verdicts = same.map(|rules| (rules[0].0, Verdict::of(rules))).collect();
         Ok(table)
     }
 
-    fn add(&mut self, number: u32, alternatives: &[Vec<Condition>], action: u32) {
-        if action == self.default {
-            return;
-        }
-        for conditions in alternatives {
-            match (self.verdicts.get_mut(&number), conditions.is_empty()) {
-                (Some(Verdict::Always(_)), _) => {}
-                (_, true) => {
-                    self.verdicts.insert(number, Verdict::Always(action));
+    fn rule(&mut self, names: &Names, rule: &LinuxSyscall, found: &mut Vec<Found>) -> Result<(), SeccompError> {
+        let action = answer(rule.action(), rule.errno_ret())?;
+        let alternatives: Rc<[Vec<Condition>]> = alternatives(rule, self.abi)?.into();
+        for name in rule.names() {
+            if action == RET_USER_NOTIF && name == "write" {
+                return Err(SeccompError::Notify("write"));
+            }
+            for number in names.numbers(name) {
+                // x32's own numbers lie far above the others, and say nothing about how new the profile is.
+                if number < X32_OWN {
+                    self.last = self.last.max(Some(number));
                 }
-                (Some(Verdict::First(known)), false) => known.push((conditions.clone(), action)),
-                (None, false) => {
-                    self.verdicts
-                        .insert(number, Verdict::First(vec![(conditions.clone(), action)]));
+                if action != self.default {
+                    found.push((number, Rc::clone(&alternatives), action));
                 }
             }
+            // Arguments behind a multiplexer are in memory, where no filter sees them.
+            if let (Some((number, call)), [only]) = (names.multiplexer(name), &alternatives[..])
+                && only.is_empty()
+                && action != self.default
+            {
+                let selects = Condition {
+                    argument: 0,
+                    comparison: Comparison::Equal,
+                    value: call.into(),
+                    mask: u64::MAX,
+                };
+                found.push((number, [vec![selects]].into(), action));
+            }
         }
+        Ok(())
     }
 
     /// The first number of each range, and its verdict.
@@ -349,14 +359,11 @@ impl Search<'_> {
 }
 
 /// The conditions of a rule; each inner list is an alternative whose members must all hold.
-fn alternatives(
-    name: &str,
-    args: &[LinuxSeccompArg],
-    abi: Abi,
-) -> Result<Vec<Vec<Condition>>, SeccompError> {
+fn alternatives(rule: &LinuxSyscall, abi: Abi) -> Result<Vec<Vec<Condition>>, SeccompError> {
+    let args = rule.args().as_deref().unwrap_or_default();
     if let Some(bad) = args.iter().find(|arg| arg.index() >= ARGUMENTS) {
         return Err(SeccompError::Argument {
-            name: name.to_owned(),
+            name: rule.names().first().cloned().unwrap_or_default(),
             index: bad.index(),
         });
     }

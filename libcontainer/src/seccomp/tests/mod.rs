@@ -12,7 +12,7 @@ use oci_spec::runtime::{
     LinuxSeccompArgBuilder, LinuxSeccompFilterFlag as Flag, LinuxSeccompOperator as Operator,
     LinuxSyscall,
 };
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 mod default;
 mod property;
@@ -71,7 +71,7 @@ fn run(program: &[Instruction], call: &Call) -> u32 {
 }
 
 fn number(abi: Abi, name: &str) -> u32 {
-    abi.numbers(name)[0]
+    abi.names().numbers(name).next().expect("the call exists")
 }
 
 fn call(arch: u32, abi: Abi, name: &str, args: &[u64]) -> Call {

@@ -6,12 +6,11 @@ use proptest::prelude::*;
 /// The direct reading of the rules, in the words of the module page of `compile`.
 fn evaluate(profile: &LinuxSeccomp, abi: Abi, call: &Call) -> u32 {
     let default = answer(profile.default_action(), profile.default_errno_ret()).unwrap();
-    let mut mentioned = BTreeSet::new();
     let table = Table::build(
         abi,
+        &abi.names(),
         profile.syscalls().as_deref().unwrap_or_default(),
         default,
-        &mut mentioned,
     )
     .unwrap();
     match table.verdicts.get(&call.number) {
