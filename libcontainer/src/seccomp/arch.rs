@@ -176,21 +176,34 @@ impl Abi {
         };
         match self {
             Self::X86_64 { x32 } => {
-                names.own.extend(x86_64::Sysno::iter().map(|call| (call.name(), call as u32)));
+                names
+                    .own
+                    .extend(x86_64::Sysno::iter().map(|call| (call.name(), call as u32)));
                 if x32 {
                     names.x32.extend(X32_NAMES.into_iter().zip(X32_FIRST..));
                 }
             }
             Self::X86 => {
-                names.own.extend(x86::Sysno::iter().map(|call| (call.name(), call as u32)));
+                names
+                    .own
+                    .extend(x86::Sysno::iter().map(|call| (call.name(), call as u32)));
                 let socketcall = x86::Sysno::socketcall as u32;
                 let ipc = x86::Sysno::ipc as u32;
-                let sockets = SOCKETCALL.into_iter().zip(1..).map(|(name, call)| (name, (socketcall, call)));
+                let sockets = SOCKETCALL
+                    .into_iter()
+                    .zip(1..)
+                    .map(|(name, call)| (name, (socketcall, call)));
                 names.multiplexed.extend(sockets);
-                names.multiplexed.extend(IPC.map(|(name, call)| (name, (ipc, call))));
+                names
+                    .multiplexed
+                    .extend(IPC.map(|(name, call)| (name, (ipc, call))));
             }
-            Self::Aarch64 => names.own.extend(aarch64::Sysno::iter().map(|call| (call.name(), call as u32))),
-            Self::Arm => names.own.extend(arm::Sysno::iter().map(|call| (call.name(), call as u32))),
+            Self::Aarch64 => names
+                .own
+                .extend(aarch64::Sysno::iter().map(|call| (call.name(), call as u32))),
+            Self::Arm => names
+                .own
+                .extend(arm::Sysno::iter().map(|call| (call.name(), call as u32))),
         }
         names
     }
@@ -232,7 +245,11 @@ impl Hasher for ShortHasher {
 impl Names {
     /// The numbers of a call: none if this architecture does not have it, two if x32 has one of its own.
     pub(super) fn numbers(&self, name: &str) -> impl Iterator<Item = u32> {
-        self.own.get(name).into_iter().chain(self.x32.get(name)).copied()
+        self.own
+            .get(name)
+            .into_iter()
+            .chain(self.x32.get(name))
+            .copied()
     }
 
     /// The call that also carries `name`, and the value of its first argument that says so (i386 only).
@@ -247,7 +264,9 @@ impl Names {
 
     /// Whether there is such a call.
     pub(super) fn know(&self, name: &str) -> bool {
-        self.own.contains_key(name) || self.x32.contains_key(name) || self.multiplexed.contains_key(name)
+        self.own.contains_key(name)
+            || self.x32.contains_key(name)
+            || self.multiplexed.contains_key(name)
     }
 }
 
@@ -271,7 +290,11 @@ mod tests {
             (Abi::Arm, "execve", vec![11]),
             (x64, "no_such_call", vec![]),
         ] {
-            assert_eq!(abi.names().numbers(name).collect::<Vec<_>>(), numbers, "{abi:?} {name}");
+            assert_eq!(
+                abi.names().numbers(name).collect::<Vec<_>>(),
+                numbers,
+                "{abi:?} {name}"
+            );
         }
         assert_eq!(Abi::X86.names().multiplexer("socket"), Some((102, 1)));
         assert_eq!(Abi::X86.names().multiplexer("sendmmsg"), Some((102, 20)));

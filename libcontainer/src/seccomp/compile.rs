@@ -169,13 +169,18 @@ type Found = (u32, Rc<[Vec<Condition>]>, u32);
 impl Verdict {
     /// What all rules for one number say together.
     fn of(rules: &[Found]) -> Self {
-        let always = rules.iter().find(|(_, alternatives, _)| alternatives.iter().any(Vec::is_empty));
+        let always = rules
+            .iter()
+            .find(|(_, alternatives, _)| alternatives.iter().any(Vec::is_empty));
         if let Some((.., action)) = always {
             return Self::Always(*action);
         }
         let each = |(_, alternatives, action): &Found| {
             let action = *action;
-            alternatives.iter().map(move |conditions| (conditions.clone(), action)).collect::<Vec<_>>()
+            alternatives
+                .iter()
+                .map(move |conditions| (conditions.clone(), action))
+                .collect::<Vec<_>>()
         };
         Self::First(rules.iter().flat_map(each).collect())
     }
@@ -228,7 +233,12 @@ impl Table {
         Ok(table)
     }
 
-    fn rule(&mut self, names: &Names, rule: &LinuxSyscall, found: &mut Vec<Found>) -> Result<(), SeccompError> {
+    fn rule(
+        &mut self,
+        names: &Names,
+        rule: &LinuxSyscall,
+        found: &mut Vec<Found>,
+    ) -> Result<(), SeccompError> {
         let action = answer(rule.action(), rule.errno_ret())?;
         let alternatives: Rc<[Vec<Condition>]> = alternatives(rule, self.abi)?.into();
         for name in rule.names() {
