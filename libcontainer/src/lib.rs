@@ -1,6 +1,55 @@
 //! Runs OCI bundles: namespaces, mounts, seccomp and processes, from a plan that can be printed.
 //!
-//! Data flows one way: `Bundle` (specification and root) → [`plan::Plan`] → `Process` → [`ExitStatus`].
+//! Data flows one way: a [`bundle::Bundle`] (specification and root) → [`plan::Plan`] → [`process::Process`] → [`ExitStatus`].
+//! Deciding and doing are apart: a plan is made without privileges and without side effects, and displaying it prints what will be
+//! done. A child made by `clone3` then interprets it with system calls only (no heap, no locks), which is sound in a program with
+//! threads and needs no helper program.
+//!
+//! ```no_run
+//! use libcontainer::bundle::Bundle;
+//! use libcontainer::rootfs::{PreparedRoot, Root};
+//! use libcontainer::runtime::{CreateOptions, Runtime, Stdio};
+//! use libcontainer::spec::{RunOptions, UserFiles, from_image};
+//! use libcontainer::{ContainerId, oci_spec};
+//!
+//! # fn main() -> libcontainer::Result<()> {
+//! let options = RunOptions { args: vec!["/bin/true".into()], ..RunOptions::default() };
+//! let config = oci_spec::image::ImageConfiguration::default();
+//! let spec = from_image(&config, &options, &UserFiles::default())?;
+//! let bundle = Bundle::from_spec(spec, PreparedRoot::open(&Root::Path("/srv/rootfs".into()))?);
+//! let runtime = Runtime::builder().build()?;
+//! let create = CreateOptions { stdio: Stdio::Inherit, ..CreateOptions::default() };
+//! let plan = runtime.plan(&ContainerId::parse("example")?, &bundle, create)?;
+//! let status = runtime.run(plan)?.wait()?;
+//! # let _shell_code = status.shell_code();
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # What an embedding program can rely on
+//! No change to its directory, umask, environment, signals or process attributes; nothing printed; no statics. Handles are `Send`
+//! and `Sync`, all descriptors close on exec. Every wait has a descriptor to poll ([`process::Process::pidfd`]). Children that are not
+//! ours are not reaped. One function is different on purpose, [`rootless::enter`], and says so.
+//!
+//! # Kernel
+//! | feature | since Linux | without it |
+//! |---|---|---|
+//! | `clone3` with `CLONE_CLEAR_SIGHAND`, pidfds | 5.5 | needed |
+//! | `openat2` | 5.6 | needed |
+//! | `close_range` with `CLOSE_RANGE_CLOEXEC` | 5.11 | needed |
+//! | `fsopen`, `open_tree`, `move_mount`, `mount_setattr` | 5.12 | needed |
+//! | overlay in a user namespace | 5.11 | needed for overlays without root |
+//! | overlay directories by descriptor (`lowerdir+`) | 6.13 | `mount(2)` in the mount namespace of a helper process |
+//! | exit status of a process that is not our child | 6.15 | `wait` says that it is not known |
+//! | `CLONE_INTO_CGROUP` | 5.7 | needed for control groups version 2 |
+//!
+//! # Limitations
+//! - The child runs from the embedding program's own image. A tool whose payload could write that file (root without a user
+//!   namespace) should run from a read-only copy of itself (CVE-2019-5736).
+//! - Not done, and refused when asked for: AppArmor and SELinux labels, time namespaces, id-mapped mounts, `tmpcopyup`, network
+//!   devices, seccomp notification, schedulers, I/O priorities, personalities, memory policies, Intel RDT.
+//! - Not there yet: `exec` in a running container, pause and update, checkpoints.
+//! - Without a cgroup namespace a mount of type `cgroup` stays empty, and a warning says so.
 
 pub mod bundle;
 pub mod capability;

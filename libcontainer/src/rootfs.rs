@@ -273,3 +273,66 @@ fn kernel_message(context: BorrowedFd<'_>) -> Option<String> {
     }
     last.filter(|text| !text.is_empty())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Directories for an overlay of three layers, on a file system that can hold an upper directory.
+    fn overlay(directory: &Path) -> Overlay {
+        let path = |name: &str| directory.join(name);
+        for name in ["a:b", "c,d", "e", "upper", "work"] {
+            std::fs::create_dir_all(path(name)).unwrap();
+            std::fs::write(path(name).join(name), name).unwrap();
+        }
+        std::fs::remove_file(path("work/work")).unwrap();
+        Overlay {
+            lowers: vec![path("a:b"), path("c,d"), path("e")],
+            upper: Some(path("upper")),
+            work: Some(path("work")),
+            ..Overlay::default()
+        }
+    }
+
+    #[test]
+    fn both_ways_of_mounting_an_overlay_give_the_same() {
+        if !rustix::process::geteuid().is_root() {
+            return trimaran_testkit::skip("needs root");
+        }
+        for volatile in [false, true] {
+            type Mount = fn(&Overlay) -> Result<OwnedFd>;
+            let ways: [Mount; 2] = [mount_overlay, legacy::mount_overlay];
+            for (number, way) in ways.into_iter().enumerate() {
+                let directory = tempfile::tempdir().unwrap();
+                let overlay = Overlay { volatile, ..overlay(directory.path()) };
+                let root = match way(&overlay) {
+                    Err(error) if error.errno() == Some(libc::EINVAL) => {
+                        return trimaran_testkit::skip("the temporary directory cannot hold an upper directory");
+                    }
+                    other => PreparedRoot { mount: other.unwrap() },
+                };
+                for name in ["a:b", "c,d", "e", "upper"] {
+                    assert_eq!(root.read_file(name, 10).unwrap().unwrap(), name.as_bytes(), "way {number}");
+                }
+                let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap();
+                assert!(!mounts.contains(directory.path().to_str().unwrap()), "it is attached nowhere");
+            }
+        }
+    }
+
+    #[test]
+    fn a_root_that_is_none_is_refused() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("file");
+        std::fs::write(&file, "").unwrap();
+        for (root, wanted) in [
+            (Root::Path(directory.path().join("nothing")), ErrorKind::NotFound),
+            (Root::Path(file), ErrorKind::Io),
+            (Root::Overlay(Overlay::default()), ErrorKind::InvalidSpec { field: "root".into() }),
+        ] {
+            let error = PreparedRoot::open(&root).unwrap_err();
+            // Without the privilege the kernel does not even look.
+            assert!(*error.kind() == wanted || *error.kind() == ErrorKind::PermissionDenied, "{root:?}: {error}");
+        }
+    }
+}

@@ -84,7 +84,6 @@ pub(crate) fn compile(
     compiler.session(id, spec, wishes)?;
     compiler.root(spec, linux, process, wishes, root_propagation)?;
     compiler.script.steps.push(Step::Stdio);
-    process::limits(&mut compiler, process);
     process::identity(&mut compiler, process)?;
     let late_filter =
         process.no_new_privileges().unwrap_or(false) && !compiler.script.filter.is_empty();

@@ -392,7 +392,7 @@ fn cgroup_part(
     let fstype = compiler.text(&one.field, kind.as_bytes())?;
     let source = MountSource::New {
         fstype,
-        source: Some(fstype),
+        source: None,
         options,
         attributes: part.attributes,
     };

@@ -105,7 +105,7 @@ fn texts<'t>(
 }
 
 /// Adds resource limits and the umask.
-pub(crate) fn limits(compiler: &mut Compiler<'_>, process: &Process) {
+fn limits(compiler: &mut Compiler<'_>, process: &Process) {
     for limit in process.rlimits().as_deref().unwrap_or_default() {
         let number = rlimit::number(limit.typ());
         compiler.script.steps.push(Step::Limit {
@@ -143,9 +143,11 @@ pub(crate) fn identity(compiler: &mut Compiler<'_>, process: &Process) -> Result
     let (uid, gid) = (process.user().uid(), process.user().gid());
     let no_new_privileges = process.no_new_privileges().unwrap_or(false);
     let early_filter = !no_new_privileges && !compiler.script.filter.is_empty();
-    let steps = &mut compiler.script.steps;
     // Entered twice: as root because the user may be unable to look it up, as the user because root may be (a network file system).
-    steps.push(Step::Chdir { path: cwd });
+    compiler.script.steps.push(Step::Chdir { path: cwd });
+    // Limits come after the last descriptor is opened: there may be a limit of ten of them.
+    limits(compiler, process);
+    let steps = &mut compiler.script.steps;
     steps.push(Step::DropBounding {
         keep: set(LinuxCapabilities::bounding),
     });

@@ -1,5 +1,7 @@
 //! What is executed, as whom, and how it ends.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot prepare its material has failed")]
+
 use std::os::unix::fs::PermissionsExt;
 
 use libcontainer::oci_spec::runtime::{PosixRlimitBuilder, PosixRlimitType, Spec};
@@ -182,6 +184,10 @@ fn limits_are_set_or_cut_down_with_a_warning() {
         outcome.warnings[0].contains("resource limit"),
         "{outcome:?}"
     );
+    // Fewer than the descriptors that starting it takes.
+    let mut spec = bed.spec(&["/bin/true"]);
+    process(&mut spec).set_rlimits(Some(vec![limit(3, 3)]));
+    assert_eq!(bed.run(spec).unwrap().status, ExitStatus::Exited(0));
     let mut spec = bed.shell("true");
     process(&mut spec).set_rlimits(Some(vec![limit(20, 10)]));
     bed.run(spec).unwrap_err();

@@ -1,5 +1,7 @@
 //! Containers of ordinary users, with and without subordinate ids.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot prepare its material has failed")]
+
 use std::path::Path;
 use std::process::Output;
 
@@ -110,8 +112,7 @@ fn run(network: Network, command: &str) -> String {
         .build()
         .unwrap();
     let outcome = run_to_end(&runtime, Bundle::from_spec(spec, root)).unwrap();
-    println!("{outcome:?}");
-    assert!(outcome.status.success());
+    assert!(outcome.status.success(), "{outcome:?}");
     outcome.output
 }
 
