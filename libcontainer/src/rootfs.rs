@@ -304,18 +304,32 @@ mod tests {
             let ways: [Mount; 2] = [mount_overlay, legacy::mount_overlay];
             for (number, way) in ways.into_iter().enumerate() {
                 let directory = tempfile::tempdir().unwrap();
-                let overlay = Overlay { volatile, ..overlay(directory.path()) };
+                let overlay = Overlay {
+                    volatile,
+                    ..overlay(directory.path())
+                };
                 let root = match way(&overlay) {
                     Err(error) if error.errno() == Some(libc::EINVAL) => {
-                        return trimaran_testkit::skip("the temporary directory cannot hold an upper directory");
+                        return trimaran_testkit::skip(
+                            "the temporary directory cannot hold an upper directory",
+                        );
                     }
-                    other => PreparedRoot { mount: other.unwrap() },
+                    other => PreparedRoot {
+                        mount: other.unwrap(),
+                    },
                 };
                 for name in ["a:b", "c,d", "e", "upper"] {
-                    assert_eq!(root.read_file(name, 10).unwrap().unwrap(), name.as_bytes(), "way {number}");
+                    assert_eq!(
+                        root.read_file(name, 10).unwrap().unwrap(),
+                        name.as_bytes(),
+                        "way {number}"
+                    );
                 }
                 let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap();
-                assert!(!mounts.contains(directory.path().to_str().unwrap()), "it is attached nowhere");
+                assert!(
+                    !mounts.contains(directory.path().to_str().unwrap()),
+                    "it is attached nowhere"
+                );
             }
         }
     }
@@ -326,13 +340,24 @@ mod tests {
         let file = directory.path().join("file");
         std::fs::write(&file, "").unwrap();
         for (root, wanted) in [
-            (Root::Path(directory.path().join("nothing")), ErrorKind::NotFound),
+            (
+                Root::Path(directory.path().join("nothing")),
+                ErrorKind::NotFound,
+            ),
             (Root::Path(file), ErrorKind::Io),
-            (Root::Overlay(Overlay::default()), ErrorKind::InvalidSpec { field: "root".into() }),
+            (
+                Root::Overlay(Overlay::default()),
+                ErrorKind::InvalidSpec {
+                    field: "root".into(),
+                },
+            ),
         ] {
             let error = PreparedRoot::open(&root).unwrap_err();
             // Without the privilege the kernel does not even look.
-            assert!(*error.kind() == wanted || *error.kind() == ErrorKind::PermissionDenied, "{root:?}: {error}");
+            assert!(
+                *error.kind() == wanted || *error.kind() == ErrorKind::PermissionDenied,
+                "{root:?}: {error}"
+            );
         }
     }
 }

@@ -1,6 +1,9 @@
 //! A place to run containers in: a root file system of busybox, a specification, and a runtime without control groups.
 
-#![expect(clippy::unwrap_used, reason = "a test that cannot prepare its material has failed")]
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test that cannot prepare its material has failed"
+)]
 
 use std::io::Read;
 use std::os::fd::OwnedFd;

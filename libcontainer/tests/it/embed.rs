@@ -1,6 +1,9 @@
 //! What an embedding program must be able to rely on.
 
-#![expect(clippy::unwrap_used, reason = "a test that cannot prepare its material has failed")]
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test that cannot prepare its material has failed"
+)]
 
 use std::collections::HashMap;
 use std::process::Command;

@@ -1,6 +1,9 @@
 //! Control groups and hooks: what a container leaves on the host while it lives, and nothing afterwards.
 
-#![expect(clippy::unwrap_used, reason = "a test that cannot prepare its material has failed")]
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test that cannot prepare its material has failed"
+)]
 
 use std::path::{Path, PathBuf};
 

@@ -1,6 +1,9 @@
 //! What a container sees, and what it cannot change.
 
-#![expect(clippy::unwrap_used, reason = "a test that cannot prepare its material has failed")]
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test that cannot prepare its material has failed"
+)]
 
 use std::os::unix::fs::symlink;
 use std::path::Path;
@@ -410,28 +413,50 @@ fn nothing_is_left_on_the_host() {
 #[test]
 fn a_rule_against_all_devices_leaves_the_default_ones() {
     let Some(bed) = Bed::new() else { return };
-    let runtime = libcontainer::runtime::Runtime::builder().cgroup_parent("/trimaran-test-devices").build().unwrap();
+    let runtime = libcontainer::runtime::Runtime::builder()
+        .cgroup_parent("/trimaran-test-devices")
+        .build()
+        .unwrap();
     let mut spec = bed.shell("echo x > /dev/null; head -c 2 /dev/zero | wc -c; mknod /dev/kmsg2 c 1 11; cat /dev/kmsg2 2>&1 | head -c 300");
-    let capabilities = spec.process_mut().as_mut().unwrap().capabilities().clone().map(|mut sets| {
-        for set in [sets.bounding().clone(), sets.effective().clone()] {
-            let mut set = set.unwrap();
-            set.insert(libcontainer::oci_spec::runtime::Capability::Mknod);
-            sets.set_bounding(Some(set.clone())).set_effective(Some(set.clone())).set_permitted(Some(set));
-        }
-        sets
-    });
-    spec.process_mut().as_mut().unwrap().set_capabilities(capabilities);
+    let capabilities = spec
+        .process_mut()
+        .as_mut()
+        .unwrap()
+        .capabilities()
+        .clone()
+        .map(|mut sets| {
+            for set in [sets.bounding().clone(), sets.effective().clone()] {
+                let mut set = set.unwrap();
+                set.insert(libcontainer::oci_spec::runtime::Capability::Mknod);
+                sets.set_bounding(Some(set.clone()))
+                    .set_effective(Some(set.clone()))
+                    .set_permitted(Some(set));
+            }
+            sets
+        });
+    spec.process_mut()
+        .as_mut()
+        .unwrap()
+        .set_capabilities(capabilities);
     let mut rule = libcontainer::oci_spec::runtime::LinuxDeviceCgroup::default();
     rule.set_access(Some("rwm".to_owned()));
     let mut resources = libcontainer::oci_spec::runtime::LinuxResources::default();
     resources.set_devices(Some(vec![rule]));
     linux(&mut spec).set_resources(Some(resources));
     let outcome = match crate::bed::run_to_end(&runtime, bed.bundle(spec)) {
-        Err(error) if matches!(error.kind(), ErrorKind::PermissionDenied | ErrorKind::Unsupported { .. }) => {
+        Err(error)
+            if matches!(
+                error.kind(),
+                ErrorKind::PermissionDenied | ErrorKind::Unsupported { .. }
+            ) =>
+        {
             return trimaran_testkit::skip("device rules cannot be set here");
         }
         other => other.unwrap(),
     };
     assert!(outcome.output.starts_with("2\n"), "{outcome:?}");
-    assert!(outcome.output.contains("Operation not permitted"), "{outcome:?}");
+    assert!(
+        outcome.output.contains("Operation not permitted"),
+        "{outcome:?}"
+    );
 }

@@ -1,6 +1,9 @@
 //! What is executed, as whom, and how it ends.
 
-#![expect(clippy::unwrap_used, reason = "a test that cannot prepare its material has failed")]
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test that cannot prepare its material has failed"
+)]
 
 use std::os::unix::fs::PermissionsExt;
 

@@ -1,6 +1,9 @@
 //! Containers of ordinary users, with and without subordinate ids.
 
-#![expect(clippy::unwrap_used, reason = "a test that cannot prepare its material has failed")]
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test that cannot prepare its material has failed"
+)]
 
 use std::path::Path;
 use std::process::Output;
