@@ -79,6 +79,12 @@ pub enum StoreError {
         /// The layer.
         diff_id: Digest,
     },
+    /// A layer was unpacked without owners, is in use so, and is wanted with them.
+    #[error("layer {diff_id} was unpacked with squashed owners and is in use: stop what uses it first")]
+    LayerInUse {
+        /// The layer.
+        diff_id: Digest,
+    },
     /// The layer was finished before it was applied.
     #[error("layer {diff_id} was not applied")]
     NotApplied {
@@ -125,7 +131,7 @@ impl StoreError {
             Self::NoImage { .. } | Self::NoPlatform { .. } | Self::NotUnpacked { .. } => {
                 ErrorKind::NotFound
             }
-            Self::Ambiguous { .. } | Self::SeveralNames { .. } | Self::NotApplied { .. } => {
+            Self::Ambiguous { .. } | Self::SeveralNames { .. } | Self::NotApplied { .. } | Self::LayerInUse { .. } => {
                 ErrorKind::Conflict
             }
             Self::DiffId { source } => source.kind(),

@@ -20,6 +20,9 @@ use crate::{
 
 const RECORD: &str = "layer.json";
 
+/// Marks a layer whose files all belong to the caller, because it had no other ids: no use to a caller that has them.
+const SQUASHED: &str = "squashed";
+
 /// What layer.json says.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -48,10 +51,14 @@ pub struct StagedLayer {
 }
 
 impl Store {
-    /// Tells whether a layer is unpacked.
+    /// Tells whether a layer is unpacked, with the owners this store is opened for.
     #[must_use]
     pub fn has_layer(&self, diff_id: &Digest) -> bool {
-        self.0.layers.exists(diff_id.hex())
+        let squashed = || {
+            let mark = Path::new(diff_id.hex()).join(SQUASHED);
+            self.0.options.ids == IdMode::Full && self.0.layers.exists(mark)
+        };
+        self.0.layers.exists(diff_id.hex()) && !squashed()
     }
 
     /// Starts a layer; `None` if it is there, also if another thread or process finished it while this one waited for it.
@@ -107,6 +114,18 @@ impl Store {
             if self.0.tmp.exists(&name) {
                 return Ok((name, directory, lock));
             }
+        }
+    }
+
+    /// Gives a staged layer its name; false if someone without its lock was faster, and did the same.
+    fn place_layer(&self, staged: &str, diff_id: &Digest) -> Result<bool, StoreError> {
+        if self.0.layers.exists(diff_id.hex()) && !self.has_layer(diff_id) && !self.drop_layer(diff_id.hex())? {
+            return Err(StoreError::LayerInUse { diff_id: diff_id.clone() });
+        }
+        match rustix::fs::renameat(&self.0.tmp, staged, &self.0.layers, diff_id.hex()) {
+            Ok(()) => Ok(true),
+            Err(Errno::EXIST | Errno::NOTEMPTY) => Ok(false),
+            Err(errno) => Err(self.io("rename to", layer_path(diff_id))(errno.into())),
         }
     }
 
@@ -276,24 +295,15 @@ impl StagedLayer {
             stats,
         };
         let bytes = serde_json::to_vec(&record).expect("numbers and texts become JSON");
+        if store.0.options.ids == IdMode::Single {
+            self.directory
+                .write(SQUASHED, "")
+                .map_err(store.io("write", Path::new("tmp").join(&self.name).join(SQUASHED)))?;
+        }
         self.directory
             .write(RECORD, bytes)
             .map_err(store.io("write", Path::new("tmp").join(&self.name).join(RECORD)))?;
-        match rustix::fs::renameat(
-            &store.0.tmp,
-            &self.name,
-            &store.0.layers,
-            self.diff_id.hex(),
-        ) {
-            Ok(()) => self.done = true,
-            // Someone without our lock was faster; the content is the same.
-            Err(Errno::EXIST | Errno::NOTEMPTY) => {}
-            Err(errno) => {
-                return Err(store.io("rename to", layer_path(&self.diff_id))(
-                    errno.into(),
-                ));
-            }
-        }
+        self.done = store.place_layer(&self.name, &self.diff_id)?;
         Ok(())
     }
 }

@@ -113,6 +113,9 @@ impl Store {
         sub(EMPTY)?;
         store.check_state()?;
         store.clear_remains();
+        // Once after each pull, by whoever comes a minute later, when there is little left to write: without it every reboot,
+        // however orderly, would look like a power cut. If it fails, the layers are merely unpacked again one day.
+        store.settle().ok();
         Ok(store)
     }
 

@@ -90,7 +90,7 @@ impl Store {
 
     /// Writes unpacked layers to the disk, if they have had a minute to get there by themselves; then a power cut costs nothing.
     ///
-    /// Cheap when there is nothing to do: call it off the critical path, for example after a container has ended.
+    /// Opening the store does this; a program that keeps one open for long may do it now and then.
     ///
     /// # Errors
     /// If the file system fails.
