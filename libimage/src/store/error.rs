@@ -80,7 +80,9 @@ pub enum StoreError {
         diff_id: Digest,
     },
     /// A layer was unpacked without owners, is in use so, and is wanted with them.
-    #[error("layer {diff_id} was unpacked with squashed owners and is in use: stop what uses it first")]
+    #[error(
+        "layer {diff_id} was unpacked with squashed owners and is in use: stop what uses it first"
+    )]
     LayerInUse {
         /// The layer.
         diff_id: Digest,
@@ -131,9 +133,10 @@ impl StoreError {
             Self::NoImage { .. } | Self::NoPlatform { .. } | Self::NotUnpacked { .. } => {
                 ErrorKind::NotFound
             }
-            Self::Ambiguous { .. } | Self::SeveralNames { .. } | Self::NotApplied { .. } | Self::LayerInUse { .. } => {
-                ErrorKind::Conflict
-            }
+            Self::Ambiguous { .. }
+            | Self::SeveralNames { .. }
+            | Self::NotApplied { .. }
+            | Self::LayerInUse { .. } => ErrorKind::Conflict,
             Self::DiffId { source } => source.kind(),
             Self::Layout(error) => error.kind(),
             Self::Manifest(error) => error.kind(),

@@ -119,8 +119,13 @@ impl Store {
 
     /// Gives a staged layer its name; false if someone without its lock was faster, and did the same.
     fn place_layer(&self, staged: &str, diff_id: &Digest) -> Result<bool, StoreError> {
-        if self.0.layers.exists(diff_id.hex()) && !self.has_layer(diff_id) && !self.drop_layer(diff_id.hex())? {
-            return Err(StoreError::LayerInUse { diff_id: diff_id.clone() });
+        if self.0.layers.exists(diff_id.hex())
+            && !self.has_layer(diff_id)
+            && !self.drop_layer(diff_id.hex())?
+        {
+            return Err(StoreError::LayerInUse {
+                diff_id: diff_id.clone(),
+            });
         }
         match rustix::fs::renameat(&self.0.tmp, staged, &self.0.layers, diff_id.hex()) {
             Ok(()) => Ok(true),

@@ -547,7 +547,16 @@ fn a_newer_store_is_refused_and_others_of_its_kind_are_opened() {
 #[test]
 fn a_squashed_layer_is_unpacked_again_by_who_has_ids() {
     let base = tempfile::tempdir().unwrap();
-    let open_as = |ids| Store::open(base.path(), &StoreOptions { ids, privileged: false }).unwrap();
+    let open_as = |ids| {
+        Store::open(
+            base.path(),
+            &StoreOptions {
+                ids,
+                privileged: false,
+            },
+        )
+        .unwrap()
+    };
     let single = open_as(IdMode::Single);
     let image = publish(&single, &sample("x"), &["x"]);
     single.unpack(&image, &Silent).unwrap();
@@ -559,7 +568,11 @@ fn a_squashed_layer_is_unpacked_again_by_who_has_ids() {
     if !is_root() {
         return;
     }
-    assert_eq!(full.unpack(&image, &Silent).unwrap_err().kind(), ErrorKind::Conflict, "a container runs on it");
+    assert_eq!(
+        full.unpack(&image, &Silent).unwrap_err().kind(),
+        ErrorKind::Conflict,
+        "a container runs on it"
+    );
     drop(lease);
     full.unpack(&image, &Silent).unwrap();
     assert!(single.has_layer(top) && full.has_layer(top));
