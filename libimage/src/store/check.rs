@@ -48,13 +48,18 @@ impl Store {
     /// # Errors
     /// If the file system fails; findings are no errors.
     pub fn check(&self, repair: bool) -> Result<Findings, StoreError> {
-        let _lock = self.gc_lock(if repair {
+        let mode = if repair {
             LockMode::Exclusive
         } else {
             LockMode::Shared
-        })?;
-        let mut findings = Findings::default();
-        let mut seen = HashSet::new();
+        };
+        let _lock = self.gc_lock(mode)?;
+        let mut checker = Checker {
+            store: self,
+            repair,
+            findings: Findings::default(),
+            seen: HashSet::new(),
+        };
         for entry in self.0.layout.entries()? {
             let name = entry
                 .tag
@@ -68,81 +73,11 @@ impl Store {
                 urls: Vec::new(),
                 artifact_type: None,
             };
-            self.check_blob(&part, &name, repair, &mut findings, &mut seen, DEPTH)?;
+            checker.blob(&part, &name, DEPTH)?;
         }
+        let mut findings = checker.findings;
         self.check_layers(repair, &mut findings)?;
         Ok(findings)
-    }
-
-    fn check_blob(
-        &self,
-        part: &Descriptor,
-        name: &str,
-        repair: bool,
-        findings: &mut Findings,
-        seen: &mut HashSet<Digest>,
-        depth: usize,
-    ) -> Result<(), StoreError> {
-        if !seen.insert(part.digest.clone()) || depth == 0 {
-            return Ok(());
-        }
-        if self.blob_size(&part.digest)?.is_none() {
-            findings.add(
-                format!(
-                    "{name}: blob {} is missing (pull the image again)",
-                    part.digest
-                ),
-                false,
-            );
-            return Ok(());
-        }
-        let mut reader = VerifyingReader::new(
-            self.read_blob(&part.digest)?,
-            part.digest.clone(),
-            part.size,
-        );
-        if let Err(error) = io::copy(&mut reader, &mut io::sink()) {
-            if repair {
-                let path = Path::new("blobs/sha256").join(part.digest.hex());
-                self.0
-                    .layout
-                    .blobs_dir()
-                    .remove_file(part.digest.hex())
-                    .map_err(self.io("remove", path))?;
-            }
-            let done = if repair {
-                "dropped, pull the image again"
-            } else {
-                "pull the image again after a repair"
-            };
-            findings.add(
-                format!("{name}: blob {}: {error} ({done})", part.digest),
-                false,
-            );
-            return Ok(());
-        }
-        if !matches!(media::kind(&part.media_type), Kind::Manifest | Kind::Index) {
-            return Ok(());
-        }
-        match self.read_manifest(&part.digest, Some(&part.media_type)) {
-            Ok(manifest) => {
-                let (below, sparse) = match manifest.content() {
-                    Content::Image { config, layers } => {
-                        (layers.iter().chain([config]).cloned().collect(), false)
-                    }
-                    Content::Index { entries } => (entries.clone(), true),
-                };
-                for part in below {
-                    // An index may name images that nobody pulled, and no registry has foreign layers.
-                    let may_be_missing = sparse || part.is_foreign();
-                    if !(may_be_missing && self.blob_size(&part.digest)?.is_none()) {
-                        self.check_blob(&part, name, repair, findings, seen, depth - 1)?;
-                    }
-                }
-            }
-            Err(error) => findings.add(format!("{name}: {error}"), false),
-        }
-        Ok(())
     }
 
     fn check_layers(&self, repair: bool, findings: &mut Findings) -> Result<(), StoreError> {
@@ -162,6 +97,73 @@ impl Store {
                     format!("layer {shown} is damaged (it is unpacked again when needed)"),
                     repaired,
                 );
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The walk over everything that is named.
+struct Checker<'a> {
+    store: &'a Store,
+    repair: bool,
+    findings: Findings,
+    seen: HashSet<Digest>,
+}
+
+impl Checker<'_> {
+    fn blob(&mut self, part: &Descriptor, name: &str, depth: usize) -> Result<(), StoreError> {
+        if !self.seen.insert(part.digest.clone()) || depth == 0 {
+            return Ok(());
+        }
+        if self.store.blob_size(&part.digest)?.is_none() {
+            let problem = format!("{name}: blob {} is missing (pull the image again)", part.digest);
+            self.findings.add(problem, false);
+            return Ok(());
+        }
+        let blob = self.store.read_blob(&part.digest)?;
+        let mut reader = VerifyingReader::new(blob, part.digest.clone(), part.size);
+        if let Err(error) = io::copy(&mut reader, &mut io::sink()) {
+            return self.corrupt(part, name, &error);
+        }
+        if matches!(media::kind(&part.media_type), Kind::Manifest | Kind::Index) {
+            self.below(part, name, depth)?;
+        }
+        Ok(())
+    }
+
+    fn corrupt(&mut self, part: &Descriptor, name: &str, error: &io::Error) -> Result<(), StoreError> {
+        let mut advice = "pull the image again after a repair";
+        if self.repair {
+            let hex = part.digest.hex();
+            let path = Path::new("blobs/sha256").join(hex);
+            let blobs = self.store.0.layout.blobs_dir();
+            blobs.remove_file(hex).map_err(self.store.io("remove", path))?;
+            advice = "dropped, pull the image again";
+        }
+        let problem = format!("{name}: blob {}: {error} ({advice})", part.digest);
+        self.findings.add(problem, false);
+        Ok(())
+    }
+
+    /// Looks at what a manifest or an index names.
+    fn below(&mut self, part: &Descriptor, name: &str, depth: usize) -> Result<(), StoreError> {
+        let manifest = match self.store.read_manifest(&part.digest, Some(&part.media_type)) {
+            Ok(manifest) => manifest,
+            Err(error) => {
+                self.findings.add(format!("{name}: {error}"), false);
+                return Ok(());
+            }
+        };
+        let (parts, sparse) = match manifest.content() {
+            Content::Image { config, layers } => (layers.iter().chain([config]).collect(), false),
+            Content::Index { entries } => (entries.iter().collect::<Vec<_>>(), true),
+        };
+        for part in parts {
+            // An index may name images that nobody pulled, and no registry has foreign layers.
+            let may_be_missing = sparse || part.is_foreign();
+            if !(may_be_missing && self.store.blob_size(&part.digest)?.is_none()) {
+                self.blob(part, name, depth - 1)?;
             }
         }
         Ok(())
