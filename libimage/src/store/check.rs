@@ -117,7 +117,10 @@ impl Checker<'_> {
             return Ok(());
         }
         if self.store.blob_size(&part.digest)?.is_none() {
-            let problem = format!("{name}: blob {} is missing (pull the image again)", part.digest);
+            let problem = format!(
+                "{name}: blob {} is missing (pull the image again)",
+                part.digest
+            );
             self.findings.add(problem, false);
             return Ok(());
         }
@@ -132,13 +135,20 @@ impl Checker<'_> {
         Ok(())
     }
 
-    fn corrupt(&mut self, part: &Descriptor, name: &str, error: &io::Error) -> Result<(), StoreError> {
+    fn corrupt(
+        &mut self,
+        part: &Descriptor,
+        name: &str,
+        error: &io::Error,
+    ) -> Result<(), StoreError> {
         let mut advice = "pull the image again after a repair";
         if self.repair {
             let hex = part.digest.hex();
             let path = Path::new("blobs/sha256").join(hex);
             let blobs = self.store.0.layout.blobs_dir();
-            blobs.remove_file(hex).map_err(self.store.io("remove", path))?;
+            blobs
+                .remove_file(hex)
+                .map_err(self.store.io("remove", path))?;
             advice = "dropped, pull the image again";
         }
         let problem = format!("{name}: blob {}: {error} ({advice})", part.digest);
@@ -148,7 +158,10 @@ impl Checker<'_> {
 
     /// Looks at what a manifest or an index names.
     fn below(&mut self, part: &Descriptor, name: &str, depth: usize) -> Result<(), StoreError> {
-        let manifest = match self.store.read_manifest(&part.digest, Some(&part.media_type)) {
+        let manifest = match self
+            .store
+            .read_manifest(&part.digest, Some(&part.media_type))
+        {
             Ok(manifest) => manifest,
             Err(error) => {
                 self.findings.add(format!("{name}: {error}"), false);
