@@ -353,8 +353,8 @@ def main():
         sys.exit("bench: needs root, for the scratch file system and the peers' stores")
     enter_private_namespace()
     subprocess.run(["umount", "/sys/fs/cgroup/unified"], stderr=subprocess.DEVNULL, check=False)
-    base = tempfile.mkdtemp(prefix="trimaran-bench-", dir="/var/tmp")
-    scratch = f"{base}/scratch"
+    base = tempfile.mkdtemp(prefix="tb-", dir="/var/tmp")
+    scratch = f"{base}/s"  # podman refuses a run directory of more than 50 characters
     os.makedirs(scratch)
     bench = Bench(scratch, options.quick)
     try:
