@@ -13,6 +13,7 @@ import argparse
 import json
 import os
 import platform
+import resource
 import shutil
 import signal
 import socket
@@ -44,7 +45,7 @@ def sh(command, **options):
 
 
 class Sample:
-    """One finished run of one command: wall and CPU seconds, and the largest process's memory in MiB."""
+    """One finished run of one command: wall and CPU seconds of the whole tree that it waited for."""
 
     def __init__(self, argv, environment):
         self.argv = argv
@@ -56,7 +57,6 @@ class Sample:
         _, status, usage = os.wait4(pid, 0)
         self.wall = time.monotonic() - before
         self.cpu = usage.ru_utime + usage.ru_stime
-        self.memory = usage.ru_maxrss / 1024
         os.close(null)
         if os.waitstatus_to_exitcode(status) != 0:
             log.seek(0)
@@ -64,16 +64,24 @@ class Sample:
                                + log.read().decode(errors="replace")[-2000:])
 
 
+def peak_memory(argv, environment):
+    """MiB of the largest process of one run. Asked of time(1): a child of this program would count Python's own pages, which
+    it shares until its execve."""
+    with tempfile.NamedTemporaryFile("r") as answer:
+        sh(["/usr/bin/time", "-f", "%M", "-o", answer.name, *argv], env=environment)
+        return int(answer.read().split()[-1]) / 1024
+
+
 class Variant:
     """One program's way of doing a case. `make` is called before each round, untimed, and gives the command to time."""
 
     def __init__(self, label, make, environment=None):
         self.label, self.make, self.environment = label, make, {**os.environ, **(environment or {})}
-        self.samples, self.broken = [], None
+        self.samples, self.memory, self.broken = [], None, None
 
 
 def measure(title, variants, rounds, pause=0.0):
-    """Lets the variants take turns; a variant that fails is reported and left out, never silently dropped."""
+    """Lets the variants take turns, the first turn to warm up and to measure memory; a variant that fails is reported and left out, never silently dropped."""
     print(f"{title} ...", file=sys.stderr, flush=True)
     for turn in range(rounds + 1):
         for variant in variants:
@@ -82,9 +90,10 @@ def measure(title, variants, rounds, pause=0.0):
             try:
                 argv = variant.make(turn)
                 time.sleep(pause)
-                sample = Sample(argv, variant.environment)
                 if turn:
-                    variant.samples.append(sample)
+                    variant.samples.append(Sample(argv, variant.environment))
+                else:
+                    variant.memory = peak_memory(argv, variant.environment)
             except (RuntimeError, OSError) as problem:
                 variant.broken = str(problem).strip().splitlines()
                 print(f"  {variant.label}: {problem}", file=sys.stderr)
@@ -108,13 +117,14 @@ def table(result):
 
         walls = [s.wall * 1000 for s in variant.samples]
         row = [variant.label, f"{median('wall') * 1000:.1f} ({min(walls):.1f}–{max(walls):.1f})",
-               f"{median('cpu') * 1000:.1f}", f"{median('memory'):.1f}"]
+               f"{median('cpu') * 1000:.1f}", f"{variant.memory:.1f}"]
         if variant is ours or ours.broken:
             row += ["", "", ""]
         else:
-            for key in ("wall", "cpu", "memory"):
+            for key in ("wall", "cpu"):
                 ratios = [getattr(a, key) / getattr(b, key) for a, b in zip(ours.samples, variant.samples) if getattr(b, key) > 0]
                 row.append(f"**{statistics.median(ratios):.2f}**" if ratios else "–")
+            row.append(f"**{ours.memory / variant.memory:.2f}**")
         lines.append("| " + " | ".join(row) + " |")
     return "\n".join(lines) + "\n"
 
@@ -220,12 +230,17 @@ class Bench:
             json.dump(spec, file)
         ours = [f"{BIN}/run", "--root", self.root, "--network", "none", "localhost/busybox:bench", "true"]
         image = f"127.0.0.1:{self.here.port}/busybox:bench"
+        # podman asks for more than this process may have, where CAP_SYS_RESOURCE is missing, and fails.
+        limits = []
+        for name, number in (("nofile", resource.RLIMIT_NOFILE), ("nproc", resource.RLIMIT_NPROC)):
+            hard = resource.getrlimit(number)[1]
+            limits += ["--ulimit", f"{name}={hard}:{hard}"]
 
         def variants():
             return [
                 Variant("`run --network none IMAGE true`", lambda turn: ours),
                 Variant("`podman run --rm --network none IMAGE true`",
-                        lambda turn: self.podman("run", "--rm", "--network", "none", image, "true")),
+                        lambda turn: self.podman("run", "--rm", "--network", "none", *limits, image, "true")),
                 Variant("`crun run` of a bundle", lambda turn: ["crun", "run", "-b", bundle, f"bench-{os.getpid()}-{turn}"]),
                 Variant("`bwrap` with all namespaces",
                         lambda turn: ["bwrap", "--unshare-all", "--bind", self.bare, "/", "--proc", "/proc", "--dev", "/dev", "/bin/true"]),
@@ -331,7 +346,7 @@ Written by `make bench` ({time.strftime('%Y-%m-%d')}). Read the ratios: absolute
 
 **Method.** The variants of a case take turns, after one round that is not counted; a row shows medians, the ratios are the
 median of the ratios round by round (ours divided by theirs: below 1 is faster or smaller). Wall time and CPU are those of the whole process
-tree that the command waits for; memory is that of its largest process. Stores lie on a loop-mounted ext4 with a journal; each round of a
+tree that the command waits for; memory is that of its largest process, from the warm-up round. Stores lie on a loop-mounted ext4 with a journal; each round of a
 pull gets a new directory, each round of a registry copy a new repository. `crun` and `podman` run in a mount namespace without the
 unified cgroup hierarchy, because crun refuses machines that mount both.
 
