@@ -233,7 +233,7 @@ class Bench:
         # podman asks for more than this process may have, where CAP_SYS_RESOURCE is missing, and fails.
         limits = []
         for name, number in (("nofile", resource.RLIMIT_NOFILE), ("nproc", resource.RLIMIT_NPROC)):
-            hard = resource.getrlimit(number)[1]
+            hard = min(1024, resource.getrlimit(number)[1])
             limits += ["--ulimit", f"{name}={hard}:{hard}"]
 
         def variants():
