@@ -16,7 +16,7 @@ use trimaran_cli::registry::RegistryArgs;
     override_usage = "run [OPTIONS] IMAGE [COMMAND]...\n       run VERB ..."
 )]
 pub(crate) struct JobArgs {
-    /// Image: a name or id in the store, else NAME in a registry; docker://NAME, oci:DIR[:TAG]
+    /// Image: a name or id in the store, else NAME in a registry; docker://NAME, oci:DIR:TAG
     #[arg(value_name = "IMAGE")]
     pub(crate) image: String,
     /// Command and its arguments, instead of the image's

@@ -15,7 +15,7 @@ use trimaran_cli::{Failure, output};
 /// Bring an image into the store, unpacked and ready to run, and print its id
 #[derive(Debug, Parser)]
 pub(crate) struct PullArgs {
-    /// Image: NAME, docker://NAME or oci:DIR[:TAG]
+    /// Image: NAME, docker://NAME or oci:DIR:TAG
     #[arg(value_name = "IMAGE")]
     image: String,
     /// Which image of a multi-platform one [default: this machine's]
