@@ -16,7 +16,7 @@ pub(crate) struct Args {
     /// The working container
     container: String,
 
-    /// Where the image goes: NAME or store:NAME in the store, oci:PATH[:TAG], docker://NAME; without it, to the store
+    /// Where the image goes: NAME or store:NAME in the store, oci:PATH:TAG, docker://NAME; without it, to the store
     /// without a name
     destination: Option<String>,
 

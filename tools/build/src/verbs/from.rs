@@ -13,7 +13,7 @@ use trimaran_cli::{Failure, output};
 /// Makes a working container from an image, or from nothing, and prints its name
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// The base: NAME (looked up here first, then in its registry), docker://NAME, oci:PATH[:TAG], store:NAME, or scratch
+    /// The base: NAME (looked up here first, then in its registry), docker://NAME, oci:PATH:TAG, store:NAME, or scratch
     image: String,
 
     /// Name of the container [default: IMAGE-working-container, with a number if that is taken]
