@@ -194,6 +194,12 @@ mod tests {
 
     #[test]
     fn many_at_once_want_one_name_and_one_gets_it() {
+        for _ in 0..50 {
+            many_want_one_name();
+        }
+    }
+
+    fn many_want_one_name() {
         let (dir, engine) = engine();
         let name: ContainerName = "web".parse().unwrap();
         engine.begin(Some(&name)).unwrap().abandon();

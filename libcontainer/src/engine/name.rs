@@ -95,9 +95,16 @@ pub(super) fn prune(engine: &Engine) -> Result<()> {
 }
 
 /// Removes the symlink if what it points to is gone. Under the guard: otherwise a symlink that replaced it meanwhile would go.
+///
+/// One that is *not there* is left alone for the same reason: taking a name needs no guard, so it may be there a moment later.
 fn release_stale(engine: &Engine, name: &ContainerName) -> Result<()> {
     let _guard = guard(engine)?;
-    match holder(engine, name) {
+    let target = match std::fs::read_link(path(engine, name)) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        target => target.ok(),
+    };
+    let holder = target.and_then(|target| ContainerId::parse(target.to_str()?).ok());
+    match holder {
         Some(holder) if engine.path_of(&holder).exists() => Ok(()),
         _ => remove(engine, name),
     }
