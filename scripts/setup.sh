@@ -41,7 +41,7 @@ if ((${#missing[@]})); then
     fi
 fi
 
-command -v cargo >/dev/null || { say "no Rust toolchain: see https://rustup.rs"; exit 1; }
+[[ ${TRIMARAN_DEMO_NO_BUILD:-} == 1 ]] || command -v cargo >/dev/null || { say "no Rust toolchain: see https://rustup.rs"; exit 1; }
 
 # Debian's docker-registry package starts a service on port 5000; tests and demo start their own.
 if [[ " ${missing[*]:-} " == *" docker-registry "* ]] && command -v systemctl >/dev/null && [[ -d /run/systemd/system ]]; then

@@ -66,10 +66,10 @@ pub enum LayerError {
         /// What the system said.
         source: io::Error,
     },
-    /// The user namespace has no id for the owner.
+    /// The user namespace has no id for the owner, or an ordinary user works outside of one.
     #[error(
-        "{path:?} of the layer belongs to {uid}:{gid}, which this user namespace does not map \
-         (give the user more ids in /etc/subuid and /etc/subgid, or unpack with everything owned by the caller)"
+        "{path:?} of the layer belongs to {uid}:{gid}, ids this process may not use: its user namespace does not map them, \
+         or it is in none (give the user more ids in /etc/subuid and /etc/subgid, or unpack with everything owned by the caller)"
     )]
     NotMapped {
         /// The entry.

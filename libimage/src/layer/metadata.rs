@@ -168,7 +168,8 @@ impl Metadata {
 
     fn chown_error(&self, errno: Errno, path: &[u8]) -> LayerError {
         match errno {
-            Errno::INVAL => LayerError::NotMapped {
+            // EPERM: an ordinary user outside of any user namespace.
+            Errno::INVAL | Errno::PERM => LayerError::NotMapped {
                 path: shown(path),
                 uid: self.uid,
                 gid: self.gid,
