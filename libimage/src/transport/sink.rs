@@ -3,17 +3,17 @@
 use std::sync::Arc;
 
 use futures_util::StreamExt as _;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
 use super::{Source, TransportError, local, local::Message, worker, worker::Crew};
 use crate::{
     context::{Context, Side},
     digest::Digest,
-    error::Error,
+    error::{Error, ErrorKind},
     layout::Layout,
     manifest::{Descriptor, Manifest},
     name::{ImageRef, Name},
-    registry::{Begun, BlobStream, Registry, UploadFailure},
+    registry::{Begun, BlobStream, Location, Registry, UploadFailure},
     store::{Hold, Store},
 };
 
@@ -193,7 +193,7 @@ impl Sink {
         crew: &Crew,
     ) -> Result<Put, Error> {
         match &self.medium {
-            Medium::Registry(registry) => self.upload(registry, blob, open).await,
+            Medium::Registry(registry) => self.upload(registry, blob, open, crew).await,
             Medium::Layout { layout, .. } => {
                 let (layout, expected) = (layout.clone(), blob.clone());
                 let write = move |receiver| {
@@ -217,24 +217,50 @@ impl Sink {
         }
     }
 
+    /// Announces an upload, in a task of its own: if nobody waits for the answer any more, because another blob failed, the upload
+    /// that it opened is cancelled.
+    async fn begin(
+        &self,
+        registry: &Registry,
+        blob: &Descriptor,
+        crew: &Crew,
+    ) -> Result<Begun, Error> {
+        let (answer, waiting) = oneshot::channel();
+        let (registry, crew) = (registry.clone(), crew.clone());
+        let (digest, from) = (blob.digest.clone(), self.mount_from.clone());
+        tokio::spawn(async move {
+            let begun = registry.begin_upload(&digest, from.as_deref()).await;
+            if let Err(Ok(Begun::At(location))) = answer.send(begun) {
+                registry.cancel_upload(location).await;
+            }
+            drop(crew);
+        });
+        match waiting.await {
+            Ok(begun) => Ok(begun?),
+            // Only a runtime that is being shut down drops a task in the middle.
+            Err(gone) => Err(Error::new(ErrorKind::Canceled, gone)),
+        }
+    }
+
     async fn upload(
         &self,
         registry: &Registry,
         blob: &Descriptor,
         open: impl Fn() -> BlobStream<Error>,
+        crew: &Crew,
     ) -> Result<Put, Error> {
         let mut attempt = 1;
         loop {
-            let location = match registry
-                .begin_upload(&blob.digest, self.mount_from.as_deref())
-                .await?
-            {
+            let location = match self.begin(registry, blob, crew).await? {
                 Begun::Mounted => {
                     return Ok(Put::Mounted(self.mount_from.clone().unwrap_or_default()));
                 }
                 Begun::At(location) => location,
             };
-            match registry.upload(location.clone(), blob, open()).await {
+            let unfinished = Unfinished::new(registry, &location, crew);
+            let sent = registry.upload(location.clone(), blob, open()).await;
+            unfinished.disarm();
+            match sent {
                 Ok(()) => return Ok(Put::Copied),
                 Err(UploadFailure::Source(error)) => {
                     registry.cancel_upload(location).await;
@@ -354,4 +380,34 @@ async fn write_local(
     };
     let (fed, written) = tokio::join!(feeding, writing);
     fed.and(written).map(|()| Put::Copied)
+}
+
+/// An upload that is under way: dropped in the middle, because another blob failed, it is cancelled at the registry too.
+#[must_use = "the upload is cancelled when this is dropped"]
+struct Unfinished(Option<(Registry, Location, Crew)>);
+
+impl Unfinished {
+    fn new(registry: &Registry, location: &Location, crew: &Crew) -> Self {
+        Self(Some((registry.clone(), location.clone(), crew.clone())))
+    }
+
+    fn disarm(mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for Unfinished {
+    fn drop(&mut self) {
+        let Some((registry, location, crew)) = self.0.take() else {
+            return;
+        };
+        // Without a runtime (it is being shut down) the registry forgets the upload by itself, in time.
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            runtime.spawn(async move {
+                registry.cancel_upload(location).await;
+                // The copy's failure is returned after this.
+                drop(crew);
+            });
+        }
+    }
 }
