@@ -20,7 +20,7 @@ pub(super) const LOCK: &str = "lock";
 /// A held lock on a container's directory: shared by its owner, exclusive by whoever removes what a dead owner left.
 #[derive(Debug)]
 pub(super) struct Claim {
-    _lock: File,
+    lock: File,
 }
 
 /// Whether a container's owner lives.
@@ -48,7 +48,15 @@ impl Claim {
             return Ok(None);
         };
         let locked = is_locked(lock.try_lock_shared(), path)?;
-        Ok((locked && names_something(&lock)).then_some(Self { _lock: lock }))
+        Ok((locked && names_something(&lock)).then_some(Self { lock }))
+    }
+}
+
+impl Drop for Claim {
+    /// Unlocks by name: closing alone would leave the lock to a child that was forked this instant and still holds a copy.
+    fn drop(&mut self) {
+        // It fails only for what is no lock, and the close that follows unlocks too.
+        self.lock.unlock().ok();
     }
 }
 
@@ -61,14 +69,16 @@ pub(super) fn owner(path: &Path) -> Result<Owner> {
     };
     if is_locked(lock.try_lock(), path)? {
         return Ok(if names_something(&lock) {
-            Owner::Dead(Claim { _lock: lock })
+            Owner::Dead(Claim { lock })
         } else {
             Owner::Gone
         });
     }
     lock.lock_shared()
         .map_err(|error| Error::from_io(error, "lock the container").with_path(path))?;
-    Ok(if names_something(&lock) {
+    // Held like any other, for the sake of unlocking it by name.
+    let claim = Claim { lock };
+    Ok(if names_something(&claim.lock) {
         Owner::Lives
     } else {
         Owner::Gone
