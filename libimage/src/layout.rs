@@ -48,6 +48,9 @@ struct Inner {
 /// How deep an index may hold indexes whose content is followed: the specification allows any, nobody nests more than once.
 const INDEX_DEPTH: usize = 4;
 
+/// What every layout has.
+const PARTS: [&str; 3] = ["oci-layout", "index.json", "blobs/sha256"];
+
 impl Layout {
     /// Opens an existing layout.
     ///
@@ -106,37 +109,45 @@ impl Layout {
             }
             _ => {}
         }
+        Self::begin(path, true)
+    }
+
+    /// Makes a directory a layout, whatever else it holds.
+    pub(crate) fn ensure(path: &Path) -> Result<Self, LayoutError> {
+        Self::begin(path, false)
+    }
+
+    /// Makes what is missing of a layout, one process at a time: what another one has half made is neither empty nor a layout.
+    fn begin(path: &Path, only_if_empty: bool) -> Result<Self, LayoutError> {
+        let open = |source| LayoutError::Open {
+            path: path.to_owned(),
+            source,
+        };
         let dir = Dir::open_ambient_dir(path, ambient_authority()).map_err(open)?;
+        let is_complete = || PARTS.iter().all(|name| dir.exists(name));
+        if is_complete() {
+            return Self::open(path);
+        }
+        let lock = index::lock_directory(&dir).map_err(open)?;
         let begun = dir.exists("oci-layout") || dir.exists("blobs");
-        if !begun && dir.entries().map_err(open)?.next().is_some() {
+        if only_if_empty && !begun && dir.entries().map_err(open)?.next().is_some() {
             let what = "it is neither empty nor a layout";
             return Err(LayoutError::NotALayout {
                 path: path.to_owned(),
                 what,
             });
         }
-        Self::ensure(path)
-    }
-
-    /// Makes a directory a layout, whatever else it holds.
-    pub(crate) fn ensure(path: &Path) -> Result<Self, LayoutError> {
-        let open = |source| LayoutError::Open {
-            path: path.to_owned(),
-            source,
-        };
-        let dir = Dir::open_ambient_dir(path, ambient_authority()).map_err(open)?;
-        let parts = ["oci-layout", "index.json", "blobs/sha256"];
-        let complete = parts.iter().all(|name| dir.exists(name));
-        if !complete {
+        if !is_complete() {
+            let dir = dir.try_clone().map_err(open)?;
             OciDir::ensure(dir).map_err(|error| LayoutError::Oci {
                 path: path.to_owned(),
                 source: Box::new(error),
             })?;
         }
+        // The edit takes the lock itself.
+        drop(lock);
         let layout = Self::open(path)?;
-        if !complete {
-            layout.edit_index(IndexEdit::ensure)?;
-        }
+        layout.edit_index(IndexEdit::ensure)?;
         Ok(layout)
     }
 

@@ -6,6 +6,7 @@ use rustix::{
     fs::{Mode, OFlags},
     io::Errno,
 };
+use cap_std::fs::Dir;
 use serde_json::{Value, json};
 
 use super::{Layout, LayoutError};
@@ -212,6 +213,13 @@ impl IndexEdit {
     }
 }
 
+/// Locks the directory itself: index.json is replaced by every edit, and a foreign layout should get no file it does not know.
+pub(super) fn lock_directory(dir: &Dir) -> std::io::Result<FileLock> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let directory = rustix::fs::openat(dir, ".", flags, Mode::empty())?;
+    FileLock::of(directory.into(), LockMode::Exclusive)
+}
+
 impl Layout {
     /// Returns the entries of index.json in their order.
     ///
@@ -237,7 +245,7 @@ impl Layout {
         &self,
         edit: impl FnOnce(&mut IndexEdit) -> Result<T, LayoutError>,
     ) -> Result<T, LayoutError> {
-        let _lock = self.lock_index().map_err(self.index_error("lock"))?;
+        let _lock = lock_directory(self.dir()).map_err(self.index_error("lock"))?;
         let mut index = IndexEdit {
             value: self.index()?,
             changed: false,
@@ -253,13 +261,6 @@ impl Layout {
                 .map_err(self.index_error("replace"))?;
         }
         Ok(result)
-    }
-
-    /// Locks the directory itself: index.json is replaced by every edit, and a foreign layout should get no file it does not know.
-    fn lock_index(&self) -> std::io::Result<FileLock> {
-        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let directory = rustix::fs::openat(self.dir(), ".", flags, Mode::empty())?;
-        FileLock::of(directory.into(), LockMode::Exclusive)
     }
 
     /// Reads index.json; an empty index if there is none.

@@ -215,3 +215,17 @@ fn writers_at_the_same_time_lose_nothing() {
     });
     assert_eq!(Layout::open(&path).unwrap().entries().unwrap().len(), 40);
 }
+
+#[test]
+fn many_at_once_make_one_layout() {
+    for _ in 0..40 {
+        let base = tempfile::tempdir().unwrap();
+        let path = base.path().join("shared");
+        std::thread::scope(|scope| {
+            for _ in 0..8 {
+                scope.spawn(|| Layout::create(&path).unwrap());
+            }
+        });
+        assert!(Layout::open(&path).unwrap().entries().unwrap().is_empty());
+    }
+}
