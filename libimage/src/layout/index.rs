@@ -2,11 +2,11 @@
 
 use std::{fs::File, io::Read};
 
+use cap_std::fs::Dir;
 use rustix::{
     fs::{Mode, OFlags},
     io::Errno,
 };
-use cap_std::fs::Dir;
 use serde_json::{Value, json};
 
 use super::{Layout, LayoutError};
