@@ -16,7 +16,9 @@
 //! use std::sync::Arc;
 //! use libbuild::{Base, Change, Commit, CopyFiles, Run, Session, SessionOptions};
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! # let store: libimage::store::Store = unimplemented!();
+//! use libimage::store::{IdMode, Store, StoreOptions};
+//! let ours = StoreOptions { ids: IdMode::Full, privileged: true };
+//! let store = Store::open("/var/lib/trimaran".as_ref(), &ours)?;
 //! let session = Session::open(Arc::new(store), SessionOptions::new("/run/trimaran"))?;
 //! let container = session.from(Base::image("docker.io/library/debian:13"))?;
 //! let make = container.run(Run::sh("apt-get update && apt-get install -y nginx"))?;
