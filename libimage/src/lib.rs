@@ -53,6 +53,10 @@ pub mod store;
 pub mod view;
 
 #[cfg(feature = "registry")]
+pub mod archive;
+#[cfg(feature = "registry")]
+pub mod artifact;
+#[cfg(feature = "registry")]
 pub mod auth;
 #[cfg(feature = "registry")]
 pub mod config;
@@ -61,12 +65,24 @@ pub mod context;
 #[cfg(feature = "registry")]
 pub mod copy;
 #[cfg(feature = "registry")]
+pub mod edit;
+#[cfg(feature = "registry")]
+pub mod export;
+#[cfg(feature = "registry")]
 pub mod pull;
 #[cfg(feature = "registry")]
 pub mod registry;
 #[cfg(feature = "registry")]
+pub mod repository;
+#[cfg(feature = "registry")]
+pub mod sign;
+#[cfg(feature = "registry")]
+pub mod sync;
+#[cfg(feature = "registry")]
 pub mod transport;
 #[cfg(feature = "registry")]
 pub mod trust;
+#[cfg(feature = "registry")]
+pub mod validate;
 
 pub use error::{Error, ErrorKind};

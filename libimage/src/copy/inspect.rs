@@ -74,7 +74,7 @@ pub async fn inspect(
 ) -> Result<Inspected, Error> {
     trust::admit(cx.policy(), image)?;
     let source = Source::open(cx, image, options.store.as_ref()).await?;
-    let top = trust::verify(cx.policy(), source.resolve(None).await?)?;
+    let top = source.verified(cx, None).await?;
     let entries = match top.manifest().content() {
         Content::Index { entries } => entries.clone(),
         Content::Image { .. } => Vec::new(),

@@ -110,8 +110,7 @@ pub async fn copy(
             &sink,
         ));
     }
-    let resolved = source.resolve(asked.as_ref()).await?;
-    let verified = trust::verify(cx.policy(), resolved)?;
+    let verified = source.verified(cx, asked.as_ref()).await?;
     let source_digest = verified.digest().clone();
     let selected = select::select(&source, verified, &options.platforms).await?;
     if present.as_ref() == Some(selected.digest()) {

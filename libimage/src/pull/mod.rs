@@ -189,7 +189,7 @@ async fn fetch(
     };
     trust::admit(cx.policy(), &from)?;
     let source = Source::open(cx, &from, Some(store)).await?;
-    let whole = trust::verify(cx.policy(), source.resolve(None).await?)?;
+    let whole = source.verified(cx, None).await?;
     let manifest = match (&options.platform, whole.manifest().content()) {
         (Some(platform), _) => one(&source, whole, platform).await?,
         (None, Content::Index { .. }) => one(&source, whole, &Platform::host()).await?,

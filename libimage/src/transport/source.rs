@@ -15,7 +15,7 @@ use crate::{
     name::ImageRef,
     registry::{BlobStream, Registry},
     store::Store,
-    trust::Resolved,
+    trust::{self, Resolved, Verified},
 };
 
 /// An image somewhere, to be read. Cheap to clone.
@@ -143,6 +143,16 @@ impl Source {
             raw,
             expected,
         })
+    }
+
+    /// Fetches the image's manifest or index as [`Source::resolve`] does, and asks the policy whether it may be used.
+    ///
+    /// # Errors
+    ///
+    /// There is no such image, or the policy does not allow it.
+    pub async fn verified(&self, cx: &Context, digest: Option<&Digest>) -> Result<Verified, Error> {
+        let resolved = self.resolve(digest).await?;
+        Ok(trust::verify(cx.policy(), resolved)?)
     }
 
     /// Fetches a manifest that an index names.

@@ -82,6 +82,7 @@ async fn copied(
             platforms,
             jobs: args.jobs,
             store: store.clone(),
+            ..CopyOptions::default()
         };
         libimage::copy::copy(context, &args.from, &args.to, &options).await
     };

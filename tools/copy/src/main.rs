@@ -1,12 +1,30 @@
 //! Copies container images between registries, layouts on disk and the local store.
 
 mod access;
+mod artifact;
+mod attach;
+mod blob;
+mod catalog;
 mod copy;
+mod delete;
+mod digest;
+mod export;
 mod format;
+mod index;
 mod inspect;
 mod list_tags;
 mod local;
+mod login;
+mod logout;
+mod manifest;
+mod mutate;
+mod referrers;
+mod sign;
+mod sync;
+mod tag;
 mod transfer;
+mod validate;
+mod verify;
 
 use clap::{Args, Command, FromArgMatches, Subcommand};
 use trimaran_cli::generate::{self, CompletionArgs, ManArgs};
@@ -28,6 +46,24 @@ enum Verb {
     Copy(copy::Args),
     Inspect(inspect::Args),
     ListTags(list_tags::Args),
+    Sync(sync::Args),
+    Digest(digest::Args),
+    Tag(tag::Args),
+    Delete(delete::Args),
+    Catalog(catalog::Args),
+    Referrers(referrers::Args),
+    Manifest(manifest::Args),
+    Blob(blob::Args),
+    Index(index::Args),
+    Mutate(mutate::Args),
+    Validate(validate::Args),
+    Export(export::Args),
+    Attach(attach::Args),
+    Artifact(artifact::Args),
+    Login(login::Args),
+    Logout(logout::Args),
+    Sign(sign::Args),
+    Verify(verify::Args),
     /// Prints the version
     Version,
     /// Prints a shell's completion script
@@ -70,6 +106,24 @@ fn dispatch(name: &'static str) -> Result<ExitCode, Failure> {
         Verb::Copy(args) => copy::run(&args)?,
         Verb::Inspect(args) => inspect::run(&args)?,
         Verb::ListTags(args) => list_tags::run(&args)?,
+        Verb::Sync(args) => sync::run(&args)?,
+        Verb::Digest(args) => digest::run(&args)?,
+        Verb::Tag(args) => tag::run(&args)?,
+        Verb::Delete(args) => delete::run(&args)?,
+        Verb::Catalog(args) => catalog::run(&args)?,
+        Verb::Referrers(args) => referrers::run(&args)?,
+        Verb::Manifest(args) => manifest::run(&args)?,
+        Verb::Blob(args) => blob::run(&args)?,
+        Verb::Index(args) => index::run(&args)?,
+        Verb::Mutate(args) => mutate::run(&args)?,
+        Verb::Validate(args) => validate::run(&args)?,
+        Verb::Export(args) => export::run(&args)?,
+        Verb::Attach(args) => attach::run(&args)?,
+        Verb::Artifact(args) => artifact::run(&args)?,
+        Verb::Login(args) => login::run(&args)?,
+        Verb::Logout(args) => logout::run(&args)?,
+        Verb::Sign(args) => sign::run(&args)?,
+        Verb::Verify(args) => verify::run(&args)?,
         Verb::Version => output::line(format_args!("{name} {}", env!("CARGO_PKG_VERSION")))?,
         Verb::Completion(args) => generate::completion(&args, command)?,
         Verb::Man(args) => generate::man(&args, command)?,

@@ -1,0 +1,1 @@
+//! Archives of images: `oci-archive:` and `docker-archive:`, read and written as tar.

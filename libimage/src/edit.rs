@@ -1,0 +1,1 @@
+//! New images from old ones without their layers: labels, environment, indexes.

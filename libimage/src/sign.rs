@@ -1,0 +1,1 @@
+//! Signs images and verifies signatures where images are.

@@ -1,0 +1,1 @@
+//! Many copies at once: repositories, selections of tags, and only what changed.

@@ -1,0 +1,1 @@
+//! Reads everything of an image again and checks it.

@@ -1,0 +1,12 @@
+//! `artifact`: not there yet.
+
+use trimaran_cli::Failure;
+
+/// Pushes and pulls artifacts: files in a registry
+#[derive(Debug, Clone, clap::Args)]
+pub(crate) struct Args {}
+
+/// Runs the verb.
+pub(crate) fn run(_args: &Args) -> Result<(), Failure> {
+    Err(Failure::new("not there yet"))
+}

@@ -1,0 +1,12 @@
+//! `blob`: not there yet.
+
+use trimaran_cli::Failure;
+
+/// Reads and writes blobs
+#[derive(Debug, Clone, clap::Args)]
+pub(crate) struct Args {}
+
+/// Runs the verb.
+pub(crate) fn run(_args: &Args) -> Result<(), Failure> {
+    Err(Failure::new("not there yet"))
+}

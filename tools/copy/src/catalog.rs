@@ -1,0 +1,12 @@
+//! `catalog`: not there yet.
+
+use trimaran_cli::Failure;
+
+/// Lists the repositories of a registry
+#[derive(Debug, Clone, clap::Args)]
+pub(crate) struct Args {}
+
+/// Runs the verb.
+pub(crate) fn run(_args: &Args) -> Result<(), Failure> {
+    Err(Failure::new("not there yet"))
+}

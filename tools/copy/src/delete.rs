@@ -1,0 +1,12 @@
+//! `delete`: not there yet.
+
+use trimaran_cli::Failure;
+
+/// Deletes a tag or a manifest
+#[derive(Debug, Clone, clap::Args)]
+pub(crate) struct Args {}
+
+/// Runs the verb.
+pub(crate) fn run(_args: &Args) -> Result<(), Failure> {
+    Err(Failure::new("not there yet"))
+}

@@ -1,0 +1,12 @@
+//! `digest`: not there yet.
+
+use trimaran_cli::Failure;
+
+/// Prints the digest of an image without fetching it
+#[derive(Debug, Clone, clap::Args)]
+pub(crate) struct Args {}
+
+/// Runs the verb.
+pub(crate) fn run(_args: &Args) -> Result<(), Failure> {
+    Err(Failure::new("not there yet"))
+}

@@ -1,0 +1,12 @@
+//! `export`: not there yet.
+
+use trimaran_cli::Failure;
+
+/// Writes the flattened root file system of an image as a tar archive
+#[derive(Debug, Clone, clap::Args)]
+pub(crate) struct Args {}
+
+/// Runs the verb.
+pub(crate) fn run(_args: &Args) -> Result<(), Failure> {
+    Err(Failure::new("not there yet"))
+}

@@ -1,0 +1,12 @@
+//! `index`: not there yet.
+
+use trimaran_cli::Failure;
+
+/// Makes and edits indexes
+#[derive(Debug, Clone, clap::Args)]
+pub(crate) struct Args {}
+
+/// Runs the verb.
+pub(crate) fn run(_args: &Args) -> Result<(), Failure> {
+    Err(Failure::new("not there yet"))
+}

@@ -1,0 +1,12 @@
+//! `referrers`: not there yet.
+
+use trimaran_cli::Failure;
+
+/// Shows what refers to an image: signatures, SBOMs, attestations
+#[derive(Debug, Clone, clap::Args)]
+pub(crate) struct Args {}
+
+/// Runs the verb.
+pub(crate) fn run(_args: &Args) -> Result<(), Failure> {
+    Err(Failure::new("not there yet"))
+}
