@@ -4,7 +4,7 @@ use clap::Args;
 use libimage::config::Credentials;
 use libimage::context::{Context, Patience, Side};
 use std::path::PathBuf;
-use trimaran_cli::progress::Drawing;
+use trimaran_cli::progress::{Drawing, Mode};
 use trimaran_cli::{Failure, authfile};
 
 /// Flags of the verbs that have one end.
@@ -56,9 +56,23 @@ struct Shared {
     #[arg(long, value_name = "N", default_value_t = Patience::default().attempts - 1)]
     retry_times: u32,
 
+    /// How progress is shown, on stderr
+    #[arg(long, value_name = "MODE", value_enum, default_value_t)]
+    progress: Mode,
+
     /// Print the result and errors only
-    #[arg(long, short)]
+    #[arg(long, short, conflicts_with = "progress")]
     quiet: bool,
+}
+
+impl Shared {
+    fn mode(&self) -> Mode {
+        if self.quiet {
+            Mode::None
+        } else {
+            self.progress
+        }
+    }
 }
 
 impl OneEnd {
@@ -89,9 +103,9 @@ impl TwoEnds {
         context(&self.shared, [source, target])
     }
 
-    /// Whether only the result is to be printed.
+    /// Whether a summary for people is to be printed.
     pub(crate) fn quiet(&self) -> bool {
-        self.shared.quiet
+        matches!(self.shared.mode(), Mode::None | Mode::Json)
     }
 }
 
@@ -124,7 +138,7 @@ fn context(shared: &Shared, ends: impl IntoIterator<Item = End>) -> Result<Conte
     };
     let mut builder = Context::builder(authfile::read_policy_here()?)
         .patience(patience)
-        .progress(Drawing::stderr(shared.quiet));
+        .progress(Drawing::in_mode(shared.mode()));
     for file in authfile::read_here(shared.authfile.as_deref())? {
         builder = builder.auth_file(file);
     }

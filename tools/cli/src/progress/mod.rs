@@ -1,4 +1,6 @@
-//! Draws the libraries' progress events on stderr: one bar on a terminal, one line a finished blob otherwise.
+//! Draws the libraries' progress events on stderr: one bar on a terminal, one line a finished blob otherwise, or JSON lines.
+
+mod json;
 
 use crate::human;
 use libimage::progress::{BlobKind, Event, Progress};
@@ -9,10 +11,26 @@ use std::time::{Duration, Instant};
 
 /// Time between two drawings of the bar: faster is not read, and costs time on a slow terminal.
 const REDRAW: Duration = Duration::from_millis(100);
+/// Time between two lines about what is under way, where there is no terminal: a log shows that it goes on, and stays short.
+const REPORT: Duration = Duration::from_secs(30);
 /// Cells of the bar itself.
 const BAR_CELLS: u64 = 24;
 /// How much of a digest is shown, as everywhere in the field.
 const SHORT_HEX: usize = 12;
+
+/// How progress is shown, as a flag.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum Mode {
+    /// A bar on a terminal, lines elsewhere
+    #[default]
+    Auto,
+    /// A line for each thing that is done
+    Plain,
+    /// One JSON object a line for each event
+    Json,
+    /// Warnings only
+    None,
+}
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Style {
@@ -22,6 +40,8 @@ enum Style {
     Lines,
     /// One line that is drawn over and over.
     Bar,
+    /// An object for each event.
+    Json,
 }
 
 /// Receives events and draws them. What is on the line is erased when the last transfer ends, and on drop.
@@ -36,6 +56,8 @@ struct Board {
     blobs: HashMap<String, Blob>,
     began: Option<Instant>,
     drawn: Option<Instant>,
+    /// When a line about what is under way was written last.
+    reported: Option<Instant>,
     line_is_dirty: bool,
 }
 
@@ -49,10 +71,17 @@ struct Blob {
 impl Drawing {
     /// Draws on this process's stderr; `quiet` leaves warnings only.
     pub fn stderr(quiet: bool) -> Arc<Self> {
-        let style = match (quiet, std::io::stderr().is_terminal()) {
-            (true, _) => Style::Quiet,
-            (false, true) => Style::Bar,
-            (false, false) => Style::Lines,
+        Self::in_mode(if quiet { Mode::None } else { Mode::Auto })
+    }
+
+    /// Draws on this process's stderr as the user wants it.
+    pub fn in_mode(mode: Mode) -> Arc<Self> {
+        let style = match mode {
+            Mode::None => Style::Quiet,
+            Mode::Plain => Style::Lines,
+            Mode::Json => Style::Json,
+            Mode::Auto if std::io::stderr().is_terminal() => Style::Bar,
+            Mode::Auto => Style::Lines,
         };
         Arc::new(Self {
             style,
@@ -99,6 +128,9 @@ fn show(text: &str) {
 impl Board {
     /// Notes the event and returns what to write.
     fn take(&mut self, event: &Event<'_>, style: Style, now: Instant) -> String {
+        if style == Style::Json {
+            return json::of(event).map_or_else(String::new, |object| format!("{object}\n"));
+        }
         let line = self.note(event, now);
         let wanted = |weight| weight == Weight::Warning || style == Style::Lines;
         let mut text = String::new();
@@ -109,10 +141,44 @@ impl Board {
             text.push_str(&line);
             text.push('\n');
         }
-        if style == Style::Bar {
-            text.push_str(&self.bar(now));
+        match style {
+            Style::Bar => text.push_str(&self.bar(now)),
+            Style::Lines => text.push_str(&self.report(event, now)),
+            Style::Quiet | Style::Json => {}
         }
         text
+    }
+
+    /// A line about what is under way, if there has been none for a while.
+    fn report(&mut self, event: &Event<'_>, now: Instant) -> String {
+        let since = *self.reported.get_or_insert(now);
+        if !matches!(event, Event::Advanced { .. }) || now.duration_since(since) < REPORT {
+            return String::new();
+        }
+        self.reported = Some(now);
+        let (done, total) = self.bytes();
+        let finished = self.finished();
+        format!(
+            "{finished} of {} blobs, {} of {}\n",
+            self.blobs.len(),
+            human::bytes(done),
+            human::bytes(total)
+        )
+    }
+
+    /// Bytes done, and bytes there are, as far as that is known.
+    fn bytes(&self) -> (u64, u64) {
+        let done = self.blobs.values().map(|blob| blob.done).sum();
+        let total = self
+            .blobs
+            .values()
+            .map(|blob| blob.total.unwrap_or(blob.done).max(blob.done))
+            .sum();
+        (done, total)
+    }
+
+    fn finished(&self) -> usize {
+        self.blobs.values().filter(|blob| blob.finished).count()
     }
 
     /// Keeps the sums, and tells in words what is worth a line.
@@ -209,13 +275,8 @@ impl Board {
         }
         self.drawn = Some(now);
         self.line_is_dirty = true;
-        let done: u64 = self.blobs.values().map(|blob| blob.done).sum();
-        let total: u64 = self
-            .blobs
-            .values()
-            .map(|blob| blob.total.unwrap_or(blob.done).max(blob.done))
-            .sum();
-        let finished = self.blobs.values().filter(|blob| blob.finished).count();
+        let (done, total) = self.bytes();
+        let finished = self.finished();
         let elapsed = self
             .began
             .map_or(Duration::ZERO, |began| now.duration_since(began));
@@ -318,6 +379,66 @@ mod tests {
             "drawn again too soon"
         );
         assert_eq!(take(Event::Done { digest: &digest }), "\r\x1b[K");
+    }
+
+    #[test]
+    fn a_log_is_told_now_and_then_that_it_goes_on() {
+        let (mut board, digest, began) = (Board::default(), digest(), Instant::now());
+        let started = Event::Started {
+            digest: &digest,
+            kind: BlobKind::Layer,
+            total: Some(2000),
+        };
+        let advanced = Event::Advanced {
+            digest: &digest,
+            done: 1000,
+        };
+        assert_eq!(board.take(&started, Style::Lines, began), "");
+        for (seconds, expected) in [
+            (29, ""),
+            (31, "0 of 1 blobs, 1.00 kB of 2.00 kB\n"),
+            (60, ""),
+            (61, "0 of 1 blobs, 1.00 kB of 2.00 kB\n"),
+        ] {
+            let now = began + Duration::from_secs(seconds);
+            assert_eq!(
+                board.take(&advanced, Style::Lines, now),
+                expected,
+                "{seconds}"
+            );
+        }
+    }
+
+    #[test]
+    fn programs_get_an_object_a_line() {
+        let (mut board, digest, now) = (Board::default(), digest(), Instant::now());
+        let retry = Event::Retry {
+            what: "GET",
+            after: Duration::from_millis(1500),
+            reason: "503",
+        };
+        let events = [
+            Event::Started {
+                digest: &digest,
+                kind: BlobKind::Config,
+                total: None,
+            },
+            retry,
+            Event::Done { digest: &digest },
+            Event::Warning { message: "a\nb" },
+        ];
+        let text: String = events
+            .iter()
+            .map(|event| board.take(event, Style::Json, now))
+            .collect();
+        let objects: Vec<serde_json::Value> = text
+            .lines()
+            .map(|line| serde_json::from_str(line).unwrap())
+            .collect();
+        let kinds: Vec<_> = objects.iter().map(|object| &object["event"]).collect();
+        assert_eq!(kinds, ["started", "retry", "done", "warning"]);
+        assert_eq!(objects[0]["digest"], digest.to_string());
+        assert_eq!(objects[1]["afterMilliseconds"], 1500);
     }
 
     #[test]
