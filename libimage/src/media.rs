@@ -41,6 +41,9 @@ pub const DOCKER_LAYER_ZSTD: &str = "application/vnd.docker.image.rootfs.diff.ta
 /// The annotation that names a manifest in an OCI layout.
 pub const REF_NAME: &str = "org.opencontainers.image.ref.name";
 
+/// The annotation by which an attestation in an index names the image it is about (a convention of BuildKit).
+pub const REFERENCE_DIGEST: &str = "vnd.docker.reference.digest";
+
 /// The manifest types to offer in an `Accept` header, in the order of preference.
 pub const ACCEPTED_MANIFESTS: [&str; 4] = [OCI_INDEX, OCI_MANIFEST, DOCKER_LIST, DOCKER_MANIFEST];
 

@@ -1,5 +1,6 @@
 //! From any transport to any other: manifests byte for byte, missing blobs only, several at once.
 
+mod convert;
 mod inspect;
 mod plan;
 mod select;
@@ -7,6 +8,7 @@ mod transfer;
 
 use std::sync::Arc;
 
+pub use convert::{ConvertError, Format, Recompress};
 pub use inspect::{InspectOptions, Inspected, InspectedImage, inspect, tags};
 pub use select::SelectError;
 pub(crate) use select::one;
@@ -32,11 +34,20 @@ pub struct CopyOptions {
     pub jobs: usize,
     /// The store that `store:` means.
     pub store: Option<Arc<Store>>,
+    /// With platforms: the index stays as it is, byte for byte, and only their manifests and blobs are copied.
+    pub sparse: bool,
+    /// Into which family of media types to convert; without it they stay as they are.
+    pub format: Option<Format>,
+    /// How layers are to be compressed; without it they stay as they are.
+    pub compress: Option<Recompress>,
 }
 
 impl Default for CopyOptions {
     fn default() -> Self {
         Self {
+            sparse: false,
+            format: None,
+            compress: None,
             platforms: Vec::new(),
             jobs: 4,
             store: None,
@@ -66,6 +77,8 @@ pub struct CopyReport {
     pub bytes: u64,
     /// HTTP requests sent, to both ends.
     pub requests: u64,
+    /// Manifests that were changed on the way: the digest before and after. What an index names comes before it.
+    pub changes: Vec<(Digest, Digest)>,
 }
 
 /// Copies an image.
@@ -158,6 +171,7 @@ impl CopyReport {
             mounted: 0,
             bytes: 0,
             requests: 0,
+            changes: Vec::new(),
         }
     }
 }

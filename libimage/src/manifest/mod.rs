@@ -1,5 +1,7 @@
 //! Manifests and indexes: the raw bytes, which are never re-serialised, beside what we read in them.
 
+use std::collections::BTreeMap;
+
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -120,9 +122,42 @@ pub struct Descriptor {
     /// In an index: the kind of artifact.
     #[serde(default)]
     pub artifact_type: Option<String>,
+    /// What else is said about the content.
+    #[serde(default, deserialize_with = "null_is_none")]
+    pub annotations: BTreeMap<String, String>,
+}
+
+/// Go writes an empty map as null.
+fn null_is_none<'de, D: serde::Deserializer<'de>>(
+    input: D,
+) -> Result<BTreeMap<String, String>, D::Error> {
+    Option::deserialize(input).map(Option::unwrap_or_default)
 }
 
 impl Descriptor {
+    /// Describes content by what is required: type, digest, size in bytes.
+    pub fn new(media_type: impl Into<String>, digest: Digest, size: u64) -> Self {
+        Self {
+            media_type: media_type.into(),
+            digest,
+            size,
+            platform: None,
+            urls: Vec::new(),
+            artifact_type: None,
+            annotations: BTreeMap::new(),
+        }
+    }
+
+    /// Returns the digest of the image that this entry of an index is an attestation of (BuildKit's provenance and SBOMs).
+    #[must_use]
+    pub fn attests(&self) -> Option<&str> {
+        let unknown = self.platform.as_ref().is_some_and(Platform::is_unknown);
+        unknown
+            .then(|| self.annotations.get(media::REFERENCE_DIGEST))
+            .flatten()
+            .map(String::as_str)
+    }
+
     /// Tells whether the content is a layer that registries do not carry (Windows base layers).
     #[must_use]
     pub fn is_foreign(&self) -> bool {

@@ -5,7 +5,6 @@ use std::sync::{Arc, atomic::Ordering};
 use futures_util::StreamExt as _;
 use tokio::sync::mpsc;
 
-use super::pieces::PieceReader;
 use crate::{
     compress,
     digest::Digest,
@@ -18,6 +17,7 @@ use crate::{
         Source,
         local::{self, Message},
         meter,
+        pieces::PieceReader,
         worker::Crew,
     },
 };

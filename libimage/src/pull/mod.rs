@@ -10,7 +10,6 @@
 
 mod error;
 mod layer;
-mod pieces;
 
 use std::sync::Arc;
 

@@ -65,14 +65,7 @@ impl Store {
                 .tag
                 .clone()
                 .unwrap_or_else(|| entry.digest.to_string());
-            let part = Descriptor {
-                media_type: entry.media_type.clone(),
-                digest: entry.digest.clone(),
-                size: entry.size,
-                platform: None,
-                urls: Vec::new(),
-                artifact_type: None,
-            };
+            let part = Descriptor::new(&entry.media_type, entry.digest.clone(), entry.size);
             checker.blob(&part, &name, DEPTH)?;
         }
         let mut findings = checker.findings;

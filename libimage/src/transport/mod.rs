@@ -3,6 +3,7 @@
 mod error;
 pub(crate) mod local;
 pub(crate) mod meter;
+pub(crate) mod pieces;
 mod sink;
 mod source;
 pub(crate) mod worker;

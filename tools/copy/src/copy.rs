@@ -48,8 +48,8 @@ pub(crate) struct Args {
     digestfile: Option<PathBuf>,
 
     /// How the result is printed
-    #[arg(long, value_name = "FORMAT", value_enum, default_value_t)]
-    format: Format,
+    #[arg(long, short, value_name = "FORMAT", value_enum, default_value_t)]
+    output: Format,
 }
 
 /// Runs the verb.
@@ -64,7 +64,7 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     if !args.access.quiet() {
         output::note(summary(&report));
     }
-    match args.format {
+    match args.output {
         Format::Text => output::line(&report.digest),
         Format::Json => output::json(&as_json(&report)),
     }

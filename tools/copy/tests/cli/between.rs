@@ -92,7 +92,7 @@ fn a_copy_that_changes_nothing_costs_one_head_at_each_end() {
         .run(&[
             "--src-tls-verify=false",
             "--dest-tls-verify=false",
-            "--format",
+            "--output",
             "json",
             &from.reference("a", "v"),
             &to.reference("b", "v"),
@@ -301,7 +301,7 @@ fn the_result_is_a_digest_or_json_and_nothing_else() {
     assert_eq!(std::fs::read_to_string(&file).unwrap(), done.stdout);
 
     let done = home
-        .run(&["copy", "--format", "json", &from, &home.layout("json", "v")])
+        .run(&["copy", "--output", "json", &from, &home.layout("json", "v")])
         .expect_code(0);
     let report: serde_json::Value = serde_json::from_str(&done.stdout).unwrap();
     assert_eq!(report["digest"], image.digest());

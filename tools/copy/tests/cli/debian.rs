@@ -47,7 +47,7 @@ fn there_and_back_again() {
             .run(
                 &[
                     &PLAIN[..],
-                    &["--format", "json", &first, &open.reference("mounted", name)],
+                    &["--output", "json", &first, &open.reference("mounted", name)],
                 ]
                 .concat(),
             )

@@ -23,7 +23,7 @@ fn command_lines_that_make_no_sense() {
         &["--all", "--platform", "linux/amd64", "docker://a", "oci:b"],
         &["--platform", "linux", "docker://a", "oci:b"],
         &["--jobs", "0", "docker://a", "oci:b"],
-        &["--format", "xml", "docker://a", "oci:b"],
+        &["--output", "xml", "docker://a", "oci:b"],
         &["--src-tls-verify=maybe", "docker://a", "oci:b"],
         &["--src-creds", "nocolon", "docker://a", "oci:b"],
         &["list-tags", "store:a"],

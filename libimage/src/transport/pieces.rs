@@ -11,11 +11,11 @@ use std::{
 use bytes::{Buf as _, Bytes};
 use tokio::sync::mpsc;
 
-use crate::transport::local::{self, Message};
+use super::local::{self, Message};
 
 /// Reads what an asynchronous task sends. Ends only after [`Message::End`]; a channel that closes before is an error.
 #[derive(Debug)]
-pub(super) struct PieceReader {
+pub(crate) struct PieceReader {
     receiver: mpsc::Receiver<Message>,
     current: Bytes,
     ended: Arc<AtomicBool>,
@@ -23,7 +23,7 @@ pub(super) struct PieceReader {
 
 impl PieceReader {
     /// Makes a reader, and the flag it sets when it has met the end: only then is everything it gave known to be right.
-    pub(super) fn new(receiver: mpsc::Receiver<Message>) -> (Self, Arc<AtomicBool>) {
+    pub(crate) fn new(receiver: mpsc::Receiver<Message>) -> (Self, Arc<AtomicBool>) {
         let ended = Arc::new(AtomicBool::new(false));
         let reader = Self {
             receiver,
