@@ -1,12 +1,15 @@
 //! What a network operation needs to know and may not find out by itself: credentials, TLS, policy, patience, progress.
 
 use std::{
-    sync::{Arc, OnceLock},
+    any::{Any, TypeId},
+    collections::HashMap,
+    fmt,
+    sync::{Arc, Mutex, OnceLock, PoisonError},
     time::Duration,
 };
 
 use crate::{
-    config::{AuthFile, Credentials, Policy},
+    config::{AuthFile, Certificates, Credentials, Helpers, Policy, Registries},
     name::Name,
     progress::{Progress, Silent},
 };
@@ -47,10 +50,24 @@ impl Default for Patience {
     }
 }
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 struct End {
     credentials: Option<Credentials>,
-    tls_verify: bool,
+    auth_files: Vec<AuthFile>,
+    tls_verify: Option<bool>,
+    certificates: Certificates,
+}
+
+/// What all clones of a context share: connections, tokens, gates, by what they are and whom they are for.
+#[derive(Clone, Default)]
+struct Kept(Arc<Mutex<KeptMap>>);
+
+type KeptMap = HashMap<(TypeId, String), Arc<dyn Any + Send + Sync>>;
+
+impl fmt::Debug for Kept {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Kept").finish_non_exhaustive()
+    }
 }
 
 /// The CA certificates, once they have been read.
@@ -79,30 +96,30 @@ pub(crate) struct Roots {
 pub struct Context {
     source: End,
     destination: End,
-    auth_files: Vec<AuthFile>,
+    helpers: Option<Helpers>,
+    registries: Arc<Registries>,
     extra_roots: Vec<Vec<u8>>,
     policy: Policy,
     patience: Patience,
     progress: Arc<dyn Progress>,
     pub(crate) roots: Arc<OnceLock<Roots>>,
+    kept: Kept,
 }
 
 impl Context {
     /// Starts with a policy; everything else has the obvious value: no credentials, TLS verified, silence.
     pub fn builder(policy: Policy) -> ContextBuilder {
-        let end = End {
-            credentials: None,
-            tls_verify: true,
-        };
         ContextBuilder(Self {
-            source: end.clone(),
-            destination: end,
-            auth_files: Vec::new(),
+            source: End::default(),
+            destination: End::default(),
+            helpers: None,
+            registries: Arc::default(),
             extra_roots: Vec::new(),
             policy,
             patience: Patience::default(),
             progress: Arc::new(Silent),
-            roots: Arc::new(OnceLock::new()),
+            roots: Arc::default(),
+            kept: Kept::default(),
         })
     }
 
@@ -117,7 +134,8 @@ impl Context {
     #[must_use]
     pub fn credentials(&self, side: Side, name: &Name) -> Credentials {
         let of_files = || {
-            self.auth_files
+            self.end(side)
+                .auth_files
                 .iter()
                 .find_map(|file| file.lookup(name))
                 .cloned()
@@ -132,7 +150,38 @@ impl Context {
     /// Tells whether certificates are verified (then plain http is never tried).
     #[must_use]
     pub fn verifies_tls(&self, side: Side) -> bool {
-        self.end(side).tls_verify
+        self.end(side).tls_verify.unwrap_or(true)
+    }
+
+    /// Returns the certificates for the hosts of a side.
+    #[must_use]
+    pub fn certificates(&self, side: Side) -> &Certificates {
+        &self.end(side).certificates
+    }
+
+    /// Returns what `registries.conf` says.
+    #[must_use]
+    pub fn registries(&self) -> &Registries {
+        &self.registries
+    }
+
+    /// Returns how credential helpers are executed, if they may be.
+    #[must_use]
+    pub fn helpers(&self) -> Option<&Helpers> {
+        self.helpers.as_ref()
+    }
+
+    /// Returns what this context and its clones keep of a kind under a key, such as a host: made at its first use.
+    pub(crate) fn kept<T: Send + Sync + 'static>(
+        &self,
+        key: &str,
+        make: impl FnOnce() -> T,
+    ) -> Arc<T> {
+        let mut kept = self.kept.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let kept = kept
+            .entry((TypeId::of::<T>(), key.to_owned()))
+            .or_insert_with(|| Arc::new(make()));
+        Arc::downcast(Arc::clone(kept)).expect("the key holds the type")
     }
 
     /// Returns the additional CA certificates, PEM.
@@ -181,14 +230,39 @@ impl ContextBuilder {
     }
 
     /// Adds a file of credentials, asked after those added before.
-    pub fn auth_file(mut self, file: AuthFile) -> Self {
-        self.0.auth_files.push(file);
+    pub fn auth_file(self, file: AuthFile) -> Self {
+        self.auth_file_for(Side::Source, file.clone())
+            .auth_file_for(Side::Destination, file)
+    }
+
+    /// Adds a file of credentials for one side, asked after those added before.
+    pub fn auth_file_for(mut self, side: Side, file: AuthFile) -> Self {
+        self.end(side).auth_files.push(file);
         self
     }
 
-    /// `false` accepts any certificate, and plain http where https does not answer.
+    /// Allows executing the credential helpers that the files of credentials name; without this they are never executed.
+    pub fn helpers(mut self, helpers: Helpers) -> Self {
+        self.0.helpers = Some(helpers);
+        self
+    }
+
+    /// Sets what `registries.conf` says: mirrors, blocked and insecure registries, short names.
+    pub fn registries(mut self, registries: Registries) -> Self {
+        self.0.registries = Arc::new(registries);
+        self
+    }
+
+    /// Sets where a side's certificates are: authorities and client certificates, host by host.
+    pub fn certificates(mut self, side: Side, certificates: Certificates) -> Self {
+        self.end(side).certificates = certificates;
+        self
+    }
+
+    /// `false` accepts any certificate, and plain http where https does not answer; `true` insists on https and a trusted certificate, also
+    /// where `registries.conf` does not. Without either, `registries.conf` decides for each registry.
     pub fn tls_verify(mut self, side: Side, verify: bool) -> Self {
-        self.end(side).tls_verify = verify;
+        self.end(side).tls_verify = Some(verify);
         self
     }
 

@@ -180,6 +180,16 @@ impl Name {
         })
     }
 
+    /// Returns the same repository with the tag and the digest of another name.
+    #[must_use]
+    pub fn with_reference_of(&self, other: &Self) -> Self {
+        Self {
+            tag: other.tag.clone(),
+            digest: other.digest.clone(),
+            ..self.clone()
+        }
+    }
+
     /// Returns what the registry is asked for: the digest, else the tag.
     #[must_use]
     pub fn reference(&self) -> &str {

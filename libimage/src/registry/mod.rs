@@ -58,9 +58,29 @@ struct Inner {
     also_pull: Vec<String>,
     patience: Patience,
     progress: Arc<dyn Progress>,
-    base: OnceCell<Base>,
-    downloads: OnceCell<Option<oci_client::Client>>,
-    requests: AtomicU64,
+    base: Arc<OnceCell<Base>>,
+    downloads: Arc<OnceCell<Option<oci_client::Client>>>,
+    requests: Arc<AtomicU64>,
+}
+
+impl Inner {
+    /// The same under another name, which has to be of the same repository.
+    fn renamed(&self, name: &Name) -> Self {
+        Self {
+            cx: self.cx.clone(),
+            side: self.side,
+            name: name.clone(),
+            host: self.host.clone(),
+            http: self.http.clone(),
+            credentials: self.credentials.clone(),
+            also_pull: self.also_pull.clone(),
+            patience: self.patience,
+            progress: Arc::clone(&self.progress),
+            base: Arc::clone(&self.base),
+            downloads: Arc::clone(&self.downloads),
+            requests: Arc::clone(&self.requests),
+        }
+    }
 }
 
 /// Where the registry is, once that is known.
@@ -101,10 +121,54 @@ impl Registry {
             also_pull,
             patience: cx.patience(),
             progress: Arc::clone(cx.progress()),
-            base: OnceCell::new(),
-            downloads: OnceCell::new(),
-            requests: AtomicU64::new(0),
+            base: Arc::default(),
+            downloads: Arc::default(),
+            requests: Arc::default(),
         })))
+    }
+
+    /// Prepares access to a registry as a whole: for what is no repository's business, such as its catalog. `registry` is a host,
+    /// with its port if it has one.
+    ///
+    /// # Errors
+    ///
+    /// It is no host, or the HTTP client cannot be set up.
+    pub fn of_host(cx: &Context, side: Side, registry: &str) -> Result<Self, RegistryError> {
+        // Any repository will do: its name is never sent.
+        let name = format!("{registry}/v2");
+        let name = name.parse().map_err(|_| RegistryError::Answer {
+            host: registry.to_owned(),
+            what: "registry".to_owned(),
+            problem: "it is no host name",
+        })?;
+        Self::new(cx, side, &name, Vec::new())
+    }
+
+    /// Returns access to the tag or digest of `name` in the same repository: connections, tokens and the count of requests are
+    /// shared. Only the tag and the digest are taken: where `registries.conf` moves a repository, this one has been moved already.
+    #[must_use]
+    pub fn with_name(&self, name: &Name) -> Self {
+        Self(Arc::new(
+            self.0.renamed(&self.0.name.with_reference_of(name)),
+        ))
+    }
+
+    /// Returns access to another repository; connections are shared if it is of the same registry, and requests are counted together.
+    ///
+    /// # Errors
+    ///
+    /// The HTTP client cannot be set up.
+    pub fn with_repository(
+        &self,
+        name: &Name,
+        also_pull: Vec<String>,
+    ) -> Result<Self, RegistryError> {
+        let other = Self::new(&self.0.cx, self.0.side, name, also_pull)?;
+        let inner = Inner {
+            requests: Arc::clone(&self.0.requests),
+            ..other.0.renamed(other.name())
+        };
+        Ok(Self(Arc::new(inner)))
     }
 
     /// Returns the name it was made for.
