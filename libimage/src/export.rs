@@ -1,1 +1,0 @@
-//! An image as one flattened root file system.

@@ -1,1 +1,0 @@
-//! What can be asked of and done to a repository without copying: digests, tags, deletion, catalogs.

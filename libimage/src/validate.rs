@@ -1,1 +1,0 @@
-//! Reads everything of an image again and checks it.
