@@ -14,7 +14,9 @@ mod tags;
 use std::sync::Arc;
 
 pub use catalog::{CatalogOptions, catalog};
-pub use content::{BlobContent, ManifestHead, blob, blob_size, head, manifest, put_blob, put_manifest};
+pub use content::{
+    BlobContent, ManifestHead, blob, blob_size, head, manifest, put_blob, put_manifest,
+};
 pub use delete::{DeleteMode, DeleteOptions, Deleted, delete};
 pub use digest::{DigestOptions, digest};
 pub use error::RepositoryError;
@@ -27,7 +29,10 @@ use crate::{name::ImageRef, store::Store, transport::TransportError};
 /// The store that `store:` means.
 type OptionalStore = Option<Arc<Store>>;
 
-fn store_of<'s>(image: &ImageRef, store: &'s OptionalStore) -> Result<&'s Arc<Store>, TransportError> {
+fn store_of<'s>(
+    image: &ImageRef,
+    store: &'s OptionalStore,
+) -> Result<&'s Arc<Store>, TransportError> {
     store.as_ref().ok_or_else(|| TransportError::NoStore {
         image: image.to_string(),
     })
