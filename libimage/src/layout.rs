@@ -8,6 +8,7 @@
 mod blob;
 mod error;
 mod index;
+mod referrers;
 
 use std::{
     fs::File,
@@ -27,6 +28,7 @@ pub use blob::BlobWriter;
 pub use error::LayoutError;
 pub(crate) use index::IndexEdit;
 pub use index::{Entry, id_annotation};
+pub use referrers::{Referrer, is_digest_tag};
 
 use crate::{
     digest::{Algorithm, Digest, DigestError},
@@ -173,6 +175,7 @@ impl Layout {
         let entries = self.entries()?;
         let path = || self.0.path.clone();
         let Some(reference) = reference else {
+            let entries = self.images(entries);
             let mut tags: Vec<String> = entries
                 .iter()
                 .map(|entry| {
@@ -222,6 +225,14 @@ impl Layout {
             platform: None,
             annotations: Vec::new(),
         })
+    }
+
+    /// Keeps the entries that are images of their own, if there is a choice: signatures and the like do not make it ambiguous.
+    fn images(&self, mut entries: Vec<Entry>) -> Vec<Entry> {
+        if entries.len() > 1 && entries.iter().any(|entry| !self.is_about_another(entry)) {
+            entries.retain(|entry| !self.is_about_another(entry));
+        }
+        entries
     }
 
     /// Returns the size of a blob in bytes; `None` if missing.

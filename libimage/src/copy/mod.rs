@@ -3,6 +3,7 @@
 mod convert;
 mod inspect;
 mod plan;
+mod referrers;
 mod select;
 mod transfer;
 
@@ -17,11 +18,12 @@ use crate::{
     context::Context,
     digest::Digest,
     error::Error,
+    manifest::Manifest,
     name::ImageRef,
     platform::Platform,
     store::Store,
     transport::{Sink, Source},
-    trust,
+    trust::{self, Verified},
 };
 
 /// How to copy. The default copies an index whole.
@@ -30,6 +32,8 @@ pub struct CopyOptions {
     /// Which platforms of an index: none is all of them; one copies that manifest alone; several make a smaller index, whose
     /// digest is another.
     pub platforms: Vec<Platform>,
+    /// Whether what refers to the image comes along.
+    pub referrers: Referrers,
     /// How many blobs are under way at once.
     pub jobs: usize,
     /// The store that `store:` means.
@@ -42,6 +46,30 @@ pub struct CopyOptions {
     pub compress: Option<Recompress>,
 }
 
+/// Whether what refers to an image comes along: signatures, SBOMs, attestations.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Referrers {
+    /// It stays behind.
+    Never,
+    /// It comes along when the image is copied whole, or as a smaller index; not with one platform's manifest, and not if the
+    /// destination has the image already: that is not looked into.
+    #[default]
+    WithImage,
+    /// It comes along, also with one platform's manifest, and is looked for if the destination has the image already.
+    Always,
+}
+
+/// What parts of a copy did.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+struct Tally {
+    manifests: u64,
+    referrers: u64,
+    copied: u64,
+    skipped: u64,
+    mounted: u64,
+    bytes: u64,
+}
+
 impl Default for CopyOptions {
     fn default() -> Self {
         Self {
@@ -49,6 +77,7 @@ impl Default for CopyOptions {
             format: None,
             compress: None,
             platforms: Vec::new(),
+            referrers: Referrers::default(),
             jobs: 4,
             store: None,
         }
@@ -75,6 +104,8 @@ pub struct CopyReport {
     pub mounted: u64,
     /// Bytes of the blobs transferred.
     pub bytes: u64,
+    /// Manifests written that refer to the image, or are named after its digest: signatures, SBOMs, attestations.
+    pub referrers: u64,
     /// HTTP requests sent, to both ends.
     pub requests: u64,
     /// Manifests that were changed on the way: the digest before and after. What an index names comes before it.
@@ -84,7 +115,8 @@ pub struct CopyReport {
 /// Copies an image.
 ///
 /// Both ends are asked for their digest first: if it is the same, that is all. Otherwise blobs are copied (those the destination
-/// lacks, the largest first, several at once), then the manifests an index names, then the image's own manifest under its name.
+/// lacks, the largest first, several at once), then the manifests an index names, then what refers to the image (see [`Referrers`]),
+/// then the image's own manifest under its name.
 ///
 /// # Errors
 ///
@@ -101,63 +133,152 @@ pub async fn copy(
     options: &CopyOptions,
 ) -> Result<CopyReport, Error> {
     trust::admit(cx.policy(), from)?;
-    let source = Source::open(cx, from, options.store.as_ref()).await?;
-    let destination = async {
-        let sink = Sink::open(cx, to, options.store.as_ref(), &source).await?;
-        let present = sink.head().await?;
-        Ok((sink, present))
+    let run = Run::open(cx, from, to, options).await?;
+    let mut report = match run.decide().await? {
+        Decision::Unchanged(report) => {
+            referrers::unchanged(&run, report).await?
+        }
+        Decision::Copy { source_digest, top } => run.carry_out(source_digest, top).await?,
     };
-    let (asked, (sink, present)) = match to {
-        ImageRef::Docker(_) => tokio::try_join!(source.head(), destination)?,
-        // Opening makes the directory: not before it is known that there is something to put into it.
-        _ => (source.head().await?, destination.await?),
-    };
-    let whole = options.platforms.is_empty();
-    if let (true, Some(digest)) = (whole, &asked)
-        && present.as_ref() == Some(digest)
-    {
-        return Ok(CopyReport::unchanged(
-            digest.clone(),
-            digest.clone(),
-            &source,
-            &sink,
-        ));
-    }
-    let verified = source.verified(cx, asked.as_ref()).await?;
-    let source_digest = verified.digest().clone();
-    let selected = select::select(&source, verified, &options.platforms).await?;
-    if present.as_ref() == Some(selected.digest()) {
-        return Ok(CopyReport::unchanged(
-            selected.digest().clone(),
-            source_digest,
-            &source,
-            &sink,
-        ));
-    }
-    let walk = plan::Walk {
-        source: &source,
-        sink: &sink,
-        ask: present.is_some(),
-        jobs: options.jobs,
-    };
-    let plan = walk.plan(selected).await?;
-    transfer::transfer(cx.progress(), source, sink, plan, options.jobs)
-        .await
-        .map(|report| CopyReport {
-            source_digest,
-            ..report
+    report.requests = run.source.requests() + run.sink.requests();
+    Ok(report)
+}
+
+/// A copy under way: both ends, and what they said about their references.
+#[derive(Debug)]
+struct Run<'a> {
+    cx: &'a Context,
+    options: &'a CopyOptions,
+    source: Source,
+    sink: Sink,
+    /// The digest of the source's reference, if the source says it.
+    asked: Option<Digest>,
+    /// The digest of the destination's reference, if there is one.
+    present: Option<Digest>,
+}
+
+/// What is to be done.
+#[derive(Debug)]
+enum Decision {
+    /// Nothing: the destination has the image.
+    Unchanged(CopyReport),
+    /// To copy this.
+    Copy {
+        source_digest: Digest,
+        top: Verified,
+    },
+}
+
+/// Everything of an image is at the destination but its name.
+#[derive(Debug)]
+struct Staged {
+    /// What will get the name.
+    top: Manifest,
+    /// The digest of it that will be told.
+    digest: Digest,
+    /// Every manifest of the source whose digest is the same at the destination: what refers to these still does.
+    kept: Vec<Digest>,
+    tally: Tally,
+}
+
+impl<'a> Run<'a> {
+    /// Opens both ends and asks them for their digests, at once where nothing is made by opening.
+    async fn open(
+        cx: &'a Context,
+        from: &ImageRef,
+        to: &ImageRef,
+        options: &'a CopyOptions,
+    ) -> Result<Self, Error> {
+        let source = Source::open(cx, from, options.store.as_ref()).await?;
+        let destination = async {
+            let sink = Sink::open(cx, to, options.store.as_ref(), &source).await?;
+            let present = sink.head().await?;
+            Ok((sink, present))
+        };
+        let (asked, (sink, present)) = match to {
+            ImageRef::Docker(_) => tokio::try_join!(source.head(), destination)?,
+            // Opening makes the directory: not before it is known that there is something to put into it.
+            _ => (source.head().await?, destination.await?),
+        };
+        Ok(Self {
+            cx,
+            options,
+            source,
+            sink,
+            asked,
+            present,
         })
+    }
+
+    /// Finds out what has to be copied: HEADs first, then the manifest, the policy, the platforms.
+    async fn decide(&self) -> Result<Decision, Error> {
+        if let (true, Some(digest)) = (self.options.platforms.is_empty(), &self.asked)
+            && self.present.as_ref() == Some(digest)
+        {
+            return Ok(Decision::Unchanged(CopyReport::unchanged(
+                digest.clone(),
+                digest.clone(),
+            )));
+        }
+        let verified = self.source.verified(self.cx, self.asked.as_ref()).await?;
+        let source_digest = verified.digest().clone();
+        let top = select::select(&self.source, verified, &self.options.platforms).await?;
+        if self.present.as_ref() == Some(top.digest()) {
+            return Ok(Decision::Unchanged(CopyReport::unchanged(
+                top.digest().clone(),
+                source_digest,
+            )));
+        }
+        Ok(Decision::Copy { source_digest, top })
+    }
+
+    /// Copies. The name comes last but for signatures that are made here: whoever sees it finds everything that belongs to it, and
+    /// a copy that failed in between is not taken for a finished one when it is tried again.
+    async fn carry_out(&self, source_digest: Digest, top: Verified) -> Result<CopyReport, Error> {
+        let source_top = top.clone();
+        let staged = self.stage(top).await?;
+        let referrers = referrers::bring(self, &source_digest, &source_top, &staged).await?;
+        self.sink.publish(&staged.top).await?;
+        let Staged { digest, tally, .. } = staged;
+        let mut report = CopyReport {
+            source_digest,
+            ..CopyReport::empty(digest)
+        };
+        report.manifests = 1;
+        report.add(&tally);
+        report.add(&referrers);
+        Ok(report)
+    }
+
+    /// Brings everything below the name to the destination.
+    async fn stage(&self, top: Verified) -> Result<Staged, Error> {
+        let walk = plan::Walk {
+            source: &self.source,
+            sink: &self.sink,
+            ask: self.present.is_some(),
+            jobs: self.options.jobs,
+        };
+        let plan = walk.plan(top).await?;
+        transfer::stage(self, plan).await
+    }
 }
 
 impl CopyReport {
-    fn unchanged(digest: Digest, source_digest: Digest, source: &Source, sink: &Sink) -> Self {
-        let requests = source.requests() + sink.requests();
+    fn unchanged(digest: Digest, source_digest: Digest) -> Self {
         Self {
             unchanged: true,
             source_digest,
-            requests,
             ..Self::empty(digest)
         }
+    }
+
+    fn add(&mut self, tally: &Tally) {
+        self.manifests += tally.manifests;
+        self.referrers += tally.referrers;
+        self.copied += tally.copied;
+        self.skipped += tally.skipped;
+        self.mounted += tally.mounted;
+        self.bytes += tally.bytes;
     }
 
     fn empty(digest: Digest) -> Self {
@@ -170,6 +291,7 @@ impl CopyReport {
             skipped: 0,
             mounted: 0,
             bytes: 0,
+            referrers: 0,
             requests: 0,
             changes: Vec::new(),
         }

@@ -9,6 +9,7 @@ use crate::{
     digest::Digest,
     error::Error,
     manifest::{Content, Descriptor},
+    media::{self, Kind},
     progress::BlobKind,
     transport::{Sink, Source},
     trust::Verified,
@@ -23,6 +24,22 @@ pub(super) struct Plan {
     pub(super) children: Vec<Verified>,
     /// The manifest that gets the name.
     pub(super) top: Verified,
+}
+
+impl Plan {
+    /// Returns the digests of the image's manifests, also of those that the destination has and are not copied.
+    pub(super) fn manifests(&self) -> Vec<Digest> {
+        let mut digests = vec![self.top.digest().clone()];
+        for manifest in self.children.iter().chain([&self.top]) {
+            if let Content::Index { entries } = manifest.manifest().content() {
+                let is_manifest = |entry: &&Descriptor| {
+                    matches!(media::kind(&entry.media_type), Kind::Manifest | Kind::Index)
+                };
+                digests.extend(entries.iter().filter(is_manifest).map(|entry| entry.digest.clone()));
+            }
+        }
+        digests
+    }
 }
 
 /// Walks from an index down.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{CopyReport, plan::Plan};
+use super::{Run, Staged, Tally, plan::Plan};
 use crate::{
     error::Error,
     manifest::Descriptor,
@@ -29,45 +29,49 @@ struct Transfer {
     crew: Crew,
 }
 
-/// Carries a plan out.
-pub(super) async fn transfer(
-    progress: &Arc<dyn Progress>,
-    source: Source,
-    sink: Sink,
-    plan: Plan,
-    jobs: usize,
-) -> Result<CopyReport, Error> {
-    let mut report = CopyReport::empty(plan.top.digest().clone());
-    let same = sink.is_repository_of(&source);
-    let outcomes = if same {
-        // Another name in the same repository: the registry has everything, or it would not have the manifest.
-        plan.blobs.iter().map(|_| Outcome::Skipped).collect()
-    } else {
-        let (crew, muster) = worker::crew();
-        let transfer = Transfer {
-            source: source.clone(),
-            sink: sink.clone(),
-            progress: Arc::clone(progress),
-            crew,
-        };
-        let work = plan
-            .blobs
-            .into_iter()
-            .map(|(blob, kind)| transfer.clone().blob(blob, kind));
-        let outcomes = worker::several(jobs, work.collect::<Vec<_>>()).await;
-        drop(transfer);
-        // Whatever a failure undoes is undone when it is returned.
-        muster.gone().await;
-        outcomes?
-    };
-    outcomes.iter().for_each(|outcome| report.add(outcome));
+/// Carries a plan out, all but the name.
+pub(super) async fn stage(run: &Run<'_>, plan: Plan) -> Result<Staged, Error> {
+    let kept = plan.manifests();
+    let mut tally = blobs(run, plan.blobs).await?;
     for child in &plan.children {
-        sink.put_child(child.manifest(), child.digest()).await?;
+        run.sink.put_child(child.manifest(), child.digest()).await?;
     }
-    sink.publish(plan.top.manifest()).await?;
-    report.manifests = plan.children.len() as u64 + 1;
-    report.requests = source.requests() + sink.requests();
-    Ok(report)
+    tally.manifests = plan.children.len() as u64;
+    Ok(Staged {
+        digest: plan.top.digest().clone(),
+        top: plan.top.manifest().clone(),
+        kept,
+        tally,
+    })
+}
+
+/// Brings blobs to the destination, those it lacks, several at once.
+pub(super) async fn blobs(
+    run: &Run<'_>,
+    blobs: Vec<(Descriptor, BlobKind)>,
+) -> Result<Tally, Error> {
+    let mut tally = Tally::default();
+    if run.sink.is_repository_of(&run.source) {
+        // Another name in the same repository: the registry has everything, or it would not have the manifest.
+        tally.skipped = blobs.len() as u64;
+        return Ok(tally);
+    }
+    let (crew, muster) = worker::crew();
+    let transfer = Transfer {
+        source: run.source.clone(),
+        sink: run.sink.clone(),
+        progress: Arc::clone(run.cx.progress()),
+        crew,
+    };
+    let work = blobs
+        .into_iter()
+        .map(|(blob, kind)| transfer.clone().blob(blob, kind));
+    let outcomes = worker::several(run.options.jobs, work.collect::<Vec<_>>()).await;
+    drop(transfer);
+    // Whatever a failure undoes is undone when it is returned.
+    muster.gone().await;
+    outcomes?.iter().for_each(|outcome| tally.count(outcome));
+    Ok(tally)
 }
 
 impl Transfer {
@@ -104,8 +108,8 @@ impl Transfer {
     }
 }
 
-impl CopyReport {
-    fn add(&mut self, outcome: &Outcome) {
+impl Tally {
+    fn count(&mut self, outcome: &Outcome) {
         match outcome {
             Outcome::Copied(bytes) => {
                 self.copied += 1;

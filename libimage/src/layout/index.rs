@@ -168,6 +168,12 @@ impl IndexEdit {
         Ok(())
     }
 
+    /// Enters a descriptor as it is.
+    pub(super) fn push(&mut self, descriptor: Value) {
+        self.manifests().push(descriptor);
+        self.changed = true;
+    }
+
     /// Removes the entry of a tag; tells whether there was one.
     pub(crate) fn remove_tag(&mut self, tag: &str) -> bool {
         self.remove(|entry| entry.tag.as_deref() == Some(tag))

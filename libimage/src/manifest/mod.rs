@@ -127,11 +127,16 @@ pub struct Descriptor {
     pub annotations: BTreeMap<String, String>,
 }
 
-/// Go writes an empty map as null.
+/// Reads annotations as leniently as everybody does: `null` is none (Go writes that), what is not text is left out.
 fn null_is_none<'de, D: serde::Deserializer<'de>>(
-    input: D,
+    deserializer: D,
 ) -> Result<BTreeMap<String, String>, D::Error> {
-    Option::deserialize(input).map(Option::unwrap_or_default)
+    let read = Option::<BTreeMap<String, Value>>::deserialize(deserializer)?;
+    let text = |(key, value)| match value {
+        Value::String(value) => Some((key, value)),
+        _ => None,
+    };
+    Ok(read.into_iter().flatten().filter_map(text).collect())
 }
 
 impl Descriptor {
@@ -145,6 +150,20 @@ impl Descriptor {
             urls: Vec::new(),
             artifact_type: None,
             annotations: BTreeMap::new(),
+        }
+    }
+
+    /// Describes a manifest as lists of referrers do.
+    #[must_use]
+    pub fn of(manifest: &Manifest) -> Self {
+        Self {
+            media_type: manifest.media_type.clone(),
+            digest: manifest.digest.clone(),
+            size: manifest.raw.len() as u64,
+            platform: None,
+            urls: Vec::new(),
+            artifact_type: manifest.artifact_type().map(str::to_owned),
+            annotations: manifest.annotations.clone(),
         }
     }
 
@@ -189,6 +208,9 @@ pub struct Manifest {
     digest: Digest,
     media_type: String,
     content: Content,
+    subject: Option<Descriptor>,
+    artifact_type: Option<String>,
+    annotations: BTreeMap<String, String>,
 }
 
 #[derive(Deserialize)]
@@ -205,6 +227,12 @@ struct Document {
     manifests: Option<Vec<Descriptor>>,
     #[serde(default)]
     fs_layers: Option<Value>,
+    #[serde(default)]
+    subject: Option<Descriptor>,
+    #[serde(default)]
+    artifact_type: Option<String>,
+    #[serde(default, deserialize_with = "null_is_none")]
+    annotations: BTreeMap<String, String>,
 }
 
 impl Manifest {
@@ -226,7 +254,49 @@ impl Manifest {
             digest,
             media_type,
             content,
+            subject: document.subject,
+            artifact_type: document.artifact_type.filter(|kind| !kind.is_empty()),
+            annotations: document.annotations,
         })
+    }
+
+    /// Returns the manifest this one is about: it is a signature of it, or an SBOM, or anything else that refers to it.
+    #[must_use]
+    pub fn subject(&self) -> Option<&Descriptor> {
+        self.subject.as_ref()
+    }
+
+    /// Returns the kind of artifact: its own word for it, else the type of its configuration. Indexes have only their own word.
+    #[must_use]
+    pub fn artifact_type(&self) -> Option<&str> {
+        let of_config = match &self.content {
+            Content::Image { config, .. } => Some(config.media_type.as_str()),
+            Content::Index { .. } => None,
+        };
+        self.artifact_type.as_deref().or(of_config)
+    }
+
+    /// Returns the annotations.
+    #[must_use]
+    pub fn annotations(&self) -> &BTreeMap<String, String> {
+        &self.annotations
+    }
+
+    /// Describes it as lists of referrers do: type, digest, size, kind of artifact, annotations.
+    #[must_use]
+    pub fn to_entry(&self) -> Value {
+        let mut entry = serde_json::json!({
+            "mediaType": self.media_type,
+            "digest": self.digest.as_str(),
+            "size": self.raw.len(),
+        });
+        if let Some(kind) = self.artifact_type() {
+            entry["artifactType"] = kind.into();
+        }
+        if !self.annotations.is_empty() {
+            entry["annotations"] = serde_json::json!(self.annotations);
+        }
+        entry
     }
 
     /// Returns the bytes.

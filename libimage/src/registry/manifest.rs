@@ -15,6 +15,8 @@ use crate::{
 };
 
 const CONTENT_DIGEST: &str = "docker-content-digest";
+/// What a registry with the referrers endpoint answers to a manifest that refers to another.
+const SUBJECT: &str = "oci-subject";
 
 /// What HEAD says about a manifest.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -110,7 +112,8 @@ impl Registry {
         }
     }
 
-    /// Stores a manifest under a tag, or under its digest alone, byte for byte.
+    /// Stores a manifest under a tag, or under its digest alone, byte for byte. One that refers to another is entered in the other's
+    /// fallback tag, where the registry does not keep track of that itself.
     ///
     /// # Errors
     ///
@@ -120,6 +123,19 @@ impl Registry {
         manifest: &Manifest,
         reference: &str,
     ) -> Result<(), RegistryError> {
+        let tracked = self.send_manifest(manifest, reference).await?;
+        match manifest.subject() {
+            Some(subject) if !tracked => self.list_in_tag(&subject.digest, &[manifest]).await,
+            _ => Ok(()),
+        }
+    }
+
+    /// Stores a manifest; tells whether the registry keeps track of what it refers to.
+    pub(super) async fn send_manifest(
+        &self,
+        manifest: &Manifest,
+        reference: &str,
+    ) -> Result<bool, RegistryError> {
         let what = self.what_manifest(reference);
         let media_type = HeaderValue::from_str(manifest.media_type())
             .map_err(|_| self.nonsense(&what, "its media type cannot stand in a header"))?;
@@ -138,6 +154,7 @@ impl Registry {
                 &[StatusCode::CREATED, StatusCode::OK, StatusCode::ACCEPTED],
             )
             .await?;
+        let tracked = response.headers().contains_key(SUBJECT);
         match digest_of(&response) {
             // Another algorithm's digest says nothing about ours.
             Some(found)
@@ -154,7 +171,7 @@ impl Registry {
                     source,
                 })
             }
-            _ => Ok(()),
+            _ => Ok(tracked),
         }
     }
 

@@ -11,6 +11,7 @@ mod blob;
 mod error;
 mod http;
 mod manifest;
+mod referrers;
 mod request;
 mod tags;
 mod upload;
@@ -29,6 +30,7 @@ use tokio::sync::OnceCell;
 pub use blob::BlobStream;
 pub use error::RegistryError;
 pub use manifest::{Answer, Head};
+pub use referrers::fallback_tag;
 pub use upload::{Begun, Location, UploadFailure};
 
 use crate::{
@@ -61,6 +63,7 @@ struct Inner {
     base: Arc<OnceCell<Base>>,
     downloads: Arc<OnceCell<Option<oci_client::Client>>>,
     requests: Arc<AtomicU64>,
+    referrers: Arc<referrers::Known>,
 }
 
 impl Inner {
@@ -79,6 +82,7 @@ impl Inner {
             base: Arc::clone(&self.base),
             downloads: Arc::clone(&self.downloads),
             requests: Arc::clone(&self.requests),
+            referrers: Arc::clone(&self.referrers),
         }
     }
 }
@@ -124,6 +128,7 @@ impl Registry {
             base: Arc::default(),
             downloads: Arc::default(),
             requests: Arc::default(),
+            referrers: Arc::default(),
         })))
     }
 

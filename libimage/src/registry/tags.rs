@@ -63,7 +63,7 @@ impl Registry {
     }
 
     /// Follows `Link`, which must stay at the endpoint: another place would not be the same list.
-    fn next_page(
+    pub(super) fn next_page(
         &self,
         what: &str,
         current: &Url,
@@ -84,7 +84,7 @@ impl Registry {
 }
 
 /// Reads `<URL>; rel="next"`.
-fn next_of(link: &str) -> Option<&str> {
+pub(super) fn next_of(link: &str) -> Option<&str> {
     link.split(',').find_map(|link| {
         let (url, parameters) = link.trim().strip_prefix('<')?.split_once('>')?;
         let is_next = parameters.split(';').any(|parameter| {

@@ -1,5 +1,7 @@
 //! Where images come from.
 
+mod referrers;
+
 use std::sync::Arc;
 
 use futures_util::StreamExt as _;

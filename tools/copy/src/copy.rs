@@ -5,7 +5,7 @@ use crate::format::Format;
 use crate::local::Local;
 use crate::transfer;
 use libimage::context::Context;
-use libimage::copy::{CopyOptions, CopyReport, SelectError};
+use libimage::copy::{CopyOptions, CopyReport, Referrers, SelectError};
 use libimage::name::ImageRef;
 use libimage::platform::Platform;
 use libimage::store::Store;
@@ -39,6 +39,15 @@ pub(crate) struct Args {
     #[command(flatten)]
     local: Local,
 
+    /// Copy signatures, SBOMs and attestations too where that is not the default: with one platform's image, and if the
+    /// destination has the image already
+    #[arg(long)]
+    referrers: bool,
+
+    /// Leave signatures, SBOMs and attestations behind
+    #[arg(long, conflicts_with = "referrers")]
+    no_referrers: bool,
+
     /// How many blobs are copied at once
     #[arg(long, value_name = "N", default_value_t = CopyOptions::default().jobs, value_parser = crate::format::jobs)]
     jobs: usize,
@@ -70,6 +79,16 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     }
 }
 
+impl Args {
+    fn referrers(&self) -> Referrers {
+        match (self.referrers, self.no_referrers) {
+            (true, _) => Referrers::Always,
+            (_, true) => Referrers::Never,
+            _ => Referrers::default(),
+        }
+    }
+}
+
 /// Copies what the flags ask for. A store is for running what is in it, so without a word about platforms only this machine's
 /// goes there; but a source that is no index leaves nothing to choose, and is copied whatever it is for.
 async fn copied(
@@ -80,6 +99,7 @@ async fn copied(
     let copy = async |platforms| {
         let options = CopyOptions {
             platforms,
+            referrers: args.referrers(),
             jobs: args.jobs,
             store: store.clone(),
             ..CopyOptions::default()
@@ -130,6 +150,9 @@ fn summary(report: &CopyReport) -> String {
             report.mounted
         ));
     }
+    if report.referrers > 0 {
+        text.push_str(&format!(", and {} referrers", report.referrers));
+    }
     if report.digest != report.source_digest {
         text.push_str(&format!(
             "\nthe digest is another, because of the platforms chosen: {} -> {}",
@@ -146,6 +169,7 @@ fn as_json(report: &CopyReport) -> serde_json::Value {
         "unchanged": report.unchanged,
         "manifests": report.manifests,
         "blobs": {"copied": report.copied, "skipped": report.skipped, "mounted": report.mounted},
+        "referrers": report.referrers,
         "bytes": report.bytes,
         "requests": report.requests,
     })
