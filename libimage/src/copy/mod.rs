@@ -135,9 +135,7 @@ pub async fn copy(
     trust::admit(cx.policy(), from)?;
     let run = Run::open(cx, from, to, options).await?;
     let mut report = match run.decide().await? {
-        Decision::Unchanged(report) => {
-            referrers::unchanged(&run, report).await?
-        }
+        Decision::Unchanged(report) => referrers::unchanged(&run, report).await?,
         Decision::Copy { source_digest, top } => run.carry_out(source_digest, top).await?,
     };
     report.requests = run.source.requests() + run.sink.requests();

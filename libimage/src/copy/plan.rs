@@ -35,7 +35,12 @@ impl Plan {
                 let is_manifest = |entry: &&Descriptor| {
                     matches!(media::kind(&entry.media_type), Kind::Manifest | Kind::Index)
                 };
-                digests.extend(entries.iter().filter(is_manifest).map(|entry| entry.digest.clone()));
+                digests.extend(
+                    entries
+                        .iter()
+                        .filter(is_manifest)
+                        .map(|entry| entry.digest.clone()),
+                );
             }
         }
         digests

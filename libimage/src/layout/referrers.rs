@@ -22,7 +22,9 @@ pub fn is_digest_tag(tag: &str) -> bool {
     };
     matches!(algorithm, "sha256" | "sha512")
         && hex.len() >= 64
-        && hex.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+        && hex
+            .bytes()
+            .all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
 }
 
 /// A manifest that refers to another.

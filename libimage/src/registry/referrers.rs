@@ -94,7 +94,9 @@ impl Registry {
         }
         let what = self.of_repository(&format!("referrers of {subject}"));
         let endpoint = format!("referrers/{subject}");
-        let mut call = self.call(Method::GET, &endpoint, Access::Pull, what).await?;
+        let mut call = self
+            .call(Method::GET, &endpoint, Access::Pull, what)
+            .await?;
         call = call.header(ACCEPT, HeaderValue::from_static(media::OCI_INDEX));
         let first = call.url.clone();
         if let Some(wanted) = artifact_type {

@@ -61,7 +61,11 @@ impl Sink {
             Medium::Registry(registry) => Ok(registry.put_referrers(&manifests).await?),
             Medium::Layout { layout, .. } => {
                 let layout = layout.clone();
-                let write = move || manifests.iter().try_for_each(|manifest| layout.put_referrer(manifest));
+                let write = move || {
+                    manifests
+                        .iter()
+                        .try_for_each(|manifest| layout.put_referrer(manifest))
+                };
                 worker::run("write manifest", write).await
             }
             _ => Err(no_place()),
@@ -78,9 +82,8 @@ impl Sink {
             Medium::Registry(registry) => Ok(registry.put_manifest(manifest, tag).await?),
             Medium::Layout { layout, .. } => {
                 let (layout, manifest, tag) = (layout.clone(), manifest.clone(), tag.to_owned());
-                let write = move || {
-                    layout.put_manifest(manifest.raw(), manifest.media_type(), Some(&tag))
-                };
+                let write =
+                    move || layout.put_manifest(manifest.raw(), manifest.media_type(), Some(&tag));
                 worker::run("write manifest", write).await.map(drop)
             }
             _ => Err(no_place()),

@@ -26,10 +26,8 @@ impl Source {
             Medium::Registry(registry) => Ok(registry.referrers(subject, artifact_type).await?),
             Medium::Layout { layout, .. } => {
                 let (layout, subject) = (layout.clone(), subject.clone());
-                let mut found = worker::run("look for referrers", move || {
-                    in_layout(&layout, &subject)
-                })
-                .await?;
+                let mut found =
+                    worker::run("look for referrers", move || in_layout(&layout, &subject)).await?;
                 found.retain(|entry| {
                     artifact_type
                         .is_none_or(|wanted| entry.artifact_type.as_deref() == Some(wanted))
