@@ -29,14 +29,14 @@ pub use maker::{Format, Image, ImageMaker, Layer, noise};
 pub use packing::Packing;
 pub use tree::{Entry, Kind, Tree};
 
-use sha2::{Digest, Sha256};
+use sha2::{Digest, Sha256, Sha512};
 
 /// Bytes with their digest and media type.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Blob {
     /// Media type, as a descriptor names it.
     pub media_type: String,
-    /// `sha256:` and 64 hexadecimal digits.
+    /// `sha256:` and 64 hexadecimal digits, or `sha512:` and 128.
     pub digest: String,
     /// The content.
     pub bytes: Vec<u8>,
@@ -48,6 +48,15 @@ impl Blob {
         Blob {
             media_type: media_type.to_owned(),
             digest: sha256(&bytes),
+            bytes,
+        }
+    }
+
+    /// Makes a blob that is known by its sha512 digest.
+    pub fn sha512(media_type: &str, bytes: Vec<u8>) -> Blob {
+        Blob {
+            media_type: media_type.to_owned(),
+            digest: sha512(&bytes),
             bytes,
         }
     }
@@ -74,9 +83,27 @@ pub trait Content {
 
 /// Returns `sha256:` and the hexadecimal digest of `bytes`.
 pub fn sha256(bytes: &[u8]) -> String {
+    hexadecimal("sha256:", &Sha256::digest(bytes))
+}
+
+/// Returns `sha512:` and the hexadecimal digest of `bytes`.
+pub fn sha512(bytes: &[u8]) -> String {
+    hexadecimal("sha512:", &Sha512::digest(bytes))
+}
+
+/// Returns the digest of `bytes` by the algorithm of another digest.
+pub fn digest_like(other: &str, bytes: &[u8]) -> String {
+    if other.starts_with("sha512:") {
+        sha512(bytes)
+    } else {
+        sha256(bytes)
+    }
+}
+
+fn hexadecimal(prefix: &str, hash: &[u8]) -> String {
     use std::fmt::Write;
-    let mut text = String::from("sha256:");
-    for byte in Sha256::digest(bytes) {
+    let mut text = String::from(prefix);
+    for byte in hash {
         write!(text, "{byte:02x}").expect("writing to a string succeeds");
     }
     text

@@ -13,6 +13,10 @@ pub enum Fault {
     ResetAt(u64),
     /// The connection is reset after this many bytes of the request's body were read.
     ResetUpload(u64),
+    /// This many bytes of the request's body are added to the upload, then the connection is reset.
+    CutUpload(u64),
+    /// This many bytes of the request's body are read, then nothing happens until the client gives up or the registry is dropped.
+    StallUpload(u64),
     /// The connection is closed in order after this many bytes of the body, although more were announced.
     Truncate(u64),
     /// Only this many bytes are announced and sent: an answer that is whole but too short.
@@ -33,6 +37,8 @@ pub enum Fault {
     Status(u16),
     /// A status with `Retry-After` in seconds.
     RetryAfter(u16, u64),
+    /// A status with `Retry-After` as it is given here, such as a date.
+    RetryWhen(u16, String),
     /// A header of the answer is replaced.
     Header(String, String),
     /// A header of the answer is left out.
@@ -49,6 +55,16 @@ pub enum Fault {
     ExpireTokens,
     /// The first page of tags comes again, with a link that claims there are more.
     RepeatTags,
+}
+
+impl Fault {
+    /// Tells whether it happens while the request's body is read.
+    pub(super) fn cuts_upload(&self) -> bool {
+        matches!(
+            self,
+            Fault::ResetUpload(_) | Fault::CutUpload(_) | Fault::StallUpload(_)
+        )
+    }
 }
 
 /// A fault and the requests it happens to.
@@ -179,6 +195,9 @@ impl Staged {
             Fault::Status(status) => self.early = Some(scripted(*status)),
             Fault::RetryAfter(status, seconds) => {
                 self.early = Some(scripted(*status).with("Retry-After", seconds.to_string()));
+            }
+            Fault::RetryWhen(status, when) => {
+                self.early = Some(scripted(*status).with("Retry-After", when));
             }
             Fault::Redirect(base) => {
                 let mark = if self.head.query.is_empty() { "" } else { "?" };

@@ -21,6 +21,10 @@ pub struct Request {
     pub authorization: Option<String>,
     /// The `Range` header.
     pub range: Option<String>,
+    /// The `Content-Range` header: which bytes of an upload these are.
+    pub content_range: Option<String>,
+    /// The number of the connection it came on.
+    pub connection: usize,
     /// The `Host` header.
     pub host: String,
 }

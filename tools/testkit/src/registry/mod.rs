@@ -12,15 +12,20 @@
 
 mod deliver;
 mod fault;
+mod lists;
 mod log;
+mod manifests;
 mod routes;
 mod server;
+mod settings;
 mod storage;
 mod token;
+mod uploads;
 mod wire;
 
 pub use fault::{Fault, Rule};
 pub use log::Request;
+pub use settings::{Quota, Settings};
 
 use crate::image::{Blob, Content};
 use server::Server;
@@ -74,9 +79,20 @@ impl Registry {
         format!("docker://{}/{repository}:{tag}", self.host())
     }
 
+    /// Changes what the registry can do and how it wants things.
+    pub fn configure(&self, change: impl FnOnce(&mut Settings)) {
+        change(&mut self.server.shared.settings());
+    }
+
     /// Limits the pages of tag lists (100 tags otherwise).
     pub fn tags_per_page(&self, count: usize) {
-        self.server.shared.page.store(count, Ordering::SeqCst);
+        self.configure(|settings| settings.page = count);
+    }
+
+    /// Returns how many pulls are left, where there is a quota.
+    pub fn pulls_left(&self) -> Option<u64> {
+        let quota = self.server.shared.settings().quota;
+        quota.map(|quota| quota.remaining)
     }
 
     /// Puts an image or index under a tag, without a request.
@@ -114,6 +130,20 @@ impl Registry {
             .storage()
             .manifest(repository, reference)
             .cloned()
+    }
+
+    /// Returns the tags of a repository in lexical order; none where there is no such repository.
+    pub fn tags(&self, repository: &str) -> Vec<String> {
+        self.server
+            .shared
+            .storage()
+            .tags(repository)
+            .unwrap_or_default()
+    }
+
+    /// Returns descriptors of the manifests whose subject is `digest`, as the referrers API gives them.
+    pub fn referrers(&self, repository: &str, digest: &str) -> Vec<serde_json::Value> {
+        self.server.shared.storage().referrers(repository, digest)
     }
 
     /// Returns a blob of a repository.
@@ -162,6 +192,16 @@ impl Registry {
         self.server.shared.log.forget();
     }
 
+    /// Counts the connections on which requests came, since the start.
+    pub fn connections(&self) -> usize {
+        self.server.shared.connections.load(Ordering::SeqCst)
+    }
+
+    /// Returns how many requests were being answered at once, at most, since the start.
+    pub fn most_at_once(&self) -> usize {
+        self.server.shared.most_at_once.load(Ordering::SeqCst)
+    }
+
     /// Counts connections on which a client tried TLS; they are refused and not in the log.
     pub fn tls_probes(&self) -> usize {
         self.server.shared.tls_probes.load(Ordering::SeqCst)
@@ -170,7 +210,7 @@ impl Registry {
     /// Returns the repository a path is about.
     fn repository_of(path: &str) -> Option<&str> {
         let rest = path.strip_prefix("/v2/")?;
-        let ends = ["/manifests/", "/blobs/", "/tags/list"]
+        let ends = ["/manifests/", "/blobs/", "/tags/list", "/referrers/"]
             .iter()
             .filter_map(|end| rest.rfind(end));
         ends.min().map(|end| &rest[..end])

@@ -3,6 +3,7 @@
 use super::deliver::{Delivery, deliver};
 use super::fault::{Rules, Staged};
 use super::log::{Log, Request};
+use super::settings::Settings;
 use super::storage::Storage;
 use super::token::{self, Tokens};
 use super::wire::{Answer, Head, read_body, read_head};
@@ -24,7 +25,10 @@ pub(super) struct Shared {
     pub(super) tokens: Tokens,
     pub(super) rules: Rules,
     pub(super) log: Log,
-    pub(super) page: AtomicUsize,
+    pub(super) settings: Mutex<Settings>,
+    pub(super) connections: AtomicUsize,
+    pub(super) most_at_once: AtomicUsize,
+    at_once: AtomicUsize,
     pub(super) tls_probes: AtomicUsize,
     stopping: AtomicBool,
     stopped: (Mutex<bool>, Condvar),
@@ -34,6 +38,12 @@ pub(super) struct Shared {
 impl Shared {
     pub(super) fn storage(&self) -> MutexGuard<'_, Storage> {
         self.storage
+            .lock()
+            .expect("no connection panics with the lock")
+    }
+
+    pub(super) fn settings(&self) -> MutexGuard<'_, Settings> {
+        self.settings
             .lock()
             .expect("no connection panics with the lock")
     }
@@ -91,7 +101,10 @@ impl Server {
             tokens: Tokens::default(),
             rules: Rules::default(),
             log: Log::default(),
-            page: AtomicUsize::new(100),
+            settings: Mutex::default(),
+            connections: AtomicUsize::new(0),
+            most_at_once: AtomicUsize::new(0),
+            at_once: AtomicUsize::new(0),
             tls_probes: AtomicUsize::new(0),
             stopping: AtomicBool::new(false),
             stopped: (Mutex::new(false), Condvar::new()),
@@ -166,14 +179,19 @@ fn serve(stream: &TcpStream, shared: &Shared) -> io::Result<()> {
             b"HTTP/1.0 400 Bad Request\r\n\r\nClient sent an HTTPS request to an HTTP server.\n",
         );
     }
+    let connection = shared.connections.fetch_add(1, Ordering::SeqCst);
     let mut reader = BufReader::with_capacity(256 * 1024, stream);
     while let Some(head) = read_head(&mut reader)? {
         if head.header("expect").is_some() {
             let mut out = stream;
             out.write_all(b"HTTP/1.1 100 Continue\r\n\r\n")?;
         }
-        let number = shared.log.arrived(request(&head));
-        if !exchange(stream, &mut reader, shared, &head, number)? {
+        let number = shared.log.arrived(request(&head, connection));
+        let at_once = shared.at_once.fetch_add(1, Ordering::SeqCst) + 1;
+        shared.most_at_once.fetch_max(at_once, Ordering::SeqCst);
+        let exchanged = exchange(stream, &mut reader, shared, &head, number);
+        shared.at_once.fetch_sub(1, Ordering::SeqCst);
+        if !exchanged? {
             return Ok(());
         }
     }
@@ -189,17 +207,8 @@ fn exchange(
     number: u64,
 ) -> io::Result<bool> {
     let fault = shared.rules.choose(&head.method, &head.path);
-    if let Some(Fault::ResetUpload(limit)) = fault {
-        let got = read_body(reader, head, Some(limit))?;
-        shared.log.received(number, got.len());
-        return deliver(
-            stream,
-            shared,
-            &Answer::new(500),
-            &Delivery::ResetAt(0),
-            false,
-        )
-        .map(|_| false);
+    if let Some(fault) = fault.as_ref().filter(|fault| fault.cuts_upload()) {
+        return cut(stream, reader, shared, (head, number), fault);
     }
     let body = read_body(reader, head, None)?;
     shared.log.received(number, body.len());
@@ -229,19 +238,48 @@ fn exchange(
     Ok(reusable && !close)
 }
 
+/// Reads the beginning of a request's body, and breaks the connection.
+fn cut(
+    stream: &TcpStream,
+    reader: &mut BufReader<&TcpStream>,
+    shared: &Shared,
+    (head, number): (&Head, u64),
+    fault: &Fault,
+) -> io::Result<bool> {
+    let (Fault::ResetUpload(limit) | Fault::CutUpload(limit) | Fault::StallUpload(limit)) = fault
+    else {
+        return Ok(false);
+    };
+    let got = read_body(reader, head, Some(*limit))?;
+    shared.log.received(number, got.len());
+    match fault {
+        Fault::CutUpload(_) => {
+            let session = head.path.rsplit('/').next().unwrap_or_default();
+            let repository = super::Registry::repository_of(&head.path).unwrap_or_default();
+            if let Some(upload) = shared.storage().upload(repository, session) {
+                upload.bytes.extend_from_slice(&got);
+            }
+        }
+        Fault::StallUpload(_) => shared.wait(None),
+        _ => {}
+    }
+    let answer = Answer::new(500);
+    deliver(stream, shared, &answer, &Delivery::ResetAt(0), false).map(|_| false)
+}
+
 fn honest(shared: &Shared, head: &Head, body: Vec<u8>) -> Answer {
     if head.path == "/token" {
         return token::answer(&shared.auth, &shared.tokens, head, &body);
     }
     let refused = token::refuse(&shared.auth, &shared.tokens, &shared.host(), head);
-    let page = shared.page.load(Ordering::SeqCst);
-    let mut answer =
-        refused.unwrap_or_else(|| routes::answer(&mut shared.storage(), page, head, body));
+    let mut answer = refused.unwrap_or_else(|| {
+        routes::answer(&mut shared.storage(), &mut shared.settings(), head, body)
+    });
     answer.set("Docker-Distribution-Api-Version", "registry/2.0");
     answer
 }
 
-fn request(head: &Head) -> Request {
+fn request(head: &Head, connection: usize) -> Request {
     let scheme = |value: &str| value.split(' ').next().unwrap_or_default().to_owned();
     Request {
         method: head.method.clone(),
@@ -252,6 +290,8 @@ fn request(head: &Head) -> Request {
         sent: 0,
         authorization: head.header("authorization").map(scheme),
         range: head.header("range").map(str::to_owned),
+        content_range: head.header("content-range").map(str::to_owned),
+        connection,
         host: head.header("host").unwrap_or_default().to_owned(),
     }
 }

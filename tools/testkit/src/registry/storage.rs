@@ -1,6 +1,7 @@
 //! What does the registry hold? Everything in memory, blobs linked per repository as real registries do.
 
 use crate::image::Blob;
+use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 /// The registry's content.
@@ -15,7 +16,7 @@ pub(super) struct Storage {
 #[derive(Debug, Default)]
 struct Repository {
     links: BTreeSet<String>,
-    manifests: HashMap<String, Blob>,
+    manifests: BTreeMap<String, Blob>,
     tags: BTreeMap<String, String>,
 }
 
@@ -24,6 +25,8 @@ struct Repository {
 pub(super) struct Upload {
     pub(super) repository: String,
     pub(super) bytes: Vec<u8>,
+    /// No chunk may follow any more.
+    pub(super) closed: bool,
 }
 
 impl Storage {
@@ -68,6 +71,41 @@ impl Storage {
         repository.manifests.get(digest)
     }
 
+    /// Forgets a tag, or a manifest with all its tags; `false` where there is no such thing.
+    pub(super) fn delete_manifest(&mut self, repository: &str, reference: &str) -> bool {
+        let Some(repository) = self.repositories.get_mut(repository) else {
+            return false;
+        };
+        if !reference.contains(':') {
+            return repository.tags.remove(reference).is_some();
+        }
+        repository.tags.retain(|_, digest| digest != reference);
+        repository.manifests.remove(reference).is_some()
+    }
+
+    /// Takes a blob out of a repository; `false` where it has none such.
+    pub(super) fn delete_blob(&mut self, repository: &str, digest: &str) -> bool {
+        let repository = self.repositories.get_mut(repository);
+        repository.is_some_and(|repository| repository.links.remove(digest))
+    }
+
+    /// Returns descriptors of the manifests whose subject is `digest`, in the order of their digests.
+    pub(super) fn referrers(&self, repository: &str, digest: &str) -> Vec<Value> {
+        let manifests = self
+            .repositories
+            .get(repository)
+            .into_iter()
+            .flat_map(|repository| repository.manifests.values());
+        manifests
+            .filter_map(|manifest| refers(manifest, digest))
+            .collect()
+    }
+
+    /// Returns the names of the repositories in lexical order.
+    pub(super) fn repositories(&self) -> Vec<String> {
+        self.repositories.keys().cloned().collect()
+    }
+
     /// Returns the tags in lexical order; `None` for an unknown repository.
     pub(super) fn tags(&self, repository: &str) -> Option<Vec<String>> {
         Some(
@@ -87,13 +125,16 @@ impl Storage {
         let upload = Upload {
             repository: repository.to_owned(),
             bytes: Vec::new(),
+            closed: false,
         };
         self.uploads.insert(name.clone(), upload);
         name
     }
 
-    pub(super) fn upload(&mut self, session: &str) -> Option<&mut Upload> {
-        self.uploads.get_mut(session)
+    pub(super) fn upload(&mut self, repository: &str, session: &str) -> Option<&mut Upload> {
+        self.uploads
+            .get_mut(session)
+            .filter(|upload| upload.repository == repository)
     }
 
     pub(super) fn close_upload(&mut self, session: &str) -> Option<Upload> {
@@ -108,4 +149,27 @@ impl Storage {
     fn repository(&mut self, name: &str) -> &mut Repository {
         self.repositories.entry(name.to_owned()).or_default()
     }
+}
+
+/// Returns the descriptor of a manifest whose subject is `digest`, as the referrers API gives it.
+fn refers(manifest: &Blob, digest: &str) -> Option<Value> {
+    let parsed: Value = serde_json::from_slice(&manifest.bytes).ok()?;
+    if parsed["subject"]["digest"] != digest {
+        return None;
+    }
+    let mut entry = manifest.descriptor();
+    // Without a type of its own, an artifact has that of its configuration.
+    let kind = match &parsed["artifactType"] {
+        Value::Null => &parsed["config"]["mediaType"],
+        kind => kind,
+    };
+    for (name, value) in [
+        ("artifactType", kind),
+        ("annotations", &parsed["annotations"]),
+    ] {
+        if !value.is_null() {
+            entry[name] = value.clone();
+        }
+    }
+    Some(entry)
 }

@@ -11,6 +11,9 @@ use serde_json::json;
 use std::collections::HashMap;
 use std::sync::Mutex;
 
+/// What the list of repositories belongs to.
+const CATALOG: &str = "registry:catalog";
+
 /// The tokens given out: token → (repository, action).
 #[derive(Debug, Default)]
 pub(super) struct Tokens {
@@ -88,10 +91,11 @@ fn challenge(host: &str, repository: &str, action: &str, error: &str) -> Answer 
     let actions = if action == "push" {
         "pull,push"
     } else {
-        "pull"
+        action
     };
     let scope = match repository {
         "" => String::new(),
+        CATALOG => format!(",scope=\"{CATALOG}:{actions}\""),
         name => format!(",scope=\"repository:{name}:{actions}\""),
     };
     unauthorized(&format!(
@@ -106,12 +110,15 @@ fn unauthorized(challenge: &str) -> Answer {
 
 /// Returns the repository and action a request is about; an empty repository for the ping.
 fn needs(head: &Head) -> (String, &'static str) {
-    let action = if matches!(head.method.as_str(), "GET" | "HEAD") {
-        "pull"
-    } else {
-        "push"
+    if head.path == "/v2/_catalog" {
+        return (CATALOG.to_owned(), "*");
+    }
+    let action = match head.method.as_str() {
+        "GET" | "HEAD" => "pull",
+        "DELETE" => "delete",
+        _ => "push",
     };
-    // An upload session is asked about with GET, but belongs to pushing.
+    // An upload session is asked about with GET and given up with DELETE, but belongs to pushing.
     let action = if head.path.contains("/blobs/uploads/") {
         "push"
     } else {
@@ -155,8 +162,10 @@ pub(super) fn answer(auth: &Auth, tokens: &Tokens, head: &Head, body: &[u8]) -> 
         let (Some(actions), Some(resource)) = (parts.next(), parts.next()) else {
             continue;
         };
-        let Some(name) = resource.strip_prefix("repository:") else {
-            continue;
+        let name = match resource.strip_prefix("repository:") {
+            Some(name) => name,
+            None if resource == CATALOG => CATALOG,
+            None => continue,
         };
         let allowed = actions
             .split(',')
