@@ -12,6 +12,7 @@ use crate::{
     config::{AuthFile, Certificates, Credentials, Helpers, Policy, Registries},
     name::Name,
     progress::{Progress, Silent},
+    traffic::Traffic,
 };
 
 /// Which end of a transfer a setting is for.
@@ -103,6 +104,8 @@ pub struct Context {
     patience: Patience,
     progress: Arc<dyn Progress>,
     pub(crate) roots: Arc<OnceLock<Roots>>,
+    /// What is learned about registries on the way.
+    pub(crate) traffic: Arc<Traffic>,
     kept: Kept,
 }
 
@@ -119,6 +122,7 @@ impl Context {
             patience: Patience::default(),
             progress: Arc::new(Silent),
             roots: Arc::default(),
+            traffic: Arc::default(),
             kept: Kept::default(),
         })
     }

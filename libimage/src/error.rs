@@ -93,6 +93,15 @@ impl Error {
         self.kind
     }
 
+    /// Returns how long to wait before another try, where the other side said so.
+    #[must_use]
+    pub fn retry_after(&self) -> Option<Duration> {
+        match self.kind {
+            ErrorKind::RateLimited { retry_after } => retry_after,
+            _ => None,
+        }
+    }
+
     /// Returns the module's error, for callers that know which one to expect.
     #[must_use]
     pub fn get_ref(&self) -> &(dyn std::error::Error + Send + Sync + 'static) {

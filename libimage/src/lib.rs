@@ -79,6 +79,8 @@ pub mod sign;
 #[cfg(feature = "registry")]
 pub mod sync;
 #[cfg(feature = "registry")]
+mod traffic;
+#[cfg(feature = "registry")]
 pub mod transport;
 #[cfg(feature = "registry")]
 pub mod trust;

@@ -29,6 +29,10 @@ pub enum Access {
     Pull,
     /// Read and write it.
     Push,
+    /// Read, write and delete in it.
+    Delete,
+    /// List the repositories of the registry.
+    Catalog,
 }
 
 /// What was sent along with a request.
@@ -251,6 +255,8 @@ impl Authorizer {
     fn scopes(&self, access: Access) -> Vec<String> {
         match access {
             Access::Pull => vec![format!("repository:{}:pull", self.repository)],
+            Access::Catalog => vec!["registry:catalog:*".to_owned()],
+            Access::Delete => vec![format!("repository:{}:pull,push,delete", self.repository)],
             Access::Push => {
                 let own = format!("repository:{}:pull,push", self.repository);
                 let others = self

@@ -21,6 +21,7 @@ use crate::{
     manifest::Manifest,
     name::ImageRef,
     platform::Platform,
+    registry::{Quota, Registry},
     store::Store,
     transport::{Sink, Source},
     trust::{self, Verified},
@@ -38,6 +39,8 @@ pub struct CopyOptions {
     pub jobs: usize,
     /// The store that `store:` means.
     pub store: Option<Arc<Store>>,
+    /// Stop before a source registry that tells its quota allows fewer than this many further pulls.
+    pub min_quota: Option<u64>,
     /// With platforms: the index stays as it is, byte for byte, and only their manifests and blobs are copied.
     pub sparse: bool,
     /// Into which family of media types to convert; without it they stay as they are.
@@ -80,6 +83,7 @@ impl Default for CopyOptions {
             referrers: Referrers::default(),
             jobs: 4,
             store: None,
+            min_quota: None,
         }
     }
 }
@@ -108,6 +112,8 @@ pub struct CopyReport {
     pub referrers: u64,
     /// HTTP requests sent, to both ends.
     pub requests: u64,
+    /// How many pulls the source's registry still allows, if it says so.
+    pub quota: Option<Quota>,
     /// Manifests that were changed on the way: the digest before and after. What an index names comes before it.
     pub changes: Vec<(Digest, Digest)>,
 }
@@ -139,6 +145,7 @@ pub async fn copy(
         Decision::Copy { source_digest, top } => run.carry_out(source_digest, top).await?,
     };
     report.requests = run.source.requests() + run.sink.requests();
+    report.quota = run.source.registry().and_then(Registry::quota);
     Ok(report)
 }
 
@@ -291,6 +298,7 @@ impl CopyReport {
             bytes: 0,
             referrers: 0,
             requests: 0,
+            quota: None,
             changes: Vec::new(),
         }
     }

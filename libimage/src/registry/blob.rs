@@ -11,7 +11,7 @@ use oci_client::{
     secrets::RegistryAuth,
     token_cache::{RegistryToken, RegistryTokenType},
 };
-use reqwest::{Method, StatusCode, header::CONTENT_LENGTH};
+use reqwest::{Method, Response, StatusCode, header::CONTENT_LENGTH};
 
 use super::{Registry, RegistryError, http};
 use crate::{
@@ -51,14 +51,30 @@ impl Registry {
             Err(RegistryError::NotFound { .. }) => return Ok(false),
             other => other?,
         };
-        let size = response
-            .headers()
-            .get(CONTENT_LENGTH)
-            .and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
-        match size {
+        match length_of(&response) {
             Some(found) if found != blob.size => Err(self.wrong_size(blob, found, false)),
             _ => Ok(true),
         }
+    }
+
+    /// Asks how large a blob is; `None` if it is not there.
+    ///
+    /// # Errors
+    ///
+    /// The registry cannot be asked, or does not say.
+    pub async fn blob_size(&self, digest: &Digest) -> Result<Option<u64>, RegistryError> {
+        let what = self.what_blob(digest);
+        let endpoint = format!("blobs/{digest}");
+        let call = self
+            .call(Method::HEAD, &endpoint, Access::Pull, what)
+            .await?;
+        let response = match self.send(&call, &[StatusCode::OK]).await {
+            Err(RegistryError::NotFound { .. }) => return Ok(None),
+            other => other?,
+        };
+        length_of(&response)
+            .map(Some)
+            .ok_or_else(|| self.nonsense(&call.what, "it does not say how long the blob is"))
     }
 
     /// Reads a small blob whole.
@@ -352,6 +368,11 @@ impl Download {
             .pause(&mut self.attempt, &self.what, error)
             .await
     }
+}
+
+fn length_of(response: &Response) -> Option<u64> {
+    let value = response.headers().get(CONTENT_LENGTH)?;
+    value.to_str().ok()?.parse().ok()
 }
 
 /// Takes addresses out of an error: those of storage back ends hold signatures.

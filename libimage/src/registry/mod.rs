@@ -8,12 +8,13 @@
 //! <https://github.com/opencontainers/distribution-spec/blob/v1.1.1/spec.md>
 
 mod blob;
+mod delete;
 mod error;
 mod http;
+mod list;
 mod manifest;
 mod referrers;
 mod request;
-mod tags;
 mod upload;
 
 use std::{
@@ -29,7 +30,9 @@ use tokio::sync::OnceCell;
 
 pub use blob::BlobStream;
 pub use error::RegistryError;
+pub use list::{ListOptions, Pages};
 pub use manifest::{Answer, Head};
+pub use crate::traffic::Quota;
 pub use referrers::fallback_tag;
 pub use upload::{Begun, Location, UploadFailure};
 
@@ -40,6 +43,7 @@ use crate::{
     digest::Digest,
     name::Name,
     progress::Progress,
+    traffic::Host,
 };
 use request::{Call, challenge_of};
 
@@ -59,6 +63,8 @@ struct Inner {
     credentials: Credentials,
     also_pull: Vec<String>,
     patience: Patience,
+    /// What is known about the host, also by others.
+    traffic: Arc<Host>,
     progress: Arc<dyn Progress>,
     base: Arc<OnceCell<Base>>,
     downloads: Arc<OnceCell<Option<oci_client::Client>>>,
@@ -78,6 +84,7 @@ impl Inner {
             credentials: self.credentials.clone(),
             also_pull: self.also_pull.clone(),
             patience: self.patience,
+            traffic: Arc::clone(&self.traffic),
             progress: Arc::clone(&self.progress),
             base: Arc::clone(&self.base),
             downloads: Arc::clone(&self.downloads),
@@ -124,6 +131,7 @@ impl Registry {
             credentials: cx.credentials(side, name),
             also_pull,
             patience: cx.patience(),
+            traffic: cx.traffic.host(host),
             progress: Arc::clone(cx.progress()),
             base: Arc::default(),
             downloads: Arc::default(),
@@ -186,6 +194,13 @@ impl Registry {
     #[must_use]
     pub fn requests(&self) -> u64 {
         self.0.requests.load(Ordering::Relaxed)
+    }
+
+    /// Returns how many pulls the registry still allows, as the last answer to anybody in this context said; none if it has not
+    /// said.
+    #[must_use]
+    pub fn quota(&self) -> Option<Quota> {
+        self.0.traffic.meter.last()
     }
 
     /// Waits before an upload is begun again; `attempt` counts from 1.
@@ -271,6 +286,18 @@ impl Registry {
             .join(&path)
             .map_err(|_| self.nonsense(&what, "the name makes no URL"))?;
         Ok(Call::new(method, url, access, what))
+    }
+
+    /// Starts a request to the list of repositories, which belongs to none.
+    async fn call_catalog(&self) -> Result<Call, RegistryError> {
+        let what = format!("list of repositories of {}", self.0.host);
+        let url = self
+            .base()
+            .await?
+            .url
+            .join("_catalog")
+            .map_err(|_| self.nonsense(&what, "the name makes no URL"))?;
+        Ok(Call::new(Method::GET, url, Access::Catalog, what))
     }
 
     /// Names something of the repository, for people.

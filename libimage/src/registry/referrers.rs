@@ -16,7 +16,7 @@ use reqwest::{
 use serde_json::{Value, json};
 use tokio::sync::Mutex;
 
-use super::{Registry, RegistryError, request::Call, tags::next_of};
+use super::{Registry, RegistryError, list::next_of, request::Call};
 use crate::{
     auth::Access,
     digest::Digest,

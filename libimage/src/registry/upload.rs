@@ -183,6 +183,55 @@ impl Registry {
         }
     }
 
+    /// Writes a small blob whose bytes are at hand; asks first whether it is there.
+    ///
+    /// # Errors
+    ///
+    /// The registry cannot be written to.
+    pub async fn put_bytes(&self, blob: &Descriptor, bytes: Bytes) -> Result<(), RegistryError> {
+        if self.has_blob(blob).await? {
+            return Ok(());
+        }
+        let content = || -> BlobStream<RegistryError> {
+            let piece = Some(Ok(bytes.clone())).filter(|_| !bytes.is_empty());
+            Box::pin(futures_util::stream::iter(piece))
+        };
+        self.put_blob(blob, content).await
+    }
+
+    /// Writes a blob. `open` starts reading it, from the beginning, and may be called again after a failure of the registry.
+    ///
+    /// # Errors
+    ///
+    /// Either end failed. Nothing is stored then.
+    pub async fn put_blob<E>(
+        &self,
+        blob: &Descriptor,
+        open: impl Fn() -> BlobStream<E>,
+    ) -> Result<(), E>
+    where
+        E: From<RegistryError> + std::fmt::Display + Send + 'static,
+    {
+        let mut attempt = 1;
+        loop {
+            let location = match self.begin_upload(&blob.digest, None).await? {
+                Begun::At(location) => location,
+                Begun::Mounted => return Ok(()),
+            };
+            match self.upload(location.clone(), blob, open()).await {
+                Ok(()) => return Ok(()),
+                Err(UploadFailure::Source(error)) => {
+                    self.cancel_upload(location).await;
+                    return Err(error);
+                }
+                Err(UploadFailure::Registry(error)) => {
+                    self.cancel_upload(location).await;
+                    self.again(&mut attempt, &blob.digest, error).await?;
+                }
+            }
+        }
+    }
+
     /// Gives up an upload, so that the registry can forget it. It would in time by itself: failure is no matter.
     pub async fn cancel_upload(&self, location: Location) {
         let call = Call::new(

@@ -1,0 +1,37 @@
+//! What a run learns about each registry host, for the whole [`Context`](crate::context::Context): how many requests it bears at
+//! once, how many pulls are left, and which of its repositories have a blob. Kept in memory only.
+
+mod history;
+mod pace;
+mod quota;
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+pub(crate) use history::History;
+pub(crate) use pace::Pace;
+pub use quota::Quota;
+pub(crate) use quota::Meter;
+
+/// The hosts met so far.
+#[derive(Debug, Default)]
+pub(crate) struct Traffic(Mutex<HashMap<String, Arc<Host>>>);
+
+/// One host and port.
+#[derive(Debug, Default)]
+pub(crate) struct Host {
+    pub(crate) pace: Pace,
+    pub(crate) meter: Meter,
+    pub(crate) history: History,
+}
+
+impl Traffic {
+    /// Returns what is known about a host; the same for everybody who asks.
+    pub(crate) fn host(&self, authority: &str) -> Arc<Host> {
+        // The map is valid after every statement: a panic elsewhere does not spoil it.
+        let mut hosts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(hosts.entry(authority.to_owned()).or_default())
+    }
+}

@@ -1,0 +1,108 @@
+//! How many pulls a registry still allows: the `RateLimit` headers.
+//!
+//! # References
+//!
+//! <https://docs.docker.com/docker-hub/usage/pulls/>, the draft `draft-ietf-httpapi-ratelimit-headers`.
+
+use std::{
+    sync::{Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+
+/// How many pulls a registry allows, as its last answer said.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Quota {
+    /// Pulls in a window, if it says so.
+    pub limit: Option<u64>,
+    /// Pulls left.
+    pub remaining: u64,
+    /// How long the window is (or, where the registry says that, how long until it is over).
+    pub window: Option<Duration>,
+}
+
+impl Quota {
+    /// Reads the headers; `None` if they do not say how much is left. `get` finds a header by its lower-case name.
+    pub(crate) fn of<'a>(get: impl Fn(&str) -> Option<&'a str>) -> Option<Self> {
+        let any = |names: [&str; 2]| names.into_iter().find_map(&get);
+        let (remaining, window) = value(any(["ratelimit-remaining", "x-ratelimit-remaining"])?)?;
+        let limit = any(["ratelimit-limit", "x-ratelimit-limit"]).and_then(value);
+        Some(Self {
+            limit: limit.map(|(limit, _)| limit),
+            remaining,
+            window: window
+                .or(limit.and_then(|(_, window)| window))
+                .map(Duration::from_secs),
+        })
+    }
+}
+
+/// Reads `100;w=21600`, or `100` alone.
+fn value(text: &str) -> Option<(u64, Option<u64>)> {
+    let mut parts = text.split([';', ',']).map(str::trim);
+    let count = parts.next()?.parse().ok()?;
+    let window = parts.find_map(|part| part.strip_prefix("w=")?.parse().ok());
+    Some((count, window))
+}
+
+/// The last quota a host told.
+#[derive(Debug, Default)]
+pub(crate) struct Meter(Mutex<Option<(Quota, Instant)>>);
+
+impl Meter {
+    /// Notes what an answer said.
+    pub(crate) fn note(&self, quota: Quota) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some((quota, Instant::now()));
+    }
+
+    /// Returns what the last answer said, if one has said anything.
+    pub(crate) fn last(&self) -> Option<Quota> {
+        let last = *self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        last.map(|(quota, _)| quota)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn headers_of_the_field_are_read() {
+        let quota = |limit, remaining, window: Option<u64>| {
+            Some(Quota {
+                limit,
+                remaining,
+                window: window.map(Duration::from_secs),
+            })
+        };
+        let cases: [(&[(&str, &str)], Option<Quota>); 6] = [
+            (
+                &[
+                    ("ratelimit-limit", "100;w=21600"),
+                    ("ratelimit-remaining", "76;w=21600"),
+                ],
+                quota(Some(100), 76, Some(21600)),
+            ),
+            (&[("ratelimit-remaining", "7")], quota(None, 7, None)),
+            (
+                &[
+                    ("x-ratelimit-limit", "60"),
+                    ("x-ratelimit-remaining", "0"),
+                ],
+                quota(Some(60), 0, None),
+            ),
+            (&[("ratelimit-limit", "100;w=21600")], None),
+            (&[("ratelimit-remaining", "many")], None),
+            (&[("ratelimit-remaining", "99999999999999999999")], None),
+        ];
+        for (headers, expected) in cases {
+            let get = |name: &str| {
+                headers
+                    .iter()
+                    .find(|(key, _)| *key == name)
+                    .map(|(_, value)| *value)
+            };
+            assert_eq!(Quota::of(get), expected, "{headers:?}");
+        }
+    }
+}
