@@ -5,11 +5,7 @@ use reqwest::{Method, StatusCode};
 use super::{Registry, RegistryError};
 use crate::{auth::Access, digest::Digest};
 
-const DELETED: [StatusCode; 3] = [
-    StatusCode::ACCEPTED,
-    StatusCode::OK,
-    StatusCode::NO_CONTENT,
-];
+const DELETED: [StatusCode; 3] = [StatusCode::ACCEPTED, StatusCode::OK, StatusCode::NO_CONTENT];
 
 impl Registry {
     /// Deletes a manifest with all its tags, if `reference` is a digest, or a tag alone.

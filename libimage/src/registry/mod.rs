@@ -28,11 +28,11 @@ use std::{
 use reqwest::{Method, Url};
 use tokio::sync::OnceCell;
 
+pub use crate::traffic::Quota;
 pub use blob::BlobStream;
 pub use error::RegistryError;
 pub use list::{ListOptions, Pages};
 pub use manifest::{Answer, Head};
-pub use crate::traffic::Quota;
 pub use referrers::fallback_tag;
 pub use upload::{Begun, Location, UploadFailure};
 

@@ -12,8 +12,8 @@ use std::{
 
 pub(crate) use history::History;
 pub(crate) use pace::Pace;
-pub use quota::Quota;
 pub(crate) use quota::Meter;
+pub use quota::Quota;
 
 /// The hosts met so far.
 #[derive(Debug, Default)]

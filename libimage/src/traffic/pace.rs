@@ -66,7 +66,10 @@ impl Pace {
             waiting
         };
         // If the future is dropped after it was let go, the guard gives the turn back.
-        let mut ticket = Ticket { pace: self, waiting: Some(waiting) };
+        let mut ticket = Ticket {
+            pace: self,
+            waiting: Some(waiting),
+        };
         if let Some(waiting) = &mut ticket.waiting {
             // The sender is only dropped with the gate itself, which we borrow.
             drop(waiting.await);
@@ -80,7 +83,8 @@ impl Pace {
         let mut state = self.state();
         state.earned += 1;
         // Only a gate that is in use to its limit has shown that it bears more.
-        if state.earned >= state.allowed && state.allowed < MOST && state.under_way >= state.allowed {
+        if state.earned >= state.allowed && state.allowed < MOST && state.under_way >= state.allowed
+        {
             state.allowed += 1;
             state.earned = 0;
             state.admit();

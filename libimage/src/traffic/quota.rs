@@ -85,10 +85,7 @@ mod tests {
             ),
             (&[("ratelimit-remaining", "7")], quota(None, 7, None)),
             (
-                &[
-                    ("x-ratelimit-limit", "60"),
-                    ("x-ratelimit-remaining", "0"),
-                ],
+                &[("x-ratelimit-limit", "60"), ("x-ratelimit-remaining", "0")],
                 quota(Some(60), 0, None),
             ),
             (&[("ratelimit-limit", "100;w=21600")], None),

@@ -13,9 +13,13 @@ pub(super) fn tags(storage: &Storage, settings: &Settings, head: &Head, name: &s
         return Answer::error(404, "NAME_UNKNOWN", "repository name not known to registry");
     };
     let path = format!("/v2/{name}/tags/list");
-    names(&all, settings, head, &path, |shown| {
-        json!({"name": name, "tags": shown})
-    })
+    names(
+        &all,
+        settings,
+        head,
+        &path,
+        |shown| json!({"name": name, "tags": shown}),
+    )
 }
 
 pub(super) fn repositories(storage: &Storage, settings: &Settings, head: &Head) -> Answer {
