@@ -139,7 +139,7 @@ pub async fn tags(cx: &Context, repository: &ImageRef) -> Result<Vec<String>, Er
                 worker::run("read layout", move || Layout::open(&path)?.entries()).await?;
             Ok(entries.into_iter().filter_map(|entry| entry.tag).collect())
         }
-        ImageRef::Store(_) | ImageRef::Bare(_) => Err(TransportError::NoTags {
+        _ => Err(TransportError::NoTags {
             image: repository.to_string(),
         }
         .into()),

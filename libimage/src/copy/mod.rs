@@ -47,6 +47,8 @@ pub struct CopyOptions {
     pub format: Option<Format>,
     /// How layers are to be compressed; without it they stay as they are.
     pub compress: Option<Recompress>,
+    /// Further names for the copy: tags of the destination's repository or layout, or names of the store, archive or engine.
+    pub additional_tags: Vec<String>,
 }
 
 /// Whether what refers to an image comes along: signatures, SBOMs, attestations.
@@ -79,6 +81,7 @@ impl Default for CopyOptions {
             sparse: false,
             format: None,
             compress: None,
+            additional_tags: Vec::new(),
             platforms: Vec::new(),
             referrers: Referrers::default(),
             jobs: 4,
@@ -140,13 +143,37 @@ pub async fn copy(
 ) -> Result<CopyReport, Error> {
     trust::admit(cx.policy(), from)?;
     let run = Run::open(cx, from, to, options).await?;
-    let mut report = match run.decide().await? {
-        Decision::Unchanged(report) => referrers::unchanged(&run, report).await?,
-        Decision::Copy { source_digest, top } => run.carry_out(source_digest, top).await?,
-    };
-    report.requests = run.source.requests() + run.sink.requests();
-    report.quota = run.source.registry().and_then(Registry::quota);
+    let report = run.perform().await?;
+    // An archive is not there before it is complete.
+    run.sink.finish().await?;
     Ok(report)
+}
+
+/// Copies one more image into an archive that is open: `sink` is from [`Sink::open`] or [`Sink::beside`], and [`Sink::finish`]
+/// has to be called after the last image.
+///
+/// # Errors
+///
+/// As [`copy`]; the archive cannot be finished then.
+pub async fn copy_into(
+    cx: &Context,
+    from: &ImageRef,
+    sink: &Sink,
+    options: &CopyOptions,
+) -> Result<CopyReport, Error> {
+    trust::admit(cx.policy(), from)?;
+    let source = Source::open(cx, from, options.store.as_ref()).await?;
+    let sink = sink.clone().with_names(&options.additional_tags)?;
+    let (asked, present) = (source.head().await?, sink.head().await?);
+    let run = Run {
+        cx,
+        options,
+        source,
+        sink,
+        asked,
+        present,
+    };
+    run.perform().await
 }
 
 /// A copy under way: both ends, and what they said about their references.
@@ -197,6 +224,7 @@ impl<'a> Run<'a> {
         let source = Source::open(cx, from, options.store.as_ref()).await?;
         let destination = async {
             let sink = Sink::open(cx, to, options.store.as_ref(), &source).await?;
+            let sink = sink.with_names(&options.additional_tags)?;
             let present = sink.head().await?;
             Ok((sink, present))
         };
@@ -213,6 +241,16 @@ impl<'a> Run<'a> {
             asked,
             present,
         })
+    }
+
+    async fn perform(&self) -> Result<CopyReport, Error> {
+        let mut report = match self.decide().await? {
+            Decision::Unchanged(report) => referrers::unchanged(self, report).await?,
+            Decision::Copy { source_digest, top } => self.carry_out(source_digest, top).await?,
+        };
+        report.requests = self.source.requests() + self.sink.requests();
+        report.quota = self.source.registry().and_then(Registry::quota);
+        Ok(report)
     }
 
     /// Finds out what has to be copied: HEADs first, then the manifest, the policy, the platforms.

@@ -27,21 +27,38 @@ pub enum ImageRef {
     },
     /// `store:NAME` (also spelled `containers-storage:NAME`): in the local store, by name, digest or the beginning of an id.
     Store(String),
+    /// `oci-archive:PATH[:TAG]`: in a tar archive of an OCI image layout.
+    OciArchive {
+        /// The file; `-` is stdin or stdout.
+        path: PathBuf,
+        /// The name inside the archive; without one, the archive's only image.
+        tag: Option<String>,
+    },
+    /// `docker-archive:PATH[:NAME|:@INDEX]`: in a tar archive as `docker save` makes it.
+    DockerArchive {
+        /// The file; `-` is stdin or stdout.
+        path: PathBuf,
+        /// The name of the image inside the archive.
+        name: Option<Name>,
+        /// The position of the image in the archive, counted from 0; only for reading.
+        index: Option<usize>,
+    },
+    /// `dir:PATH`: in a directory of plain files, one image a directory.
+    Dir {
+        /// The directory.
+        path: PathBuf,
+    },
+    /// `docker-daemon:NAME` or `docker-daemon:sha256:ID`: in a Docker engine.
+    DockerDaemon(String),
     /// A word without a transport, from [`ImageRef::parse_or_bare`]: the local store first, then a registry.
     Bare(String),
 }
 
 /// The transports of the field's tools that are recognised and refused.
-const NOT_YET: [&str; 8] = [
-    "docker-archive",
-    "docker-daemon",
-    "dir",
-    "oci-archive",
-    "ostree",
-    "sif",
-    "tarball",
-    "atomic",
-];
+const NOT_SUPPORTED: [&str; 4] = ["ostree", "sif", "tarball", "atomic"];
+
+/// The path that is stdin for a source and stdout for a destination.
+const STANDARD: &str = "-";
 
 impl ImageRef {
     /// Parses as [`FromStr`] does, and takes a text without a transport as an image of the store or of a registry, whichever
@@ -69,7 +86,31 @@ impl ImageRef {
         match self {
             Self::Docker(_) => "docker",
             Self::Oci { .. } => "oci",
+            Self::OciArchive { .. } => "oci-archive",
+            Self::DockerArchive { .. } => "docker-archive",
+            Self::Dir { .. } => "dir",
+            Self::DockerDaemon(_) => "docker-daemon",
             Self::Store(_) | Self::Bare(_) => "store",
+        }
+    }
+
+    /// Returns the registry's name, if the image is in one.
+    #[must_use]
+    pub fn docker_name(&self) -> Option<&Name> {
+        match self {
+            Self::Docker(name) => Some(name),
+            _ => None,
+        }
+    }
+
+    /// Tells whether the image is an archive on stdin or stdout.
+    #[must_use]
+    pub fn is_standard_stream(&self) -> bool {
+        match self {
+            Self::OciArchive { path, .. } | Self::DockerArchive { path, .. } => {
+                path.as_os_str() == STANDARD
+            }
+            _ => false,
         }
     }
 }
@@ -78,19 +119,20 @@ impl fmt::Display for ImageRef {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Docker(name) => write!(f, "docker://{name}"),
-            Self::Oci { path, tag: None } => {
-                let path = path.display().to_string();
-                // A colon of the path's own would be taken for the tag's.
-                let ambiguous = path
-                    .rsplit('/')
-                    .next()
-                    .is_some_and(|last| last.contains(':'));
-                write!(f, "oci:{path}{}", if ambiguous { ":" } else { "" })
+            Self::Oci { path, tag } | Self::OciArchive { path, tag } => {
+                write!(f, "{}:{}", self.transport(), path.display())?;
+                tag.as_ref().map_or(Ok(()), |tag| write!(f, ":{tag}"))
             }
-            Self::Oci {
-                path,
-                tag: Some(tag),
-            } => write!(f, "oci:{}:{tag}", path.display()),
+            Self::DockerArchive { path, name, index } => {
+                write!(f, "docker-archive:{}", path.display())?;
+                match (name, index) {
+                    (Some(name), _) => write!(f, ":{name}"),
+                    (None, Some(index)) => write!(f, ":@{index}"),
+                    (None, None) => Ok(()),
+                }
+            }
+            Self::Dir { path } => write!(f, "dir:{}", path.display()),
+            Self::DockerDaemon(name) => write!(f, "docker-daemon:{name}"),
             Self::Store(name) => write!(f, "store:{name}"),
             Self::Bare(name) => f.write_str(name),
         }
@@ -108,15 +150,6 @@ impl FromStr for ImageRef {
             input: shorten(input),
         };
         let (transport, rest) = input.split_once(':').ok_or_else(no_transport)?;
-        let something = |rest: &str| {
-            if rest.is_empty() {
-                Err(NameError::NothingNamed {
-                    input: shorten(input),
-                })
-            } else {
-                Ok(())
-            }
-        };
         match transport {
             "docker" => {
                 // `docker:20` is the image called docker, where bare names are allowed; with a path it is a mistyped transport.
@@ -129,34 +162,82 @@ impl FromStr for ImageRef {
                         no_transport()
                     });
                 };
-                something(name)?;
+                something(name, input)?;
                 Ok(Self::Docker(name.parse()?))
             }
             "oci" => {
-                something(rest)?;
-                let after_slash = rest.rfind('/').map_or(0, |slash| slash + 1);
-                let (path, tag) = match rest[after_slash..].rfind(':') {
-                    Some(colon) => (
-                        &rest[..after_slash + colon],
-                        Some(&rest[after_slash + colon + 1..]),
-                    ),
-                    None => (rest, None),
-                };
-                something(path)?;
-                let tag = tag.filter(|tag| !tag.is_empty()).map(str::to_owned);
-                Ok(Self::Oci {
-                    path: PathBuf::from(path),
-                    tag,
-                })
+                let (path, tag) = path_and_name(rest, input)?;
+                Ok(Self::Oci { path, tag })
             }
+            "oci-archive" => {
+                let (path, tag) = path_and_name(rest, input)?;
+                Ok(Self::OciArchive { path, tag })
+            }
+            "docker-archive" => docker_archive(rest, input),
+            "dir" => {
+                something(rest, input)?;
+                Ok(Self::Dir { path: rest.into() })
+            }
+            "docker-daemon" => docker_daemon(rest, input),
             "store" | "containers-storage" => {
-                something(rest)?;
+                something(rest, input)?;
                 Ok(Self::Store(rest.to_owned()))
             }
-            _ if NOT_YET.contains(&transport) => Err(NameError::UnsupportedTransport {
+            _ if NOT_SUPPORTED.contains(&transport) => Err(NameError::UnsupportedTransport {
                 transport: transport.to_owned(),
             }),
             _ => Err(no_transport()),
         }
     }
+}
+
+fn something(rest: &str, input: &str) -> Result<(), NameError> {
+    if rest.is_empty() {
+        return Err(NameError::NothingNamed {
+            input: shorten(input),
+        });
+    }
+    Ok(())
+}
+
+/// Splits at the first colon, as the field's tools do: names inside of layouts and archives often are whole image names, with
+/// slashes and colons of their own. So a path with a colon cannot be named.
+fn path_and_name(rest: &str, input: &str) -> Result<(PathBuf, Option<String>), NameError> {
+    let (path, name) = match rest.split_once(':') {
+        Some((path, name)) => (path, Some(name).filter(|name| !name.is_empty())),
+        None => (rest, None),
+    };
+    something(path, input)?;
+    Ok((PathBuf::from(path), name.map(str::to_owned)))
+}
+
+fn docker_archive(rest: &str, input: &str) -> Result<ImageRef, NameError> {
+    let part = |part| NameError::Part {
+        input: shorten(input),
+        part,
+    };
+    let (path, inside) = path_and_name(rest, input)?;
+    let (name, index) = match inside {
+        None => (None, None),
+        Some(inside) => match inside.strip_prefix('@') {
+            Some(index) => (None, Some(index.parse().map_err(|_| part("index"))?)),
+            None => (Some(inside.parse::<Name>()?), None),
+        },
+    };
+    // Such archives know names with tags only.
+    if name.as_ref().is_some_and(|name| name.digest().is_some()) {
+        return Err(part("tag"));
+    }
+    Ok(ImageRef::DockerArchive { path, name, index })
+}
+
+fn docker_daemon(rest: &str, input: &str) -> Result<ImageRef, NameError> {
+    something(rest, input)?;
+    match rest.parse::<Name>() {
+        Ok(_) | Err(NameError::LooksLikeId { .. }) => {}
+        // `sha256:<hex>`, the long spelling of an id, is no valid name.
+        Err(_) if rest.parse::<Digest>().is_ok() => {}
+        Err(error) => return Err(error),
+    }
+    Ok(ImageRef::DockerDaemon(rest.to_owned()))
 }

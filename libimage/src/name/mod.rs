@@ -47,7 +47,7 @@ pub enum NameError {
     Part {
         /// What was given.
         input: String,
-        /// `registry`, `repository`, `tag` or `digest`.
+        /// `registry`, `repository`, `tag`, `digest` or `index`.
         part: &'static str,
     },
     /// A part is too long.
@@ -66,16 +66,18 @@ pub enum NameError {
         /// What was given.
         input: String,
     },
-    /// The transport is known, and not implemented.
+    /// The transport is known, and not supported.
     #[error(
-        "the transport {transport}: is not supported yet (supported: docker://NAME, oci:PATH[:TAG], store:NAME)"
+        "the transport {transport}: is not supported (supported: docker://NAME, oci:PATH[:TAG], oci-archive:PATH[:TAG], docker-archive:PATH[:NAME], dir:PATH, docker-daemon:NAME, store:NAME)"
     )]
     UnsupportedTransport {
         /// The word before the colon.
         transport: String,
     },
     /// No transport was given where one is needed.
-    #[error("{input:?} names no transport (docker://NAME, oci:PATH[:TAG], store:NAME)")]
+    #[error(
+        "{input:?} names no transport (docker://NAME, oci:PATH[:TAG], oci-archive:PATH[:TAG], docker-archive:PATH[:NAME], dir:PATH, docker-daemon:NAME, store:NAME)"
+    )]
     NoTransport {
         /// What was given.
         input: String,

@@ -92,6 +92,12 @@ fn references_name_a_transport() {
         path: path.into(),
         tag: tag.map(str::to_owned),
     };
+    let docker_archive = |name: Option<&str>, index| ImageRef::DockerArchive {
+        path: "/a.tar".into(),
+        name: name.map(|name| name.parse().unwrap()),
+        index,
+    };
+    let daemon_id = format!("docker-daemon:{DIGEST}");
     let cases = [
         (
             "docker://debian",
@@ -99,9 +105,42 @@ fn references_name_a_transport() {
         ),
         ("oci:/srv/images", oci("/srv/images", None)),
         ("oci:/srv/images:v1", oci("/srv/images", Some("v1"))),
-        ("oci:dir:a:v1", oci("dir:a", Some("v1"))),
-        ("oci:/with:colon/dir", oci("/with:colon/dir", None)),
+        (
+            "oci:dir:localhost/a:v1",
+            oci("dir", Some("localhost/a:v1")),
+        ),
         ("oci:dir:", oci("dir", None)),
+        (
+            "oci-archive:a.tar:v1",
+            ImageRef::OciArchive {
+                path: "a.tar".into(),
+                tag: Some("v1".to_owned()),
+            },
+        ),
+        (
+            "oci-archive:-",
+            ImageRef::OciArchive {
+                path: "-".into(),
+                tag: None,
+            },
+        ),
+        ("docker-archive:/a.tar", docker_archive(None, None)),
+        (
+            "docker-archive:/a.tar:busybox",
+            docker_archive(Some("docker.io/library/busybox:latest"), None),
+        ),
+        ("docker-archive:/a.tar:@3", docker_archive(None, Some(3))),
+        (
+            "dir:/a:b",
+            ImageRef::Dir {
+                path: "/a:b".into(),
+            },
+        ),
+        (
+            "docker-daemon:busybox:1",
+            ImageRef::DockerDaemon("busybox:1".to_owned()),
+        ),
+        (&daemon_id, ImageRef::DockerDaemon(DIGEST.to_owned())),
         ("store:debian", ImageRef::Store("debian".to_owned())),
         (
             "containers-storage:debian",
@@ -111,6 +150,7 @@ fn references_name_a_transport() {
     for (input, expected) in cases {
         assert_eq!(input.parse(), Ok(expected), "{input}");
     }
+    let archive_digest = format!("docker-archive:a.tar:busybox@{DIGEST}");
     let bad = [
         ("", "empty"),
         ("debian", "no transport"),
@@ -119,11 +159,16 @@ fn references_name_a_transport() {
         ("docker://", "nothing"),
         ("oci:", "nothing"),
         ("store:", "nothing"),
-        ("dir:/tmp/x", "not supported yet"),
-        (
-            "docker-archive:/tmp/x.tar",
-            "docker://NAME, oci:PATH[:TAG], store:NAME",
-        ),
+        ("dir:", "nothing"),
+        ("oci-archive::v1", "nothing"),
+        ("docker-archive:", "nothing"),
+        ("docker-archive:a.tar:@-1", "index"),
+        ("docker-archive:a.tar:@x", "index"),
+        (&archive_digest, "tag"),
+        ("docker-archive:a.tar:Upper", "lower-case"),
+        ("docker-daemon:", "nothing"),
+        ("docker-daemon:../x", "registry"),
+        ("sif:/tmp/x", "docker://NAME, oci:PATH[:TAG], oci-archive"),
     ];
     for (input, word) in bad {
         let error = input.parse::<ImageRef>().expect_err(input);
@@ -147,7 +192,7 @@ fn bare_words_are_names_ids_or_mistakes() {
     }
     assert!(matches!(bare("oci:/srv"), Ok(ImageRef::Oci { .. })));
     assert!(matches!(
-        bare("dir:/srv"),
+        bare("ostree:/srv"),
         Err(NameError::UnsupportedTransport { .. })
     ));
     assert!(matches!(bare("Debian"), Err(NameError::Uppercase { .. })));
@@ -171,9 +216,11 @@ proptest! {
     }
 
     #[test]
-    fn a_layout_is_what_it_displays(rest in "[a-z:/.]{1,12}") {
-        if let Ok(image) = format!("oci:{rest}").parse::<ImageRef>() {
-            prop_assert_eq!(image.to_string().parse::<ImageRef>().unwrap(), image);
+    fn a_layout_is_what_it_displays(rest in "[a-z:/.@0-9]{1,12}") {
+        for transport in ["oci", "oci-archive", "docker-archive", "dir", "docker-daemon"] {
+            if let Ok(image) = format!("{transport}:{rest}").parse::<ImageRef>() {
+                prop_assert_eq!(image.to_string().parse::<ImageRef>().unwrap(), image);
+            }
         }
     }
 

@@ -134,7 +134,7 @@ async fn find(
             |digest| name.with_digest(digest).to_string(),
         ),
         ImageRef::Store(name) | ImageRef::Bare(name) => name.clone(),
-        ImageRef::Oci { .. } => return Ok(None),
+        _ => return Ok(None),
     };
     let store = Arc::clone(store);
     let found = match worker::run("find image", move || store.find(&key)).await {
@@ -223,9 +223,13 @@ fn names(from: &ImageRef, options: &PullOptions) -> Vec<Name> {
                 .chain(name.digest().map(|digest| name.with_digest(digest)))
                 .collect()
         }
-        ImageRef::Oci { path, tag } => {
-            let directory = path
-                .file_name()
+        ImageRef::Oci { path, tag } | ImageRef::OciArchive { path, tag } => {
+            // An archive's name without its `.tar`.
+            let directory = match from {
+                ImageRef::Oci { .. } => path.file_name(),
+                _ => path.file_stem(),
+            };
+            let directory = directory
                 .and_then(|name| name.to_str())
                 .unwrap_or_default()
                 .to_lowercase();
@@ -243,7 +247,9 @@ fn names(from: &ImageRef, options: &PullOptions) -> Vec<Name> {
                 .into_iter()
                 .collect()
         }
-        ImageRef::Store(_) | ImageRef::Bare(_) => Vec::new(),
+        ImageRef::DockerArchive { name, .. } => name.iter().cloned().collect(),
+        ImageRef::DockerDaemon(name) => name.parse().into_iter().collect(),
+        _ => Vec::new(),
     }
 }
 

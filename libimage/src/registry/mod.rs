@@ -15,6 +15,7 @@ mod list;
 mod manifest;
 mod referrers;
 mod request;
+mod unsized_upload;
 mod upload;
 
 use std::{

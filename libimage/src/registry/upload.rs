@@ -19,11 +19,11 @@ use super::{BlobStream, Registry, RegistryError, request::Call};
 use crate::{auth::Access, digest::Digest, manifest::Descriptor};
 
 /// How long a registry may take to store a blob after its last byte: object stores copy it once more.
-const COMMIT: Duration = Duration::from_secs(10 * 60);
+pub(super) const COMMIT: Duration = Duration::from_secs(10 * 60);
 
 /// Where the registry wants the bytes.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Location(Url);
+pub struct Location(pub(super) Url);
 
 /// What a registry answers to the wish to write a blob.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -91,7 +91,7 @@ impl Registry {
         }
     }
 
-    async fn announce(&self, call: &Call, mounting: bool) -> Result<Begun, RegistryError> {
+    pub(super) async fn announce(&self, call: &Call, mounting: bool) -> Result<Begun, RegistryError> {
         let response = self
             .send(call, &[StatusCode::ACCEPTED, StatusCode::CREATED])
             .await?;
@@ -104,7 +104,7 @@ impl Registry {
         }
     }
 
-    fn location_of(&self, what: &str, response: &Response) -> Result<Location, RegistryError> {
+    pub(super) fn location_of(&self, what: &str, response: &Response) -> Result<Location, RegistryError> {
         let location = response
             .headers()
             .get(LOCATION)
@@ -254,7 +254,7 @@ impl Registry {
 
 /// Sees whether an upload moves.
 #[derive(Debug)]
-struct Watch<E> {
+pub(super) struct Watch<E> {
     size: u64,
     taken: AtomicU64,
     /// Whether it is the source that is being waited for, which has a watch of its own.
@@ -264,7 +264,7 @@ struct Watch<E> {
 }
 
 impl<E: std::fmt::Display + Send + 'static> Watch<E> {
-    fn new(size: u64) -> Arc<Self> {
+    pub(super) fn new(size: u64) -> Arc<Self> {
         Arc::new(Self {
             size,
             taken: AtomicU64::new(0),
@@ -273,7 +273,7 @@ impl<E: std::fmt::Display + Send + 'static> Watch<E> {
         })
     }
 
-    fn over(watch: &Arc<Self>, mut content: BlobStream<E>) -> reqwest::Body {
+    pub(super) fn over(watch: &Arc<Self>, mut content: BlobStream<E>) -> reqwest::Body {
         let watch = Arc::clone(watch);
         let content = futures_util::stream::poll_fn(move |cx| {
             let polled = content.poll_next_unpin(cx);
@@ -297,7 +297,7 @@ impl<E: std::fmt::Display + Send + 'static> Watch<E> {
         }
     }
 
-    fn failure(&self) -> Option<E> {
+    pub(super) fn failure(&self) -> Option<E> {
         self.failure
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
@@ -305,7 +305,7 @@ impl<E: std::fmt::Display + Send + 'static> Watch<E> {
     }
 
     /// Returns once the registry has taken nothing for `stall`, or has been storing for too long.
-    async fn silence(&self, stall: Duration) -> Duration {
+    pub(super) async fn silence(&self, stall: Duration) -> Duration {
         let mut seen = 0;
         loop {
             tokio::time::sleep(stall).await;

@@ -18,7 +18,7 @@ pub enum TransportError {
         image: String,
     },
     /// A word without transport, where one is needed.
-    #[error("{image:?} needs a transport (docker://, oci:, store:)")]
+    #[error("{image:?} needs a transport (docker://, oci:, oci-archive:, docker-archive:, dir:, docker-daemon:, store:)")]
     NoTransport {
         /// The reference.
         image: String,
@@ -46,6 +46,36 @@ pub enum TransportError {
         #[source]
         source: std::io::Error,
     },
+    /// A small blob is not small.
+    #[error("blob {digest} has more than {limit} bytes")]
+    TooLarge {
+        /// The blob.
+        digest: Digest,
+        /// The limit in bytes.
+        limit: u64,
+    },
+    /// Further names for something that has none.
+    #[error("{image} cannot have additional tags")]
+    NoMoreTags {
+        /// The reference.
+        image: String,
+    },
+    /// An additional tag is in another place than the image.
+    #[error("the additional tag {tag:?} is not of the repository {repository}")]
+    TagElsewhere {
+        /// What was given.
+        tag: String,
+        /// The repository the image goes to.
+        repository: String,
+    },
+    /// Another image of an open archive is somewhere else.
+    #[error("{image} is not in the archive {archive}")]
+    NotBeside {
+        /// The reference.
+        image: String,
+        /// The archive's own.
+        archive: String,
+    },
     /// Tags of something that has none.
     #[error("{image} has no list of tags")]
     NoTags {
@@ -59,8 +89,13 @@ impl TransportError {
     #[must_use]
     pub fn kind(&self) -> ErrorKind {
         match self {
-            Self::NoStore { .. } | Self::NoTags { .. } => ErrorKind::Unsupported,
-            Self::NoTransport { .. } => ErrorKind::InvalidReference,
+            Self::NoStore { .. } | Self::NoTags { .. } | Self::NoMoreTags { .. } => {
+                ErrorKind::Unsupported
+            }
+            Self::NoTransport { .. }
+            | Self::TagElsewhere { .. }
+            | Self::NotBeside { .. } => ErrorKind::InvalidReference,
+            Self::TooLarge { .. } => ErrorKind::LimitExceeded,
             Self::DestinationDigest { .. } => ErrorKind::DigestMismatch,
             Self::NotFound { .. } => ErrorKind::NotFound,
             Self::Write { source, .. } => ErrorKind::of_io(source),

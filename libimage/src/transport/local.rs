@@ -1,9 +1,10 @@
-//! Bridges between files, which block, and streams, which must not.
+//! Images on this machine, whose ends block, and bridges to streams, which must not.
 
 use std::{
-    fs::File,
+    fmt::Debug,
     io::{self, Read, Write},
     path::Path,
+    sync::Arc,
 };
 
 use bytes::Bytes;
@@ -12,11 +13,130 @@ use tokio::sync::mpsc;
 
 use super::{TransportError, worker};
 use crate::{
-    digest::VerifyingReader,
+    digest::{Digest, VerifyingReader},
     error::{Error, ErrorKind},
-    manifest::Descriptor,
+    layout::Layout,
+    manifest::{Descriptor, Manifest},
+    name::ImageRef,
     registry::BlobStream,
 };
+
+/// An image on this machine, read by calls that block.
+pub(super) trait LocalSource: Debug + Send + Sync {
+    /// Returns the manifest or index that the reference names, with its type if that is known.
+    fn manifest(&self) -> Result<(Option<String>, Vec<u8>), Error>;
+
+    /// Opens a blob; its content is not verified.
+    fn open(&self, digest: &Digest) -> Result<Box<dyn Read + Send>, Error>;
+
+    /// Reads a small blob whole and verifies it.
+    fn read(&self, blob: &Descriptor, limit: u64) -> Result<Vec<u8>, Error> {
+        if blob.size > limit {
+    let digest = blob.digest.clone();
+            return Err(TransportError::TooLarge { digest, limit }.into());
+        }
+        let mut content = Vec::new();
+        VerifyingReader::new(self.open(&blob.digest)?, blob.digest.clone(), blob.size)
+            .read_to_end(&mut content)
+            .map_err(of_io)?;
+        Ok(content)
+    }
+
+    /// Returns the layout the image is in, if it is in one.
+    fn layout(&self) -> Option<&Layout> {
+        None
+    }
+
+    /// Lists what refers to a manifest.
+    fn referrers(&self, _subject: &Digest) -> Result<Vec<Descriptor>, Error> {
+        Ok(Vec::new())
+    }
+
+    /// Returns the manifest that another tag has.
+    fn tagged(&self, _tag: &str) -> Result<Option<Vec<u8>>, Error> {
+        Ok(None)
+    }
+
+    /// Returns where a blob begins, if blobs are best read in the order of their places and one at a time.
+    fn place(&self, _digest: &Digest) -> Option<u64> {
+        None
+    }
+
+    /// Returns signatures that are kept beside the image, in their order.
+    fn signatures(&self) -> Result<Vec<Vec<u8>>, Error> {
+        Ok(Vec::new())
+    }
+}
+
+/// An image to be on this machine, written by calls that block.
+pub(super) trait LocalSink: Debug + Send + Sync {
+    /// Returns the path that errors name.
+    fn place(&self) -> &Path;
+
+    /// Returns the digest that all names of the destination have now, if they have one.
+    fn head(&self) -> Result<Option<Digest>, Error>;
+
+    /// Returns the size of a blob in bytes; `None` if it is missing.
+    fn blob_size(&self, digest: &Digest) -> Result<Option<u64>, Error>;
+
+    /// Starts a blob. What is not expected to be anything is hashed.
+    fn blob(&self, expected: Option<&Descriptor>) -> Result<Box<dyn BlobWrite>, Error>;
+
+    /// Writes a manifest that an index names.
+    fn put_child(&self, manifest: &Manifest, digest: &Digest) -> Result<(), Error>;
+
+    /// Writes the manifest that gets the names.
+    fn publish(&self, manifest: &Manifest) -> Result<(), Error>;
+
+    /// Tells whether there is a place for what refers to an image; only then the next three are called.
+    fn keeps_referrers(&self) -> bool {
+        false
+    }
+
+    /// Lists what refers to a manifest already.
+    fn referrers(&self, _subject: &Digest) -> Result<Vec<Descriptor>, Error> {
+        Ok(Vec::new())
+    }
+
+    /// Writes another manifest, under another tag or none: what refers to an image.
+    fn put_entry(&self, _manifest: &Manifest, _tag: Option<&str>) -> Result<(), Error> {
+        Ok(())
+    }
+
+    /// Returns the manifest that another tag has.
+    fn tagged(&self, _tag: &str) -> Result<Option<Vec<u8>>, Error> {
+        Ok(None)
+    }
+
+    /// Ends an archive; everything else is complete without.
+    fn finish(&self) -> Result<(), Error> {
+        Ok(())
+    }
+
+    /// Returns the same destination with more names for the image.
+    fn with_names(&self, names: &[String]) -> Result<Arc<dyn LocalSink>, Error>;
+
+    /// Returns a destination for another image in the same archive, if the reference means that.
+    fn beside(&self, _image: &ImageRef) -> Option<Arc<dyn LocalSink>> {
+        None
+    }
+
+    /// Keeps signatures beside the image; `false` where there is no place for them.
+    fn put_signatures(&self, _signatures: &[Vec<u8>]) -> Result<bool, Error> {
+        Ok(false)
+    }
+
+    /// Returns the layout the image goes to, if it goes to one.
+    fn layout(&self) -> Option<&Layout> {
+        None
+    }
+}
+
+/// A blob on its way; nothing is visible before [`BlobWrite::finish`], dropping it undoes it.
+pub(super) trait BlobWrite: Write {
+    /// Publishes the blob if it is what was expected.
+    fn finish(self: Box<Self>) -> Result<(Digest, u64), Error>;
+}
 
 /// Bytes read from a file at once.
 pub(crate) const PIECE: usize = 256 << 10;
@@ -33,11 +153,12 @@ pub(crate) enum Message {
 }
 
 /// Reads a blob from a file, verifying it; the last piece comes only when all of it was right.
-pub(crate) fn stream_file<E>(
-    open: impl FnOnce() -> Result<File, E> + Send + 'static,
+pub(crate) fn stream_file<R, E>(
+    open: impl FnOnce() -> Result<R, E> + Send + 'static,
     blob: &Descriptor,
 ) -> BlobStream<Error>
 where
+    R: Read + 'static,
     E: Into<Error> + Send + 'static,
 {
     let (sender, receiver) = mpsc::channel(WAITING);
@@ -63,7 +184,7 @@ where
 }
 
 fn send_file(
-    file: File,
+    file: impl Read,
     blob: &Descriptor,
     sender: &mpsc::Sender<Result<Bytes, Error>>,
 ) -> Result<(), Error> {
@@ -89,8 +210,7 @@ fn send_file(
     }
 }
 
-/// Writes what comes from a channel to a file in the layout or store `place`. Fails if the channel closes before
-/// [`Message::End`].
+/// Writes what comes from a channel to a file of `place`. Fails if the channel closes before [`Message::End`].
 pub(crate) fn write_pieces(
     mut receiver: mpsc::Receiver<Message>,
     mut out: impl Write,
@@ -103,6 +223,15 @@ pub(crate) fn write_pieces(
             None => return Err(given_up()),
         }
     }
+}
+
+/// Returns what all have, if they have the same.
+pub(super) fn common<T: PartialEq>(found: impl IntoIterator<Item = Option<T>>) -> Option<T> {
+    let mut found = found.into_iter();
+    let first = found.next()??;
+    found
+        .all(|other| other.as_ref() == Some(&first))
+        .then_some(first)
 }
 
 /// Writes bytes to a file in the layout or store `place`.

@@ -1,11 +1,16 @@
-//! Both ends of a transfer: a registry, an OCI layout, the local store.
+//! Both ends of a transfer. Each medium has a file: registries, OCI layouts, the local store, archives, directories, Docker engines.
+//!
+//! A registry is asynchronous; everything else is on this machine and works in threads, behind the traits of `local`.
 
 mod error;
+mod layout;
 pub(crate) mod local;
 pub(crate) mod meter;
 pub(crate) mod pieces;
+mod registry;
 mod sink;
 mod source;
+mod store;
 pub(crate) mod worker;
 
 pub use error::TransportError;

@@ -6,7 +6,13 @@ use std::sync::Arc;
 
 use futures_util::StreamExt as _;
 
-use super::{TransportError, local, worker};
+use super::{
+    TransportError,
+    layout::LayoutSource,
+    local::{self, LocalSource},
+    store::StoreSource,
+    worker,
+};
 use crate::{
     context::{Context, Side},
     digest::Digest,
@@ -30,8 +36,7 @@ pub struct Source {
 #[derive(Debug, Clone)]
 enum Medium {
     Registry(Registry),
-    Layout { layout: Layout, tag: Option<String> },
-    Store { store: Arc<Store>, name: String },
+    Local(Arc<dyn LocalSource>),
 }
 
 impl Source {
@@ -39,7 +44,7 @@ impl Source {
     ///
     /// # Errors
     ///
-    /// The layout does not exist, or no store was given for `store:`.
+    /// What the reference names does not exist or cannot be read, or no store was given for `store:`.
     pub async fn open(
         cx: &Context,
         image: &ImageRef,
@@ -49,28 +54,7 @@ impl Source {
             ImageRef::Docker(name) => {
                 Medium::Registry(Registry::new(cx, Side::Source, name, Vec::new())?)
             }
-            ImageRef::Oci { path, tag } => {
-                let (path, tag) = (path.clone(), tag.clone());
-                Medium::Layout {
-                    layout: worker::run("open layout", move || Layout::open(&path)).await?,
-                    tag,
-                }
-            }
-            ImageRef::Store(name) => {
-                let store = store.ok_or_else(|| TransportError::NoStore {
-                    image: image.to_string(),
-                })?;
-                Medium::Store {
-                    store: Arc::clone(store),
-                    name: name.clone(),
-                }
-            }
-            ImageRef::Bare(name) => {
-                return Err(TransportError::NoTransport {
-                    image: name.clone(),
-                }
-                .into());
-            }
+            _ => Medium::Local(open_local(image, store).await?),
         };
         Ok(Self {
             image: image.clone(),
@@ -89,7 +73,41 @@ impl Source {
     pub fn registry(&self) -> Option<&Registry> {
         match &self.medium {
             Medium::Registry(registry) => Some(registry),
-            _ => None,
+            Medium::Local(_) => None,
+        }
+    }
+
+    /// Returns the layout the image is in, if it is in one.
+    #[must_use]
+    pub fn layout(&self) -> Option<&Layout> {
+        match &self.medium {
+            Medium::Registry(_) => None,
+            Medium::Local(local) => local.layout(),
+        }
+    }
+
+    /// Returns where a blob begins, if blobs are best read in the order of their places and one at a time: in a compressed
+    /// archive, which has to be unpacked from its beginning to get anywhere.
+    #[must_use]
+    pub fn place(&self, digest: &Digest) -> Option<u64> {
+        match &self.medium {
+            Medium::Registry(_) => None,
+            Medium::Local(local) => local.place(digest),
+        }
+    }
+
+    /// Returns signatures that are kept beside the image, in their order: in a `dir:`.
+    ///
+    /// # Errors
+    ///
+    /// They cannot be read.
+    pub async fn kept_signatures(&self) -> Result<Vec<Vec<u8>>, Error> {
+        match &self.medium {
+            Medium::Registry(_) => Ok(Vec::new()),
+            Medium::Local(local) => {
+                let local = Arc::clone(local);
+                worker::run("read signatures", move || local.signatures()).await
+            }
         }
     }
 
@@ -124,19 +142,9 @@ impl Source {
                 let answer = registry.get_manifest(reference).await?;
                 (answer.media_type, answer.raw)
             }
-            Medium::Layout { layout, tag } => {
-                let (layout, tag) = (layout.clone(), tag.clone());
-                let read = move || {
-                    let entry = layout.resolve(tag.as_deref())?;
-                    let raw = layout.read_blob(&entry.digest, limits::MANIFEST_BYTES)?;
-                    Ok::<_, Error>((Some(entry.media_type), raw))
-                };
-                worker::run("read manifest", read).await?
-            }
-            Medium::Store { store, name } => {
-                let (store, name) = (Arc::clone(store), name.clone());
-                let image = worker::run("find image", move || store.find(&name)).await?;
-                (None, image.raw_manifest().to_vec())
+            Medium::Local(local) => {
+                let local = Arc::clone(local);
+                worker::run("read manifest", move || local.manifest()).await?
             }
         };
         Ok(Resolved {
@@ -177,16 +185,11 @@ impl Source {
     ///
     /// It is missing, larger than `limit` bytes, or not what its descriptor says.
     pub async fn read(&self, blob: &Descriptor, limit: u64) -> Result<Vec<u8>, Error> {
-        let digest = blob.digest.clone();
         match &self.medium {
             Medium::Registry(registry) => Ok(registry.read_blob(blob, limit).await?),
-            Medium::Layout { layout, .. } => {
-                let layout = layout.clone();
-                worker::run("read blob", move || layout.read_blob(&digest, limit)).await
-            }
-            Medium::Store { store, .. } => {
-                let store = Arc::clone(store);
-                worker::run("read blob", move || store.read_small(&digest, limit)).await
+            Medium::Local(local) => {
+                let (local, blob) = (Arc::clone(local), blob.clone());
+                worker::run("read blob", move || local.read(&blob, limit)).await
             }
         }
     }
@@ -194,18 +197,13 @@ impl Source {
     /// Reads a blob, verifying it: the last piece comes only when all of it was right.
     #[must_use]
     pub fn blob(&self, blob: &Descriptor) -> BlobStream<Error> {
-        let digest = blob.digest.clone();
         match &self.medium {
             Medium::Registry(registry) => {
                 Box::pin(registry.blob(blob).map(|piece| piece.map_err(Error::from)))
             }
-            Medium::Layout { layout, .. } => {
-                let layout = layout.clone();
-                local::stream_file(move || layout.open_blob(&digest), blob)
-            }
-            Medium::Store { store, .. } => {
-                let store = Arc::clone(store);
-                local::stream_file(move || store.read_blob(&digest), blob)
+            Medium::Local(local) => {
+                let (local, digest) = (Arc::clone(local), blob.digest.clone());
+                local::stream_file(move || local.open(&digest), blob)
             }
         }
     }
@@ -214,5 +212,31 @@ impl Source {
     #[must_use]
     pub fn requests(&self) -> u64 {
         self.registry().map_or(0, Registry::requests)
+    }
+}
+
+async fn open_local(
+    image: &ImageRef,
+    store: Option<&Arc<Store>>,
+) -> Result<Arc<dyn LocalSource>, Error> {
+    match image {
+        ImageRef::Oci { path, tag } => {
+            let (path, tag) = (path.clone(), tag.clone());
+            let layout = worker::run("open layout", move || Layout::open(&path)).await?;
+            Ok(Arc::new(LayoutSource { layout, tag }))
+        }
+        ImageRef::Store(name) => {
+            let store = store.ok_or_else(|| TransportError::NoStore {
+                image: image.to_string(),
+            })?;
+            Ok(Arc::new(StoreSource {
+                store: Arc::clone(store),
+                name: name.clone(),
+            }))
+        }
+        _ => Err(TransportError::NoTransport {
+            image: image.to_string(),
+        }
+        .into()),
     }
 }

@@ -196,6 +196,11 @@ pub fn admit(policy: &Policy, image: &ImageRef) -> Result<(), TrustError> {
     let (transport, scopes) = match image {
         ImageRef::Docker(name) => ("docker", docker_scopes(name)),
         ImageRef::Oci { path, tag } => ("oci", path_scopes(path, tag.as_deref())),
+        ImageRef::OciArchive { path, tag } => ("oci-archive", path_scopes(path, tag.as_deref())),
+        ImageRef::Dir { path } => ("dir", path_scopes(path, None)),
+        // Archives of docker have no scopes of their own in containers-policy.json(5).
+        ImageRef::DockerArchive { .. } => ("docker-archive", Vec::new()),
+        ImageRef::DockerDaemon(name) => ("docker-daemon", vec![name.clone()]),
         ImageRef::Store(name) | ImageRef::Bare(name) => ("containers-storage", vec![name.clone()]),
     };
     for requirement in policy.requirements(transport, scopes.iter().map(String::as_str)) {

@@ -1,10 +1,11 @@
 //! What refers to an image, where it goes.
 
+use std::sync::Arc;
+
 use super::{Medium, Sink};
 use crate::{
     digest::Digest,
     error::{Error, ErrorKind},
-    limits,
     manifest::{Descriptor, Manifest},
     transport::worker,
 };
@@ -13,7 +14,10 @@ impl Sink {
     /// Tells whether this medium can hold what refers to an image; if not, it is left behind, which somebody should say.
     #[must_use]
     pub fn keeps_referrers(&self) -> bool {
-        matches!(&self.medium, Medium::Registry(_) | Medium::Layout { .. })
+        match &self.medium {
+            Medium::Registry(_) => true,
+            Medium::Local(sink) => sink.keeps_referrers(),
+        }
     }
 
     /// Lists what refers to a manifest already.
@@ -23,22 +27,11 @@ impl Sink {
     /// The destination cannot be asked.
     pub async fn referrers(&self, subject: &Digest) -> Result<Vec<Descriptor>, Error> {
         match &self.medium {
-            Medium::Registry(registry) => Ok(registry.referrers(subject, None).await?),
-            Medium::Layout { layout, .. } => {
-                let (layout, subject) = (layout.clone(), subject.clone());
-                let look = move || {
-                    let found = layout.referrers()?;
-                    Ok::<_, Error>(
-                        found
-                            .into_iter()
-                            .filter(|referrer| referrer.subject == subject)
-                            .map(|referrer| referrer.descriptor)
-                            .collect(),
-                    )
-                };
-                worker::run("look for referrers", look).await
+            Medium::Registry(sink) => Ok(sink.registry.referrers(subject, None).await?),
+            Medium::Local(sink) => {
+                let (sink, subject) = (Arc::clone(sink), subject.clone());
+                worker::run("look for referrers", move || sink.referrers(&subject)).await
             }
-            _ => Ok(Vec::new()),
         }
     }
 
@@ -58,17 +51,17 @@ impl Sink {
     /// As [`Sink::put_referrer`].
     pub async fn put_referrers(&self, manifests: Vec<Manifest>) -> Result<(), Error> {
         match &self.medium {
-            Medium::Registry(registry) => Ok(registry.put_referrers(&manifests).await?),
-            Medium::Layout { layout, .. } => {
-                let layout = layout.clone();
+            Medium::Registry(sink) => Ok(sink.registry.put_referrers(&manifests).await?),
+            Medium::Local(sink) if sink.keeps_referrers() => {
+                let sink = Arc::clone(sink);
                 let write = move || {
                     manifests
                         .iter()
-                        .try_for_each(|manifest| layout.put_referrer(manifest))
+                        .try_for_each(|manifest| sink.put_entry(manifest, None))
                 };
                 worker::run("write manifest", write).await
             }
-            _ => Err(no_place()),
+            Medium::Local(_) => Err(no_place()),
         }
     }
 
@@ -79,14 +72,13 @@ impl Sink {
     /// As [`Sink::put_referrer`].
     pub async fn put_tagged(&self, manifest: &Manifest, tag: &str) -> Result<(), Error> {
         match &self.medium {
-            Medium::Registry(registry) => Ok(registry.put_manifest(manifest, tag).await?),
-            Medium::Layout { layout, .. } => {
-                let (layout, manifest, tag) = (layout.clone(), manifest.clone(), tag.to_owned());
-                let write =
-                    move || layout.put_manifest(manifest.raw(), manifest.media_type(), Some(&tag));
-                worker::run("write manifest", write).await.map(drop)
+            Medium::Registry(sink) => Ok(sink.registry.put_manifest(manifest, tag).await?),
+            Medium::Local(sink) if sink.keeps_referrers() => {
+                let (sink, manifest, tag) = (Arc::clone(sink), manifest.clone(), tag.to_owned());
+                let write = move || sink.put_entry(&manifest, Some(&tag));
+                worker::run("write manifest", write).await
             }
-            _ => Err(no_place()),
+            Medium::Local(_) => Err(no_place()),
         }
     }
 
@@ -97,20 +89,16 @@ impl Sink {
     /// It cannot be fetched.
     pub async fn tagged(&self, tag: &str) -> Result<Option<Vec<u8>>, Error> {
         let found = match &self.medium {
-            Medium::Registry(registry) => registry
+            Medium::Registry(sink) => sink
+                .registry
                 .get_manifest(tag)
                 .await
                 .map(|answer| answer.raw)
                 .map_err(Error::from),
-            Medium::Layout { layout, .. } => {
-                let (layout, tag) = (layout.clone(), tag.to_owned());
-                let read = move || {
-                    let entry = layout.resolve(Some(&tag))?;
-                    layout.read_blob(&entry.digest, limits::MANIFEST_BYTES)
-                };
-                worker::run("read manifest", read).await
+            Medium::Local(sink) => {
+                let (sink, tag) = (Arc::clone(sink), tag.to_owned());
+                return worker::run("read manifest", move || sink.tagged(&tag)).await;
             }
-            _ => return Ok(None),
         };
         match found {
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),

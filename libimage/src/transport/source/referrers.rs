@@ -1,11 +1,11 @@
 //! What refers to an image, where it comes from.
 
+use std::sync::Arc;
+
 use super::{Medium, Source};
 use crate::{
     digest::Digest,
     error::{Error, ErrorKind},
-    layout::Layout,
-    limits,
     manifest::Descriptor,
     transport::worker,
 };
@@ -24,17 +24,16 @@ impl Source {
     ) -> Result<Vec<Descriptor>, Error> {
         match &self.medium {
             Medium::Registry(registry) => Ok(registry.referrers(subject, artifact_type).await?),
-            Medium::Layout { layout, .. } => {
-                let (layout, subject) = (layout.clone(), subject.clone());
+            Medium::Local(local) => {
+                let (local, subject) = (Arc::clone(local), subject.clone());
                 let mut found =
-                    worker::run("look for referrers", move || in_layout(&layout, &subject)).await?;
+                    worker::run("look for referrers", move || local.referrers(&subject)).await?;
                 found.retain(|entry| {
                     artifact_type
                         .is_none_or(|wanted| entry.artifact_type.as_deref() == Some(wanted))
                 });
                 Ok(found)
             }
-            _ => Ok(Vec::new()),
         }
     }
 
@@ -50,29 +49,14 @@ impl Source {
                 .await
                 .map(|answer| answer.raw)
                 .map_err(Error::from),
-            Medium::Layout { layout, .. } => {
-                let (layout, tag) = (layout.clone(), tag.to_owned());
-                let read = move || {
-                    let entry = layout.resolve(Some(&tag))?;
-                    layout.read_blob(&entry.digest, limits::MANIFEST_BYTES)
-                };
-                worker::run("read manifest", read).await
+            Medium::Local(local) => {
+                let (local, tag) = (Arc::clone(local), tag.to_owned());
+                return worker::run("read manifest", move || local.tagged(&tag)).await;
             }
-            _ => return Ok(None),
         };
         match found {
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
             other => other.map(Some),
         }
     }
-}
-
-/// Looks among the manifests, and in the tag that stands in for a list where some tools write one.
-fn in_layout(layout: &Layout, subject: &Digest) -> Result<Vec<Descriptor>, Error> {
-    let found = layout.referrers()?;
-    Ok(found
-        .into_iter()
-        .filter(|referrer| referrer.subject == *subject)
-        .map(|referrer| referrer.descriptor)
-        .collect())
 }
