@@ -105,10 +105,7 @@ fn references_name_a_transport() {
         ),
         ("oci:/srv/images", oci("/srv/images", None)),
         ("oci:/srv/images:v1", oci("/srv/images", Some("v1"))),
-        (
-            "oci:dir:localhost/a:v1",
-            oci("dir", Some("localhost/a:v1")),
-        ),
+        ("oci:dir:localhost/a:v1", oci("dir", Some("localhost/a:v1"))),
         ("oci:dir:", oci("dir", None)),
         (
             "oci-archive:a.tar:v1",

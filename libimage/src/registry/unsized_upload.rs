@@ -4,10 +4,7 @@
 //!
 //! <https://github.com/opencontainers/distribution-spec/blob/v1.1.1/spec.md#pushing-a-blob-in-chunks>
 
-use std::sync::{
-    Arc, Mutex, PoisonError,
-    atomic::Ordering,
-};
+use std::sync::{Arc, Mutex, PoisonError, atomic::Ordering};
 
 use futures_util::StreamExt as _;
 use reqwest::{
@@ -16,8 +13,7 @@ use reqwest::{
 };
 
 use super::{
-    Begun, BlobStream, Location, Registry, RegistryError, UploadFailure,
-    request::Call,
+    Begun, BlobStream, Location, Registry, RegistryError, UploadFailure, request::Call,
     upload::Watch,
 };
 use crate::{
@@ -80,8 +76,7 @@ impl Registry {
             (seen.0.clone().finish(), seen.1)
         };
         let mut url = location.0;
-        url.query_pairs_mut()
-            .append_pair("digest", digest.as_str());
+        url.query_pairs_mut().append_pair("digest", digest.as_str());
         let call = Call::new(Method::PUT, url, Access::Push, what).empty_body();
         let accepted = [StatusCode::CREATED, StatusCode::OK, StatusCode::NO_CONTENT];
         self.send(&call, &accepted).await?;

@@ -91,7 +91,11 @@ impl Registry {
         }
     }
 
-    pub(super) async fn announce(&self, call: &Call, mounting: bool) -> Result<Begun, RegistryError> {
+    pub(super) async fn announce(
+        &self,
+        call: &Call,
+        mounting: bool,
+    ) -> Result<Begun, RegistryError> {
         let response = self
             .send(call, &[StatusCode::ACCEPTED, StatusCode::CREATED])
             .await?;
@@ -104,7 +108,11 @@ impl Registry {
         }
     }
 
-    pub(super) fn location_of(&self, what: &str, response: &Response) -> Result<Location, RegistryError> {
+    pub(super) fn location_of(
+        &self,
+        what: &str,
+        response: &Response,
+    ) -> Result<Location, RegistryError> {
         let location = response
             .headers()
             .get(LOCATION)

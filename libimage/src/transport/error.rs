@@ -18,7 +18,9 @@ pub enum TransportError {
         image: String,
     },
     /// A word without transport, where one is needed.
-    #[error("{image:?} needs a transport (docker://, oci:, oci-archive:, docker-archive:, dir:, docker-daemon:, store:)")]
+    #[error(
+        "{image:?} needs a transport (docker://, oci:, oci-archive:, docker-archive:, dir:, docker-daemon:, store:)"
+    )]
     NoTransport {
         /// The reference.
         image: String,
@@ -92,9 +94,9 @@ impl TransportError {
             Self::NoStore { .. } | Self::NoTags { .. } | Self::NoMoreTags { .. } => {
                 ErrorKind::Unsupported
             }
-            Self::NoTransport { .. }
-            | Self::TagElsewhere { .. }
-            | Self::NotBeside { .. } => ErrorKind::InvalidReference,
+            Self::NoTransport { .. } | Self::TagElsewhere { .. } | Self::NotBeside { .. } => {
+                ErrorKind::InvalidReference
+            }
             Self::TooLarge { .. } => ErrorKind::LimitExceeded,
             Self::DestinationDigest { .. } => ErrorKind::DigestMismatch,
             Self::NotFound { .. } => ErrorKind::NotFound,

@@ -32,7 +32,7 @@ pub(super) trait LocalSource: Debug + Send + Sync {
     /// Reads a small blob whole and verifies it.
     fn read(&self, blob: &Descriptor, limit: u64) -> Result<Vec<u8>, Error> {
         if blob.size > limit {
-    let digest = blob.digest.clone();
+            let digest = blob.digest.clone();
             return Err(TransportError::TooLarge { digest, limit }.into());
         }
         let mut content = Vec::new();

@@ -201,8 +201,7 @@ impl Sink {
             Medium::Registry(sink) => sink.has_blob(blob).await,
             Medium::Local(sink) => {
                 let (sink, digest) = (Arc::clone(sink), blob.digest.clone());
-                let size =
-                    worker::run("look for blob", move || sink.blob_size(&digest)).await?;
+                let size = worker::run("look for blob", move || sink.blob_size(&digest)).await?;
                 // A file of another length is what a crash left: it is written anew.
                 Ok(size == Some(blob.size))
             }
@@ -257,8 +256,7 @@ impl Sink {
                 .put_manifest(manifest, digest.as_str())
                 .await?),
             Medium::Local(sink) => {
-                let (sink, manifest, digest) =
-                    (Arc::clone(sink), manifest.clone(), digest.clone());
+                let (sink, manifest, digest) = (Arc::clone(sink), manifest.clone(), digest.clone());
                 let write = move || sink.put_child(&manifest, &digest);
                 worker::run("write manifest", write).await
             }

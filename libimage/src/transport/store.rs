@@ -6,9 +6,7 @@ use std::{
     sync::Arc,
 };
 
-use super::{
-    local::{self, BlobWrite, LocalSink, LocalSource},
-};
+use super::local::{self, BlobWrite, LocalSink, LocalSource};
 use crate::{
     digest::Digest,
     error::Error,
