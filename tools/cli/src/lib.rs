@@ -16,6 +16,7 @@
 //! | [`progress`] | how is progress drawn |
 //! | [`output`] | how does data reach stdout |
 //! | [`table`], [`human`] | how are lists, sizes and ages written |
+//! | [`template`] | how does a user say what is printed |
 //! | [`time`] | how are points in time written and read |
 //! | [`generate`] | man pages and shell completions |
 //! | [`interrupt`] | dying of the signal that interrupted us |
@@ -33,6 +34,7 @@ pub mod program;
 pub mod progress;
 pub mod registry;
 pub mod table;
+pub mod template;
 pub mod time;
 
 pub use directories::Directories;
