@@ -170,11 +170,7 @@ impl<'d> Renderer<'d> {
         }
     }
 
-    fn pipeline(
-        &self,
-        pipeline: &Pipeline,
-        dot: &Found<'d>,
-    ) -> Result<Found<'d>, TemplateError> {
+    fn pipeline(&self, pipeline: &Pipeline, dot: &Found<'d>) -> Result<Found<'d>, TemplateError> {
         let mut piped: Option<Found<'d>> = None;
         for command in &pipeline.commands {
             piped = Some(self.command(command, piped, dot)?);
@@ -208,7 +204,9 @@ impl<'d> Renderer<'d> {
         }
         match (command, piped) {
             ([operand], None) => self.operand(operand, dot),
-            _ => Err(TemplateError::new("a value that is no function gets arguments")),
+            _ => Err(TemplateError::new(
+                "a value that is no function gets arguments",
+            )),
         }
     }
 

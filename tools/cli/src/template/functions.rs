@@ -29,11 +29,18 @@ pub(super) fn call(name: &str, arguments: &[Cow<'_, Value>]) -> Result<Value, Te
     let values: Vec<&Value> = arguments.iter().map(|argument| &**argument).collect();
     let wrong = || {
         let kinds: Vec<&str> = values.iter().map(|value| kind(value)).collect();
-        TemplateError::new(format!("{name} cannot be applied to ({})", kinds.join(", ")))
+        TemplateError::new(format!(
+            "{name} cannot be applied to ({})",
+            kinds.join(", ")
+        ))
     };
     match (name, &values[..]) {
-        ("and", [.., last]) => Ok((*values.iter().find(|value| !truth(value)).unwrap_or(last)).clone()),
-        ("or", [.., last]) => Ok((*values.iter().find(|value| truth(value)).unwrap_or(last)).clone()),
+        ("and", [.., last]) => {
+            Ok((*values.iter().find(|value| !truth(value)).unwrap_or(last)).clone())
+        }
+        ("or", [.., last]) => {
+            Ok((*values.iter().find(|value| truth(value)).unwrap_or(last)).clone())
+        }
         ("not", [value]) => Ok(Value::Bool(!truth(value))),
         ("eq", [first, others @ ..]) if !others.is_empty() => {
             Ok(others.iter().any(|other| equal(first, other)).into())
@@ -53,22 +60,29 @@ pub(super) fn call(name: &str, arguments: &[Cow<'_, Value>]) -> Result<Value, Te
         ("index", [value, keys @ ..]) => keys
             .iter()
             .try_fold((*value).clone(), |value, key| index(&value, key)),
-        ("slice", [value, bounds @ ..]) if bounds.len() <= 2 => slice(value, bounds).ok_or_else(wrong),
+        ("slice", [value, bounds @ ..]) if bounds.len() <= 2 => {
+            slice(value, bounds).ok_or_else(wrong)
+        }
         ("print", _) => Ok(joined(&values, " ").into()),
         ("println", _) => Ok((joined(&values, " ") + "\n").into()),
         ("printf", [Value::String(format), rest @ ..]) => printf(format, rest).map(Value::from),
         ("json", [value]) => Ok(value.to_string().into()),
         // The other order is that of a pipeline.
-        ("join", [Value::Array(items), Value::String(separator)] | [Value::String(separator), Value::Array(items)]) => {
-            Ok(joined(&items.iter().collect::<Vec<_>>(), separator).into())
-        }
+        (
+            "join",
+            [Value::Array(items), Value::String(separator)]
+            | [Value::String(separator), Value::Array(items)],
+        ) => Ok(joined(&items.iter().collect::<Vec<_>>(), separator).into()),
         ("join", [Value::Null, _] | [_, Value::Null]) => Ok("".into()),
         ("split", [Value::String(text), Value::String(separator)]) => Ok(split(text, separator)),
         ("lower", [Value::String(text)]) => Ok(text.to_lowercase().into()),
         ("upper", [Value::String(text)]) => Ok(text.to_uppercase().into()),
         ("title", [Value::String(text)]) => Ok(title(text).into()),
         ("pad", [Value::String(text), before, after]) => {
-            let (before, after) = (small(before).ok_or_else(wrong)?, small(after).ok_or_else(wrong)?);
+            let (before, after) = (
+                small(before).ok_or_else(wrong)?,
+                small(after).ok_or_else(wrong)?,
+            );
             match text.is_empty() {
                 true => Ok("".into()),
                 false => Ok(format!("{}{text}{}", " ".repeat(before), " ".repeat(after)).into()),
@@ -322,7 +336,9 @@ fn padded(text: &str, flags: &Flags) -> String {
     match (flags.left, flags.zero) {
         (true, _) => format!("{text}{}", " ".repeat(missing)),
         (false, true) => {
-            let (sign, digits) = text.strip_prefix('-').map_or(("", text), |rest| ("-", rest));
+            let (sign, digits) = text
+                .strip_prefix('-')
+                .map_or(("", text), |rest| ("-", rest));
             format!("{sign}{}{digits}", "0".repeat(missing))
         }
         (false, false) => format!("{}{text}", " ".repeat(missing)),

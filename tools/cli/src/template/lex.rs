@@ -87,7 +87,9 @@ fn inside(action: &str) -> Result<(&str, &str), TemplateError> {
             Some(open) if character == open => quote = None,
             Some(_) => {}
             None if matches!(character, '"' | '`') => quote = Some(character),
-            None if action[at..].starts_with("}}") => return Ok((&action[..at], &action[at + 2..])),
+            None if action[at..].starts_with("}}") => {
+                return Ok((&action[..at], &action[at + 2..]));
+            }
             None => {}
         }
     }

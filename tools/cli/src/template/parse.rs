@@ -217,7 +217,9 @@ impl<'t> Words<'t> {
         let (names, declares) = self.names(in_range)?;
         let mut commands = vec![Vec::new()];
         loop {
-            let command = commands.last_mut().expect("there is one from the beginning");
+            let command = commands
+                .last_mut()
+                .expect("there is one from the beginning");
             match self.peek().map(|token| &token.what) {
                 None | Some(Word::Close) => break,
                 Some(Word::Pipe) => {
@@ -228,7 +230,9 @@ impl<'t> Words<'t> {
             }
         }
         if commands.iter().any(Vec::is_empty) {
-            return Err(TemplateError::new("an action or a part of a pipeline is empty"));
+            return Err(TemplateError::new(
+                "an action or a part of a pipeline is empty",
+            ));
         }
         Ok(Pipeline {
             names,
@@ -261,7 +265,9 @@ impl<'t> Words<'t> {
     }
 
     fn operand(&mut self, depth: usize) -> Result<Operand, TemplateError> {
-        let token = self.next().ok_or_else(|| TemplateError::new("it ends too early"))?;
+        let token = self
+            .next()
+            .ok_or_else(|| TemplateError::new("it ends too early"))?;
         let first = match &token.what {
             Word::Dot => Operand::Dot,
             Word::Field(name) => Operand::Fields(Box::new(Operand::Dot), vec![name.clone()]),
@@ -276,7 +282,9 @@ impl<'t> Words<'t> {
                 }
             }
             Word::Pipe | Word::Close | Word::Comma | Word::Declare | Word::Assign => {
-                return Err(TemplateError::new("an operator stands where a value is wanted"));
+                return Err(TemplateError::new(
+                    "an operator stands where a value is wanted",
+                ));
             }
         };
         let mut fields = Vec::new();
