@@ -13,5 +13,7 @@ pub use auth_file::{AuthFile, AuthFileError};
 pub use certificates::Certificates;
 pub use helpers::Helpers;
 pub use policy::{Policy, PolicyError, Requirement};
-pub use registries::Registries;
+pub use registries::{
+    Endpoint, Place, PlaceError, Registries, RegistriesError, ShortNameError, ShortNameMode,
+};
 pub use secret::{Credentials, Secret};
