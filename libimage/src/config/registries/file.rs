@@ -59,7 +59,11 @@ pub(super) fn parse(text: &str) -> Result<File, RegistriesError> {
         return Err(RegistriesError::TooLarge);
     }
     let document: Document = toml::from_str(text).map_err(|error| RegistriesError::Toml {
-        message: error.to_string().split_whitespace().collect::<Vec<_>>().join(" "),
+        message: error
+            .to_string()
+            .split_whitespace()
+            .collect::<Vec<_>>()
+            .join(" "),
     })?;
     if document.registries.is_some() {
         return Err(RegistriesError::Version1);
@@ -93,7 +97,9 @@ fn entry(raw: RawEntry) -> Result<(String, Entry), RegistriesError> {
         ("", Some(location)) => location.clone(),
         (prefix, _) => match prefix.strip_prefix("*.") {
             Some(domain) if domain.contains(['/', ':', '@', '*']) || domain.is_empty() => {
-                return Err(RegistriesError::Location { text: prefix.to_owned() });
+                return Err(RegistriesError::Location {
+                    text: prefix.to_owned(),
+                });
             }
             Some(domain) => format!("*.{}", location(domain)?),
             None => location(prefix)?,
@@ -102,16 +108,31 @@ fn entry(raw: RawEntry) -> Result<(String, Entry), RegistriesError> {
     let mirrors = raw.mirror.into_iter().map(|mirror| {
         let given = !mirror.pull_from_mirror.is_empty();
         if given && raw.mirror_by_digest_only {
-            return Err(RegistriesError::TwoRules { prefix: prefix.clone() });
+            return Err(RegistriesError::TwoRules {
+                prefix: prefix.clone(),
+            });
         }
-        let pulls = if raw.mirror_by_digest_only { Pulls::ByDigest } else { pulls(&mirror.pull_from_mirror)? };
+        let pulls = if raw.mirror_by_digest_only {
+            Pulls::ByDigest
+        } else {
+            pulls(&mirror.pull_from_mirror)?
+        };
         if mirror.location.is_empty() {
             return Err(RegistriesError::NoLocation);
         }
-        Ok(Mirror { location: location(&mirror.location)?, insecure: mirror.insecure, pulls })
+        Ok(Mirror {
+            location: location(&mirror.location)?,
+            insecure: mirror.insecure,
+            pulls,
+        })
     });
     let mirrors = mirrors.collect::<Result<_, _>>()?;
-    let entry = Entry { location: moved, insecure: raw.insecure, blocked: raw.blocked, mirrors };
+    let entry = Entry {
+        location: moved,
+        insecure: raw.insecure,
+        blocked: raw.blocked,
+        mirrors,
+    };
     Ok((prefix, entry))
 }
 
@@ -130,22 +151,35 @@ fn pulls(word: &str) -> Result<Pulls, RegistriesError> {
 
 /// Checks `HOST[:PORT][/PATH]`; slashes at the end are dropped.
 fn location(text: &str) -> Result<String, RegistriesError> {
-    let wrong = || RegistriesError::Location { text: text.chars().take(200).collect() };
+    let wrong = || RegistriesError::Location {
+        text: text.chars().take(200).collect(),
+    };
     let location = text.trim_end_matches('/');
     let usable = !location.is_empty()
         && !location.contains("//")
-        && location.chars().all(|c| c.is_ascii_graphic() && !matches!(c, '"' | '\\' | '?' | '#' | '*'));
-    if usable { Ok(location.to_owned()) } else { Err(wrong()) }
+        && location
+            .chars()
+            .all(|c| c.is_ascii_graphic() && !matches!(c, '"' | '\\' | '?' | '#' | '*'));
+    if usable {
+        Ok(location.to_owned())
+    } else {
+        Err(wrong())
+    }
 }
 
 fn aliases(raw: BTreeMap<String, String>) -> Result<BTreeMap<String, String>, RegistriesError> {
     for (name, value) in &raw {
-        let bare = |text: &str| !text.contains('@') && !text[text.rfind('/').unwrap_or(0)..].contains(':');
+        let bare =
+            |text: &str| !text.contains('@') && !text[text.rfind('/').unwrap_or(0)..].contains(':');
         let leads = short::is_short(name)
             && bare(name)
-            && (value.is_empty() || (!short::is_short(value) && bare(value) && value.parse::<Name>().is_ok()));
+            && (value.is_empty()
+                || (!short::is_short(value) && bare(value) && value.parse::<Name>().is_ok()));
         if !leads {
-            return Err(RegistriesError::Alias { name: name.clone(), value: value.clone() });
+            return Err(RegistriesError::Alias {
+                name: name.clone(),
+                value: value.clone(),
+            });
         }
     }
     Ok(raw)

@@ -92,9 +92,7 @@ pub enum RegistriesError {
     #[error("a [[registry]] has neither prefix nor location, or a mirror has no location")]
     NoLocation,
     /// A location or prefix is not `HOST[:PORT][/PATH]`.
-    #[error(
-        "{text:?} is no place of images: write HOST[:PORT][/PATH], or *.DOMAIN as a prefix"
-    )]
+    #[error("{text:?} is no place of images: write HOST[:PORT][/PATH], or *.DOMAIN as a prefix")]
     Location {
         /// What is there.
         text: String,

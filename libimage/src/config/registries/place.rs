@@ -72,11 +72,20 @@ impl Registries {
     pub fn place(&self, name: &Name) -> Result<Place, PlaceError> {
         let text = name.to_string();
         let Some((prefix, covered, entry)) = self.entry(&text) else {
-            let location = Endpoint { name: name.clone(), insecure: false };
-            return Ok(Place { mirrors: Vec::new(), location });
+            let location = Endpoint {
+                name: name.clone(),
+                insecure: false,
+            };
+            return Ok(Place {
+                mirrors: Vec::new(),
+                location,
+            });
         };
         if entry.blocked {
-            return Err(PlaceError::Blocked { name: text, prefix: prefix.to_owned() });
+            return Err(PlaceError::Blocked {
+                name: text,
+                prefix: prefix.to_owned(),
+            });
         }
         let rest = &text[covered..];
         let location = match &entry.location {
@@ -94,11 +103,17 @@ impl Registries {
         let mirrors = entry.mirrors.iter().filter(|mirror| asked(mirror.pulls));
         let mirrors = mirrors.filter_map(|mirror| {
             let name = at(&mirror.location, rest)?;
-            Some(Endpoint { name, insecure: mirror.insecure })
+            Some(Endpoint {
+                name,
+                insecure: mirror.insecure,
+            })
         });
         Ok(Place {
             mirrors: mirrors.collect(),
-            location: Endpoint { name: location, insecure: entry.insecure },
+            location: Endpoint {
+                name: location,
+                insecure: entry.insecure,
+            },
         })
     }
 
@@ -136,6 +151,7 @@ fn covered(name: &str, prefix: &str) -> Option<usize> {
 fn at(location: &str, rest: &str) -> Option<Name> {
     let name: Name = format!("{location}{rest}").parse().ok()?;
     let host = location.split('/').next()?;
-    let same = name.registry() == host || (name.registry() == "docker.io" && host == "index.docker.io");
+    let same =
+        name.registry() == host || (name.registry() == "docker.io" && host == "index.docker.io");
     same.then_some(name)
 }

@@ -58,7 +58,9 @@ impl From<ShortNameError> for Error {
     fn from(error: ShortNameError) -> Self {
         match error {
             ShortNameError::Name(error) => error.into(),
-            error @ ShortNameError::Ambiguous { .. } => Self::new(ErrorKind::InvalidReference, error),
+            error @ ShortNameError::Ambiguous { .. } => {
+                Self::new(ErrorKind::InvalidReference, error)
+            }
         }
     }
 }
@@ -94,7 +96,10 @@ impl Registries {
                 .map(|registry| format!("{registry}/{text}").parse())
                 .collect::<Result<_, _>>()?,
         };
-        let all = matches!(self.mode, Some(ShortNameMode::Permissive | ShortNameMode::Disabled));
+        let all = matches!(
+            self.mode,
+            Some(ShortNameMode::Permissive | ShortNameMode::Disabled)
+        );
         if found.len() > 1 && !all {
             return Err(ShortNameError::Ambiguous {
                 name: text.clone(),
@@ -108,7 +113,11 @@ impl Registries {
 /// Tells whether a name has no registry in front: its first part is neither `localhost` nor looks like a host.
 pub(super) fn is_short(name: &str) -> bool {
     match split(name).0.split_once('/') {
-        Some((first, _)) => first != "localhost" && !first.contains(['.', ':']) && first == first.to_ascii_lowercase(),
+        Some((first, _)) => {
+            first != "localhost"
+                && !first.contains(['.', ':'])
+                && first == first.to_ascii_lowercase()
+        }
         None => !name.is_empty(),
     }
 }
@@ -117,6 +126,8 @@ pub(super) fn is_short(name: &str) -> bool {
 fn split(name: &str) -> (&str, &str) {
     let end = name.find('@').unwrap_or(name.len());
     let slash = name[..end].rfind('/').map_or(0, |slash| slash + 1);
-    let end = name[slash..end].find(':').map_or(end, |colon| slash + colon);
+    let end = name[slash..end]
+        .find(':')
+        .map_or(end, |colon| slash + colon);
     name.split_at(end)
 }

@@ -75,7 +75,10 @@ fn the_longest_prefix_decides_where_an_image_is() {
     let by_digest = format!("registry.com/image@{DIGEST}");
     let moved_digest = format!("mirror.registry.com/image@{DIGEST}");
     let hub = format!("debian@{DIGEST}");
-    let (hub_mirror, hub_itself) = (format!("mirror.gcr.io/library/{hub}"), format!("docker.io/library/{hub}"));
+    let (hub_mirror, hub_itself) = (
+        format!("mirror.gcr.io/library/{hub}"),
+        format!("docker.io/library/{hub}"),
+    );
     let cases: &[(&str, &[&str])] = &[
         (
             "example.com/foo/image:latest",
@@ -85,12 +88,21 @@ fn the_longest_prefix_decides_where_an_image_is() {
                 "internal-registry-for-example.com/bar/image:latest",
             ],
         ),
-        ("example.com/foobar/image:1", &["example.com/foobar/image:1"]),
+        (
+            "example.com/foobar/image:1",
+            &["example.com/foobar/image:1"],
+        ),
         ("example.com/image:1", &["example.com/image:1"]),
-        ("registry.com/image:1", &["tags.registry.com/image:1", "registry.com/image:1"]),
+        (
+            "registry.com/image:1",
+            &["tags.registry.com/image:1", "registry.com/image:1"],
+        ),
         (&by_digest, &[&moved_digest, &by_digest]),
         ("registry.com:5000/image:1", &["registry.com:5000/image:1"]),
-        ("registry.com/badly/x:1", &["tags.registry.com/badly/x:1", "registry.com/badly/x:1"]),
+        (
+            "registry.com/badly/x:1",
+            &["tags.registry.com/badly/x:1", "registry.com/badly/x:1"],
+        ),
         ("a.b.wild.com/x:1", &["a.b.wild.com/x:1 insecure"]),
         ("a.wild.com:5000/x:1", &["a.wild.com:5000/x:1 insecure"]),
         ("wild.com/x:1", &["wild.com/x:1"]),
@@ -113,10 +125,18 @@ fn what_is_blocked_or_leads_nowhere_is_refused() {
     let registries = Registries::parse(FILE).unwrap();
     for name in ["registry.com/bad:1", "registry.com/bad/image:1"] {
         let error = registries.place(&name.parse().unwrap()).unwrap_err();
-        assert!(matches!(&error, PlaceError::Blocked { prefix, .. } if prefix == "registry.com/bad"), "{error}");
+        assert!(
+            matches!(&error, PlaceError::Blocked { prefix, .. } if prefix == "registry.com/bad"),
+            "{error}"
+        );
     }
-    let error = registries.place(&"nonsense.org/a:1".parse().unwrap()).unwrap_err();
-    assert!(matches!(error, PlaceError::Moved { .. }), "never docker.io/nohost: {error}");
+    let error = registries
+        .place(&"nonsense.org/a:1".parse().unwrap())
+        .unwrap_err();
+    assert!(
+        matches!(error, PlaceError::Moved { .. }),
+        "never docker.io/nohost: {error}"
+    );
 }
 
 #[test]
@@ -127,23 +147,38 @@ fn drop_ins_prevail() {
         .unwrap()
         .with("[aliases]\na = ''\nb = 'c.org/b'")
         .unwrap();
-    assert!(registries.place(&"example.com/foo:1".parse().unwrap()).is_err());
-    assert_eq!(names(&registries, "a").unwrap(), ["docker.io/library/a:latest"]);
+    assert!(
+        registries
+            .place(&"example.com/foo:1".parse().unwrap())
+            .is_err()
+    );
+    assert_eq!(
+        names(&registries, "a").unwrap(),
+        ["docker.io/library/a:latest"]
+    );
     assert_eq!(names(&registries, "b:2").unwrap(), ["c.org/b:2"]);
 }
 
 fn names(registries: &Registries, bare: &str) -> Result<Vec<String>, ShortNameError> {
     let found = registries.candidates(&ImageRef::Bare(bare.to_owned()))?;
-    Ok(found.iter().map(|image| image.to_string().replace("docker://", "")).collect())
+    Ok(found
+        .iter()
+        .map(|image| image.to_string().replace("docker://", ""))
+        .collect())
 }
 
 #[test]
 fn short_names_mean_an_alias_or_the_registries_searched() {
     let none = Registries::default();
     let aliases = "[aliases]\n'debian' = 'docker.io/library/debian'\n'team/app' = 'quay.io/team/application'\n";
-    let one = Registries::parse(&format!("unqualified-search-registries = ['a.org']\n{aliases}")).unwrap();
+    let one = Registries::parse(&format!(
+        "unqualified-search-registries = ['a.org']\n{aliases}"
+    ))
+    .unwrap();
     let two = |mode: &str| {
-        let text = format!("unqualified-search-registries = ['a.org', 'b.org:5000']\nshort-name-mode = '{mode}'\n{aliases}");
+        let text = format!(
+            "unqualified-search-registries = ['a.org', 'b.org:5000']\nshort-name-mode = '{mode}'\n{aliases}"
+        );
         Registries::parse(&text).unwrap()
     };
     let by_digest = format!("team/app@{DIGEST}");
@@ -158,33 +193,60 @@ fn short_names_mean_an_alias_or_the_registries_searched() {
         (&one, "c.org/app", &["c.org/app:latest"]),
         (&one, "localhost/app", &["localhost/app:latest"]),
         (&one, "localhost:5000/app", &["localhost:5000/app:latest"]),
-        (&two("permissive"), "app", &["a.org/app:latest", "b.org:5000/app:latest"]),
-        (&two("disabled"), "app:1", &["a.org/app:1", "b.org:5000/app:1"]),
-        (&two("enforcing"), "debian", &["docker.io/library/debian:latest"]),
+        (
+            &two("permissive"),
+            "app",
+            &["a.org/app:latest", "b.org:5000/app:latest"],
+        ),
+        (
+            &two("disabled"),
+            "app:1",
+            &["a.org/app:1", "b.org:5000/app:1"],
+        ),
+        (
+            &two("enforcing"),
+            "debian",
+            &["docker.io/library/debian:latest"],
+        ),
     ];
     for (registries, bare, expected) in cases {
         assert_eq!(names(registries, bare).unwrap(), *expected, "{bare}");
     }
     for mode in ["enforcing", ""] {
         let error = names(&two(mode), "app").unwrap_err().to_string();
-        assert!(error.contains("a.org/app:latest, b.org:5000/app:latest"), "{error}");
+        assert!(
+            error.contains("a.org/app:latest, b.org:5000/app:latest"),
+            "{error}"
+        );
     }
 }
 
 #[test]
 fn mistakes_in_a_file_are_named() {
     let cases = [
-        ("[[registry]]\ninsecure = true", "neither prefix nor location"),
-        ("[[registry]]\nprefix = 'a.*.com'\nlocation='x.org'", "a.*.com"),
+        (
+            "[[registry]]\ninsecure = true",
+            "neither prefix nor location",
+        ),
+        (
+            "[[registry]]\nprefix = 'a.*.com'\nlocation='x.org'",
+            "a.*.com",
+        ),
         ("[[registry]]\nprefix = '*.a.com/x'", "*.a.com/x"),
         ("[[registry]]\nprefix = '*.a.com:5000'", "*.a.com:5000"),
         ("[[registry]]\nlocation = 'https://a.org'", "https://a.org"),
-        ("[[registry]]\nlocation = 'a.org'\n[[registry.mirror]]\ninsecure=true", "mirror has no location"),
+        (
+            "[[registry]]\nlocation = 'a.org'\n[[registry.mirror]]\ninsecure=true",
+            "mirror has no location",
+        ),
         (
             "[[registry]]\nlocation='a.org'\nmirror-by-digest-only=true\n[[registry.mirror]]\nlocation='b.org'\npull-from-mirror='all'",
             "mirror-by-digest-only",
         ),
-        ("[[registry]]\nlocation='a.org'\n[[registry.mirror]]\nlocation='b.org'\npull-from-mirror='often'", "often"),
+        (
+            "[[registry]]\nlocation='a.org'\n[[registry.mirror]]\nlocation='b.org'\npull-from-mirror='often'",
+            "often",
+        ),
         ("short-name-mode = 'asking'", "asking"),
         ("[aliases]\n'a.org/x' = 'b.org/x'", "a.org/x"),
         ("[aliases]\n'a:1' = 'b.org/x'", "a:1"),
@@ -199,9 +261,15 @@ fn mistakes_in_a_file_are_named() {
         assert!(!error.contains('\n'), "{error}");
     }
     let unknown = "future = 1\n[[registry]]\nlocation='a.org'\nnew-key=true\n[[registry.mirror]]\nlocation='b.org'\nx=1";
-    assert!(Registries::parse(unknown).is_ok(), "what newer versions add is ignored");
+    assert!(
+        Registries::parse(unknown).is_ok(),
+        "what newer versions add is ignored"
+    );
     let large = "#".repeat(file::FILE_BYTES + 1);
-    assert!(matches!(Registries::parse(&large), Err(RegistriesError::TooLarge)));
+    assert!(matches!(
+        Registries::parse(&large),
+        Err(RegistriesError::TooLarge)
+    ));
 }
 
 /// Texts near the format: lines that mean something, in any order.
