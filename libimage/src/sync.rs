@@ -1,1 +1,0 @@
-//! Many copies at once: repositories, selections of tags, and only what changed.
