@@ -39,6 +39,7 @@ mod plan;
 mod report;
 mod select;
 mod version;
+mod yaml;
 
 pub use error::{SelectionError, SyncError};
 pub use pattern::Pattern;
@@ -46,6 +47,7 @@ pub use plan::{Place, SyncAccess, SyncEntry, SyncPlan, SyncSource, SyncTarget};
 pub use report::{FailedSource, Outcome, SyncReport, SyncedImage, Totals};
 pub use select::{Age, Newest, Reference, Selection};
 pub use version::{VersionRange, natural_order, version_of, version_order};
+pub use yaml::read_plan;
 
 use crate::{context::Context, copy::CopyOptions, error::Error};
 
@@ -75,19 +77,6 @@ impl Default for SyncOptions {
             copy: CopyOptions::default(),
         }
     }
-}
-
-/// Reads a plan from YAML, in skopeo's form or in ours.
-///
-/// # Errors
-///
-/// The file makes no sense.
-pub fn read_plan(
-    _name: &str,
-    _yaml: &str,
-    _target: Option<&SyncTarget>,
-) -> Result<SyncPlan, SyncError> {
-    unimplemented!()
 }
 
 /// Brings a destination up to date. What fails is in the report, image by image; the rest is done.

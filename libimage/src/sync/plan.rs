@@ -125,6 +125,136 @@ impl std::fmt::Display for Place {
     }
 }
 
+impl SyncSource {
+    /// Reads `docker://NAME`, `oci:PATH`, `dir:PATH`, or a name without a transport, which is a registry's; and the tag or digest, if the
+    /// name has one (without one, no `latest` is thought of).
+    ///
+    /// # Errors
+    ///
+    /// The text is none of these.
+    pub fn parse(text: &str) -> Result<(Self, Option<Reference>), SyncError> {
+        if let Some(path) = path_of(text, "oci:") {
+            return Ok((Self::Layouts(path), None));
+        }
+        if let Some(path) = path_of(text, "dir:") {
+            return Ok((Self::Dirs(path), None));
+        }
+        let rest = text.strip_prefix("docker://").unwrap_or(text);
+        let name: Name = rest.parse().map_err(|error| of_name(text, &error))?;
+        let last = rest.rfind('/').map_or(0, |slash| slash + 1);
+        let reference = match (name.digest(), name.tag()) {
+            (Some(digest), _) => Some(Reference::Digest(digest.clone())),
+            (None, Some(tag)) if rest[last..].contains(':') => Some(Reference::Tag(tag.to_owned())),
+            _ => None,
+        };
+        Ok((Self::Repository(name), reference))
+    }
+
+    /// Reads `docker://HOST[:PORT]`, or the host alone: all of a registry's repositories.
+    ///
+    /// # Errors
+    ///
+    /// The text is no host.
+    pub fn parse_registry(text: &str) -> Result<Self, SyncError> {
+        let host = text.strip_prefix("docker://").unwrap_or(text);
+        let host = host.trim_end_matches('/');
+        let name: Name = format!("{host}/x")
+            .parse()
+            .map_err(|error| of_name(text, &error))?;
+        if name.registry() != host || host.contains('/') {
+            return Err(SyncError::Repository {
+                text: text.to_owned(),
+                problem: "the host of a registry is wanted".to_owned(),
+            });
+        }
+        Ok(Self::Registry {
+            host: host.to_owned(),
+            repositories: Vec::new(),
+        })
+    }
+
+    /// Returns the registry's host, if it is one's.
+    #[must_use]
+    pub fn host(&self) -> Option<&str> {
+        match self {
+            Self::Repository(name) => Some(name.registry()),
+            Self::Registry { host, .. } => Some(host),
+            Self::Layouts(_) | Self::Dirs(_) => None,
+        }
+    }
+}
+
+impl SyncTarget {
+    /// Reads a repository, `docker://NAME` or the name alone.
+    ///
+    /// # Errors
+    ///
+    /// The text is none, or has a tag or digest.
+    pub fn parse_repository(text: &str) -> Result<Self, SyncError> {
+        match SyncSource::parse(text)? {
+            (SyncSource::Repository(name), None) => Ok(Self::Repository(name)),
+            _ => Err(SyncError::Repository {
+                text: text.to_owned(),
+                problem: "a repository of a registry is wanted, without a tag".to_owned(),
+            }),
+        }
+    }
+}
+
+impl Place {
+    /// Reads `docker://HOST[/PATH]`, `dir:PATH`, or `oci:PATH` (a layout for each repository).
+    ///
+    /// # Errors
+    ///
+    /// The text is none of these.
+    pub fn parse(text: &str) -> Result<Self, SyncError> {
+        let wrong = |problem: String| SyncError::Repository {
+            text: text.to_owned(),
+            problem,
+        };
+        if let Some(path) = path_of(text, "oci:") {
+            return Ok(Self::Layouts(path));
+        }
+        if let Some(path) = path_of(text, "dir:") {
+            return Ok(Self::Dirs(path));
+        }
+        let prefix = text.strip_prefix("docker://").ok_or_else(|| {
+            wrong("docker://HOST[/PATH], dir:PATH or oci:PATH is wanted".to_owned())
+        })?;
+        Self::registry(prefix)
+    }
+
+    /// Reads `HOST[/PATH]`.
+    ///
+    /// # Errors
+    ///
+    /// No repository can be called so.
+    pub fn registry(prefix: &str) -> Result<Self, SyncError> {
+        let prefix = prefix.trim_end_matches('/');
+        let tried: Result<Name, _> = format!("{prefix}/x").parse();
+        tried.map_err(|error| of_name(prefix, &error))?;
+        Ok(Self::Registry(prefix.to_owned()))
+    }
+}
+
+fn path_of(text: &str, transport: &str) -> Option<PathBuf> {
+    let path = text.strip_prefix(transport)?;
+    (!path.is_empty()).then(|| PathBuf::from(path))
+}
+
+fn of_name(text: &str, error: &crate::name::NameError) -> SyncError {
+    SyncError::Repository {
+        text: text.to_owned(),
+        problem: error.to_string(),
+    }
+}
+
+/// Checks the grammar of a tag.
+pub(super) fn check_tag(tag: &str) -> Result<(), crate::name::NameError> {
+    let any: Name = "localhost/x".parse()?;
+    any.with_tag(tag).map(drop)
+}
+
 /// What an image is called at its source: a path whose first part may be a registry, and a tag or digest.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Origin {

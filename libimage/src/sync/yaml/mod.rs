@@ -95,7 +95,7 @@ impl Reader<'_> {
             max_documents: 1,
             max_merge_keys: ALIASES,
         };
-        let options: Options = serde_saphyr::options! { budget: Some(budget) };
+        let options: Options = serde_saphyr::options! { budget: budget };
         serde_saphyr::from_str_with_options(yaml, options).map_err(|error| {
             // A snippet of the file could show a password.
             let error = error.without_snippet();
@@ -122,10 +122,7 @@ impl Reader<'_> {
     ) -> Result<T, SyncError> {
         result.map_err(|error| {
             let cause = error.source().map(|cause| format!(": {cause}"));
-            self.wrong(
-                at,
-                format!("{key}: {error}{}", cause.unwrap_or_default()),
-            )
+            self.wrong(at, format!("{key}: {error}{}", cause.unwrap_or_default()))
         })
     }
 
@@ -166,7 +163,8 @@ impl Reader<'_> {
                 add(&key, selection)?;
             }
             for (key, regex) in images_by_tag_regex.unwrap_or_default().0 {
-                let regex = self.value(&key.value, regex.referenced, Pattern::regex(&regex.value))?;
+                let regex =
+                    self.value(&key.value, regex.referenced, Pattern::regex(&regex.value))?;
                 let regex = Some(regex);
                 add(
                     &key,
@@ -240,7 +238,10 @@ impl Reader<'_> {
 
     fn ours(&self, document: Ours) -> Result<Vec<SyncEntry>, SyncError> {
         if document.version.value != 1 {
-            let problem = format!("version: {} is not known, only 1 is", document.version.value);
+            let problem = format!(
+                "version: {} is not known, only 1 is",
+                document.version.value
+            );
             return Err(self.wrong(document.version.referenced, problem));
         }
         let accesses: Vec<(String, SyncAccess)> = document
@@ -262,7 +263,14 @@ impl Reader<'_> {
         let at = entry.source.referenced;
         let (mut source, reference) = match &entry.repositories {
             None => self.value("source", at, SyncSource::parse(&entry.source.value))?,
-            Some(_) => (self.value("source", at, SyncSource::parse_registry(&entry.source.value))?, None),
+            Some(_) => (
+                self.value(
+                    "source",
+                    at,
+                    SyncSource::parse_registry(&entry.source.value),
+                )?,
+                None,
+            ),
         };
         if let SyncSource::Registry { repositories, .. } = &mut source {
             *repositories = self.patterns("repositories", entry.repositories.as_deref())?;

@@ -15,7 +15,10 @@ fn read(yaml: &str) -> Result<SyncPlan, SyncError> {
 
 #[track_caller]
 fn fails(yaml: &str, at: &str, words: &[&str]) {
-    let message = read(yaml).map(drop).expect_err("it makes no sense").to_string();
+    let message = read(yaml)
+        .map(drop)
+        .expect_err("it makes no sense")
+        .to_string();
     assert!(message.starts_with(&format!("sync.yml:{at}")), "{message}");
     for word in words {
         assert!(message.contains(word), "{word} is not in {message}");
@@ -57,28 +60,69 @@ fn skopeos_file_is_read_as_it_is() {
         .entries
         .iter()
         .map(|entry| {
-            let named: Vec<String> = entry.selection.named().iter().map(ToString::to_string).collect();
-            (entry.source.to_string(), named.join(" "), entry.selection.needs_list())
+            let named: Vec<String> = entry
+                .selection
+                .named()
+                .iter()
+                .map(ToString::to_string)
+                .collect();
+            (
+                entry.source.to_string(),
+                named.join(" "),
+                entry.selection.needs_list(),
+            )
         })
         .collect();
     let digest = "sha256:0000000000000000000000000000000011111111111111111111111111111111";
     let expected = [
         ("docker://registry.example.com/busybox", String::new(), true),
-        ("docker://registry.example.com/redis", format!("1.0 2.10 {digest}"), false),
+        (
+            "docker://registry.example.com/redis",
+            format!("1.0 2.10 {digest}"),
+            false,
+        ),
         ("docker://registry.example.com/empty", String::new(), true),
         ("docker://registry.example.com/nginx", String::new(), true),
         ("docker://registry.example.com/alpine", String::new(), true),
         ("docker://quay.io/coreos/etcd", "latest".to_owned(), false),
     ];
-    let expected: Vec<_> = expected.map(|(source, named, list)| (source.to_owned(), named, list)).into();
+    let expected: Vec<_> = expected
+        .map(|(source, named, list)| (source.to_owned(), named, list))
+        .into();
     assert_eq!(found, expected);
     let access = &plan.entries[0].access;
-    assert_eq!(access.credentials, Credentials::parse("john:this is a secret"));
-    assert_eq!((access.tls_verify, access.cert_dir.as_deref()), (Some(true), Some("/home/john/certs".as_ref())));
+    assert_eq!(
+        access.credentials,
+        Credentials::parse("john:this is a secret")
+    );
+    assert_eq!(
+        (access.tls_verify, access.cert_dir.as_deref()),
+        (Some(true), Some("/home/john/certs".as_ref()))
+    );
     assert_eq!(plan.entries[5].access.tls_verify, Some(false));
-    assert_eq!(plan.entries[3].selection.regex.as_ref().unwrap().to_string(), r"/^1\.13\.[12]-alpine-perl$/");
-    assert_eq!(plan.entries[4].selection.range.as_ref().unwrap().to_string(), ">= 3.12.0");
-    assert!(plan.entries.iter().all(|entry| entry.target == below("mirror.example.com")));
+    assert_eq!(
+        plan.entries[3]
+            .selection
+            .regex
+            .as_ref()
+            .unwrap()
+            .to_string(),
+        r"/^1\.13\.[12]-alpine-perl$/"
+    );
+    assert_eq!(
+        plan.entries[4]
+            .selection
+            .range
+            .as_ref()
+            .unwrap()
+            .to_string(),
+        ">= 3.12.0"
+    );
+    assert!(
+        plan.entries
+            .iter()
+            .all(|entry| entry.target == below("mirror.example.com"))
+    );
 }
 
 #[test]
@@ -115,38 +159,116 @@ sync:
     let [app, all, debian, layouts] = &plan.entries[..] else {
         panic!("four entries")
     };
-    assert_eq!(app.target, SyncTarget::Repository("mirror.example.com/apps/app".parse().unwrap()));
+    assert_eq!(
+        app.target,
+        SyncTarget::Repository("mirror.example.com/apps/app".parse().unwrap())
+    );
     assert_eq!(app.selection.tags, ["1.0", "2.0"]);
     assert_eq!(app.selection.digests.len(), 1);
-    assert_eq!(app.selection.deny.iter().map(ToString::to_string).collect::<Vec<_>>(), ["*-rc*", "/beta/"]);
-    assert_eq!(app.selection.newest, Some(Newest { count: 5, age: Age::Created }));
-    assert_eq!((app.platforms.len(), app.suffix.as_str(), app.access.tls_verify), (2, "-mirror", Some(false)));
+    assert_eq!(
+        app.selection
+            .deny
+            .iter()
+            .map(ToString::to_string)
+            .collect::<Vec<_>>(),
+        ["*-rc*", "/beta/"]
+    );
+    assert_eq!(
+        app.selection.newest,
+        Some(Newest {
+            count: 5,
+            age: Age::Created
+        })
+    );
+    assert_eq!(
+        (
+            app.platforms.len(),
+            app.suffix.as_str(),
+            app.access.tls_verify
+        ),
+        (2, "-mirror", Some(false))
+    );
     assert_eq!(
         all.source,
-        SyncSource::Registry { host: "other.example.com".into(), repositories: vec!["team/*".parse().unwrap()] }
+        SyncSource::Registry {
+            host: "other.example.com".into(),
+            repositories: vec!["team/*".parse().unwrap()]
+        }
     );
-    assert_eq!(all.target, SyncTarget::Below { place: Place::Dirs("/srv/images".into()), scoped: true });
-    assert_eq!(debian.source.to_string(), "docker://docker.io/library/debian");
+    assert_eq!(
+        all.target,
+        SyncTarget::Below {
+            place: Place::Dirs("/srv/images".into()),
+            scoped: true
+        }
+    );
+    assert_eq!(
+        debian.source.to_string(),
+        "docker://docker.io/library/debian"
+    );
     assert_eq!(debian.selection.tags, ["12"]);
-    let scoped = SyncTarget::Below { place: Place::Registry("mirror.example.com".into()), scoped: true };
+    let scoped = SyncTarget::Below {
+        place: Place::Registry("mirror.example.com".into()),
+        scoped: true,
+    };
     assert_eq!(debian.target, scoped);
     assert_eq!(layouts.source, SyncSource::Layouts("/srv/layouts".into()));
 }
 
 #[test]
 fn mistakes_are_named_with_line_and_key() {
-    fails("a.example.com:\n  images:\n    Redis: []\n", "3:5: ", &["Redis", "lower-case"]);
-    fails("a.example.com:\n  images:\n    redis:1: []\n", "3:5: ", &["redis:1", "without a tag"]);
-    fails("a.example.com:\n  images:\n    redis:\n    - 'a b'\n", "4:7: ", &["redis", "a b"]);
-    fails("a.example.com:\n  images-by-semver:\n    redis: newest\n", "3:12: ", &["redis", "newest"]);
-    fails("a.example.com:\n  images-by-tag-regex:\n    redis: '('\n", "3:12: ", &["redis"]);
-    fails("a.example.com:\n  image:\n    redis: []\n", "2:3: ", &["image", "images"]);
-    fails("a.example.com:\n  credentials: {username: x, passwort: y}\n", "2:", &["passwort"]);
+    fails(
+        "a.example.com:\n  images:\n    Redis: []\n",
+        "3:5: ",
+        &["Redis", "lower-case"],
+    );
+    fails(
+        "a.example.com:\n  images:\n    redis:1: []\n",
+        "3:5: ",
+        &["redis:1", "without a tag"],
+    );
+    fails(
+        "a.example.com:\n  images:\n    redis:\n    - 'a b'\n",
+        "4:7: ",
+        &["redis", "a b"],
+    );
+    fails(
+        "a.example.com:\n  images-by-semver:\n    redis: newest\n",
+        "3:12: ",
+        &["redis", "newest"],
+    );
+    fails(
+        "a.example.com:\n  images-by-tag-regex:\n    redis: '('\n",
+        "3:12: ",
+        &["redis"],
+    );
+    fails(
+        "a.example.com:\n  image:\n    redis: []\n",
+        "2:3: ",
+        &["image", "images"],
+    );
+    fails(
+        "a.example.com:\n  credentials: {username: x, passwort: y}\n",
+        "2:",
+        &["passwort"],
+    );
     fails("version: 2\nsync: []\n", "1:10: ", &["version"]);
     fails("version: 1\nsink: []\n", "2:1: ", &["sink"]);
-    fails("version: 1\nsync:\n- source: docker://a.example.com/x\n  semver: x\n", "4:11: ", &["semver"]);
-    fails("version: 1\nsync:\n- source: a\n  target: b\n  into: dir:c\n", "4:11: ", &["target"]);
-    fails("version: 1\nsync:\n- source: a\n  newest-by: size\n", "4:14: ", &["newest-by"]);
+    fails(
+        "version: 1\nsync:\n- source: docker://a.example.com/x\n  semver: x\n",
+        "4:11: ",
+        &["semver"],
+    );
+    fails(
+        "version: 1\nsync:\n- source: a\n  target: b\n  into: dir:c\n",
+        "4:11: ",
+        &["target"],
+    );
+    fails(
+        "version: 1\nsync:\n- source: a\n  newest-by: size\n",
+        "4:14: ",
+        &["newest-by"],
+    );
     fails("version: 1\nsync:\n- source: ''\n", "3:11: ", &["source"]);
     fails("version: 1\nsync:\n- {}\n", "3:", &["source"]);
     fails("a: [1\n", "", &[]);
@@ -176,7 +298,14 @@ fn hostile_files_are_refused_soon() {
     let bomb = "a: &a [x,x,x,x,x,x,x,x,x,x]\nb: &b [*a,*a,*a,*a,*a,*a,*a,*a,*a,*a]\nc: &c [*b,*b,*b,*b,*b,*b,*b,*b,*b,*b]\nd: &d [*c,*c,*c,*c,*c,*c,*c,*c,*c,*c]\ne: &e [*d,*d,*d,*d,*d,*d,*d,*d,*d,*d]\nf: [*e,*e,*e,*e,*e,*e,*e,*e,*e,*e]\n";
     let many = "a.example.com:\n  images:\n".to_owned() + &"    r: []\n".repeat(300_000);
     let documents = "version: 1\nsync: []\n---\nversion: 1\n".to_owned();
-    for yaml in [deep, bomb.to_owned(), many, documents, "\0".to_owned(), "x".repeat(FILE_BYTES + 1)] {
+    for yaml in [
+        deep,
+        bomb.to_owned(),
+        many,
+        documents,
+        "\0".to_owned(),
+        "x".repeat(FILE_BYTES + 1),
+    ] {
         let error = read(&yaml).expect_err("it is refused");
         assert!(error.to_string().len() < 1000, "{error}");
     }
