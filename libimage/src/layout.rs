@@ -6,6 +6,7 @@
 //! hashes a second time.
 
 mod blob;
+mod collect;
 mod error;
 mod index;
 mod referrers;
@@ -25,6 +26,7 @@ use rustix::{
 };
 
 pub use blob::BlobWriter;
+pub use collect::Collected;
 pub use error::LayoutError;
 pub(crate) use index::IndexEdit;
 pub use index::{Entry, id_annotation};

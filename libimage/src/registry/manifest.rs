@@ -25,6 +25,8 @@ pub struct Head {
     pub digest: Option<Digest>,
     /// Its size in bytes, if the registry says so.
     pub size: Option<u64>,
+    /// Its media type, if the registry says so.
+    pub media_type: Option<String>,
 }
 
 /// What GET says about a manifest: bytes nobody has looked at yet.
@@ -70,6 +72,7 @@ impl Registry {
         Ok(Some(Head {
             digest: digest_of(&response),
             size,
+            media_type: type_of(&response),
         }))
     }
 
@@ -93,11 +96,7 @@ impl Registry {
         let mut attempt = 1;
         loop {
             let response = self.send(&call, &[StatusCode::OK]).await?;
-            let media_type = response
-                .headers()
-                .get(CONTENT_TYPE)
-                .and_then(|value| value.to_str().ok())
-                .map(str::to_owned);
+            let media_type = type_of(&response);
             let expected = reference.parse().ok().or_else(|| digest_of(&response));
             match self
                 .body(&call.what, response, limits::MANIFEST_BYTES)
@@ -200,6 +199,11 @@ impl Registry {
             source,
         })
     }
+}
+
+fn type_of(response: &Response) -> Option<String> {
+    let value = response.headers().get(CONTENT_TYPE)?;
+    value.to_str().ok().map(str::to_owned)
 }
 
 fn digest_of(response: &Response) -> Option<Digest> {

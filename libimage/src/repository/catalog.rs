@@ -1,6 +1,12 @@
 //! The repositories of a registry.
 
-use crate::{context::Context, error::Error};
+use futures_util::TryStreamExt as _;
+
+use crate::{
+    context::{Context, Side},
+    error::Error,
+    registry::{ListOptions, Registry},
+};
 
 /// Which repositories to list. The default lists all.
 #[derive(Debug, Clone, Default)]
@@ -15,11 +21,25 @@ pub struct CatalogOptions {
 ///
 /// # Errors
 ///
-/// See [`crate::ErrorKind`]: among others `Unauthorized`, and `Unsupported` where the registry has no such list.
+/// See [`crate::ErrorKind`]: among others `Unauthorized`, and `NotFound` or `Unsupported` where the registry has no such list.
 pub async fn catalog(
-    _cx: &Context,
-    _registry: &str,
-    _options: &CatalogOptions,
+    cx: &Context,
+    registry: &str,
+    options: &CatalogOptions,
 ) -> Result<Vec<String>, Error> {
-    unimplemented!()
+    let registry = Registry::of_host(cx, Side::Source, registry)?;
+    let list = ListOptions {
+        page: super::tags::page(options.limit, false),
+        last: options.last.clone(),
+    };
+    let mut pages = registry.catalog(&list);
+    let limit = options.limit.unwrap_or(usize::MAX);
+    let mut names = Vec::new();
+    while names.len() < limit
+        && let Some(page) = pages.try_next().await?
+    {
+        names.extend(super::tags::after(page, options.last.as_deref()));
+    }
+    names.truncate(limit);
+    Ok(names)
 }

@@ -1,9 +1,24 @@
 //! Single manifests and blobs, as they are.
 
-use super::OptionalStore;
+use std::{
+    io::{self, Read},
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use futures_util::stream;
+
+use super::{DigestOptions, OptionalStore, RepositoryError, store_of};
 use crate::{
-    context::Context, digest::Digest, error::Error, manifest::Manifest, name::ImageRef,
-    platform::Platform, registry::BlobStream,
+    context::{Context, Side},
+    copy,
+    digest::{Digest, Hasher},
+    error::Error,
+    layout::Layout,
+    manifest::{Descriptor, Manifest},
+    name::{ImageRef, Name},
+    registry::{BlobStream, Registry},
+    transport::{Sink, Source, TransportError, local, worker},
+    trust,
 };
 
 /// What is known of a manifest without fetching it.
@@ -40,39 +55,126 @@ impl std::fmt::Debug for BlobContent {
 ///
 /// See [`crate::ErrorKind`].
 pub async fn manifest(
-    _cx: &Context,
-    _image: &ImageRef,
-    _platform: Option<&Platform>,
-    _store: OptionalStore,
+    cx: &Context,
+    image: &ImageRef,
+    options: &DigestOptions,
 ) -> Result<Manifest, Error> {
-    unimplemented!()
+    trust::admit(cx.policy(), image)?;
+    let source = Source::open(cx, image, options.store.as_ref()).await?;
+    let whole = source.verified(cx, None).await?;
+    let chosen = match &options.platform {
+        Some(platform) => copy::one(&source, whole, platform).await?,
+        None => whole,
+    };
+    Ok(chosen.manifest().clone())
 }
 
-/// Asks for a manifest's digest, size and type: one HEAD.
+/// Asks for a manifest's digest, size and type: one HEAD, or a GET where the registry does not tell the digest.
 ///
 /// # Errors
 ///
 /// See [`crate::ErrorKind`].
 pub async fn head(
-    _cx: &Context,
-    _image: &ImageRef,
-    _store: OptionalStore,
+    cx: &Context,
+    image: &ImageRef,
+    store: OptionalStore,
 ) -> Result<ManifestHead, Error> {
-    unimplemented!()
+    trust::admit(cx.policy(), image)?;
+    let source = Source::open(cx, image, store.as_ref()).await?;
+    if let Some(registry) = source.registry() {
+        let head = registry.head_manifest(registry.name().reference()).await?;
+        let head = head.ok_or_else(|| TransportError::NotFound {
+            image: image.to_string(),
+        })?;
+        if let Some(digest) = head.digest {
+            return Ok(ManifestHead {
+                digest,
+                size: head.size,
+                media_type: head.media_type,
+            });
+        }
+    }
+    let verified = source.verified(cx, None).await?;
+    Ok(ManifestHead {
+        digest: verified.digest().clone(),
+        size: Some(verified.manifest().raw().len() as u64),
+        media_type: Some(verified.manifest().media_type().to_owned()),
+    })
 }
 
-/// Writes a manifest byte for byte under a reference: under its tag, or its digest, which must then be right.
+/// Writes a manifest byte for byte under a reference: under its tag, or its digest, which must then be right. Returns the digest
+/// it has there.
 ///
 /// # Errors
 ///
 /// See [`crate::ErrorKind`]: among others if something it names is missing.
 pub async fn put_manifest(
-    _cx: &Context,
-    _image: &ImageRef,
-    _manifest: &Manifest,
-    _store: OptionalStore,
-) -> Result<(), Error> {
-    unimplemented!()
+    cx: &Context,
+    image: &ImageRef,
+    manifest: &Manifest,
+    store: OptionalStore,
+) -> Result<Digest, Error> {
+    match image {
+        ImageRef::Docker(name) => {
+            let digest = match name.digest() {
+                Some(wanted) => checked(image, wanted, manifest)?,
+                None => manifest.digest().clone(),
+            };
+            let registry = Registry::new(cx, Side::Destination, name, Vec::new())?;
+            let reference = name.tag().unwrap_or(digest.as_str());
+            registry.put_manifest(manifest, reference).await?;
+            Ok(digest)
+        }
+        ImageRef::Oci { path, tag } => {
+            let wanted = tag.as_deref().and_then(|tag| tag.trim_start_matches('@').parse().ok());
+            let tag = match &wanted {
+                Some(wanted) => {
+                    checked(image, wanted, manifest)?;
+                    None
+                }
+                None => tag.clone(),
+            };
+            let (path, manifest) = (path.clone(), manifest.clone());
+            let write = move || {
+                let layout = Layout::create(&path)?;
+                layout.put_manifest(manifest.raw(), manifest.media_type(), tag.as_deref())
+            };
+            Ok(worker::run("write manifest", write).await?.digest)
+        }
+        ImageRef::Store(name) => {
+            let (store, name) = (Arc::clone(store_of(image, &store)?), name.parse::<Name>()?);
+            let manifest = manifest.clone();
+            let write =
+                move || store.publish_any(manifest.raw(), manifest.media_type(), &[name]);
+            worker::run("write manifest", write).await
+        }
+        _ => Err(no_parts(image).into()),
+    }
+}
+
+fn checked(
+    image: &ImageRef,
+    wanted: &Digest,
+    manifest: &Manifest,
+) -> Result<Digest, RepositoryError> {
+    let mut hasher = Hasher::new(wanted.algorithm());
+    hasher.update(manifest.raw());
+    let found = hasher.finish();
+    if found == *wanted {
+        return Ok(found);
+    }
+    Err(RepositoryError::OtherDigest {
+        image: image.to_string(),
+        wanted: wanted.clone(),
+        found,
+    })
+}
+
+fn no_parts(image: &ImageRef) -> RepositoryError {
+    RepositoryError::Unsupported {
+        image: image.to_string(),
+        what: "single manifests and blobs can be put into registries, layouts (oci:) and the store only",
+    }
 }
 
 /// Asks for the size of a blob in bytes; `None` if the repository does not have it.
@@ -81,12 +183,14 @@ pub async fn put_manifest(
 ///
 /// See [`crate::ErrorKind`].
 pub async fn blob_size(
-    _cx: &Context,
-    _repository: &ImageRef,
-    _digest: &Digest,
-    _store: OptionalStore,
+    cx: &Context,
+    repository: &ImageRef,
+    digest: &Digest,
+    store: OptionalStore,
 ) -> Result<Option<u64>, Error> {
-    unimplemented!()
+    trust::admit(cx.policy(), repository)?;
+    let source = Source::open(cx, repository, store.as_ref()).await?;
+    source.blob_size(digest).await
 }
 
 /// Opens a blob.
@@ -95,24 +199,51 @@ pub async fn blob_size(
 ///
 /// See [`crate::ErrorKind`]; `NotFound` if the repository does not have it.
 pub async fn blob(
-    _cx: &Context,
-    _repository: &ImageRef,
-    _digest: &Digest,
-    _store: OptionalStore,
+    cx: &Context,
+    repository: &ImageRef,
+    digest: &Digest,
+    store: OptionalStore,
 ) -> Result<BlobContent, Error> {
-    unimplemented!()
+    trust::admit(cx.policy(), repository)?;
+    let source = Source::open(cx, repository, store.as_ref()).await?;
+    let size = source.blob_size(digest).await?;
+    let size = size.ok_or_else(|| RepositoryError::NotFound {
+        place: repository.to_string(),
+        what: format!("blob {digest}"),
+    })?;
+    let content = source.blob(&Descriptor::new("", digest.clone(), size));
+    Ok(BlobContent { size, content })
 }
 
-/// Writes a blob whose digest is known only at its end; returns digest and size in bytes.
+/// Writes a blob that `content` reads; its digest is known only at its end, and returned with the size in bytes.
 ///
 /// # Errors
 ///
-/// See [`crate::ErrorKind`]; nothing is visible then.
+/// See [`crate::ErrorKind`]; nothing is visible then. What was read is not read again: nothing is retried.
 pub async fn put_blob(
-    _cx: &Context,
-    _repository: &ImageRef,
-    _content: BlobStream<Error>,
-    _store: OptionalStore,
+    cx: &Context,
+    repository: &ImageRef,
+    content: impl Read + Send + 'static,
+    store: OptionalStore,
 ) -> Result<(Digest, u64), Error> {
-    unimplemented!()
+    if !matches!(
+        repository,
+        ImageRef::Docker(_) | ImageRef::Oci { .. } | ImageRef::Store(_)
+    ) {
+        return Err(no_parts(repository).into());
+    }
+    let sink = Sink::open_alone(cx, repository, store.as_ref()).await?;
+    let (crew, muster) = worker::crew();
+    let content = Mutex::new(Some(content));
+    let open = || match content.lock().unwrap_or_else(PoisonError::into_inner).take() {
+        Some(content) => local::stream_unverified(content),
+        None => {
+            let again = io::Error::other("the content cannot be read a second time");
+            Box::pin(stream::once(async { Err(local::of_io(again)) })) as BlobStream<Error>
+        }
+    };
+    let written = sink.put_unsized(open, &crew).await;
+    drop(crew);
+    muster.gone().await;
+    written
 }

@@ -1,7 +1,20 @@
 //! Deleting: a tag alone where that is possible, a manifest only if nobody else means it.
 
-use super::OptionalStore;
-use crate::{context::Context, digest::Digest, error::Error, name::ImageRef};
+use std::{path::Path, sync::Arc};
+
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+
+use super::{OptionalStore, RepositoryError, store_of};
+use crate::{
+    context::{Context, Side},
+    digest::Digest,
+    error::{Error, ErrorKind},
+    layout::{Entry, Layout},
+    name::{ImageRef, Name},
+    registry::Registry,
+    store::Store,
+    transport::worker,
+};
 
 /// What is to be deleted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -57,16 +70,226 @@ pub struct Deleted {
 /// Deletes a tag or a manifest.
 ///
 /// A tag is deleted alone: its manifest, and other tags of it, stay. A manifest (a reference with a digest, or
-/// [`DeleteMode::Manifest`]) is deleted only if no other tag of the repository points to it, unless forced.
+/// [`DeleteMode::Manifest`]) is deleted only if no other tag of the repository points to it, unless forced: the tags are listed and
+/// asked with HEAD, several at once. An index that names the manifest is not noticed. In a layout and in the store, the last
+/// name takes the manifest with it.
 ///
 /// # Errors
 ///
 /// See [`crate::ErrorKind`]: `NotFound` if it is not there, `Conflict` if other tags point to the manifest, `Unsupported` if the
 /// registry cannot delete a tag alone: then nothing was deleted.
 pub async fn delete(
-    _cx: &Context,
-    _image: &ImageRef,
-    _options: &DeleteOptions,
+    cx: &Context,
+    image: &ImageRef,
+    options: &DeleteOptions,
 ) -> Result<Deleted, Error> {
-    unimplemented!()
+    match image {
+        ImageRef::Docker(name) => {
+            let registry = Registry::new(cx, Side::Destination, name, Vec::new())?;
+            let deletion = Deletion {
+                registry,
+                name,
+                options,
+            };
+            deletion.perform().await
+        }
+        ImageRef::Oci { path, tag } => {
+            let (path, tag, options) = (path.clone(), tag.clone(), options.clone());
+            let edit = move || in_layout(&path, tag.as_deref(), &options);
+            worker::run("delete image", edit).await
+        }
+        ImageRef::Store(name) => {
+            let store = Arc::clone(store_of(image, &options.store)?);
+            let (name, options) = (name.clone(), options.clone());
+            worker::run("delete image", move || in_store(&store, &name, &options)).await
+        }
+        _ => Err(RepositoryError::Unsupported {
+            image: image.to_string(),
+            what: "nothing can be deleted there; it is a file of its own",
+        }
+        .into()),
+    }
+}
+
+/// A deletion in a registry.
+struct Deletion<'a> {
+    registry: Registry,
+    name: &'a Name,
+    options: &'a DeleteOptions,
+}
+
+impl Deletion<'_> {
+    async fn perform(&self) -> Result<Deleted, Error> {
+        match (self.options.mode, self.name.digest(), self.name.tag()) {
+            (DeleteMode::AsNamed, None, Some(tag)) => self.tag(tag).await,
+            (_, Some(digest), _) => self.manifest(digest).await,
+            (_, None, tag) => {
+                let tag = tag.unwrap_or(self.name.reference());
+                let digest = self.digest_of(tag).await?;
+                let digest = digest.ok_or_else(|| self.missing(tag))?;
+                self.manifest(&digest).await
+            }
+        }
+    }
+
+    async fn tag(&self, tag: &str) -> Result<Deleted, Error> {
+        let refused = match self.registry.delete_manifest(tag).await {
+            Ok(()) => {
+                return Ok(Deleted {
+                    tags: vec![tag.to_owned()],
+                    ..Deleted::default()
+                });
+            }
+            Err(error) if error.kind() == ErrorKind::Unsupported => error,
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                // A registry that knows no tags here says the same as one where the tag is gone.
+                match self.digest_of(tag).await? {
+                    Some(_) => error,
+                    None => return Err(self.missing(tag).into()),
+                }
+            }
+            Err(error) => return Err(error.into()),
+        };
+        let digest = self.digest_of(tag).await?;
+        let digest = digest.ok_or_else(|| self.missing(tag))?;
+        if self.options.force {
+            return self.manifest(&digest).await;
+        }
+        Err(RepositoryError::NoTagDeletion {
+            image: self.name.to_string(),
+            source: refused,
+        }
+        .into())
+    }
+
+    async fn manifest(&self, digest: &Digest) -> Result<Deleted, Error> {
+        if !self.options.force {
+            let tags = self.others(digest).await?;
+            if !tags.is_empty() {
+                return Err(RepositoryError::Shared {
+                    repository: self.name.without_reference(),
+                    digest: digest.clone(),
+                    tags,
+                }
+                .into());
+            }
+        }
+        self.registry.delete_manifest(digest.as_str()).await?;
+        Ok(Deleted {
+            tags: self.name.tag().into_iter().map(str::to_owned).collect(),
+            manifest: Some(digest.clone()),
+            ..Deleted::default()
+        })
+    }
+
+    /// Returns the other tags that point to a manifest.
+    async fn others(&self, digest: &Digest) -> Result<Vec<String>, Error> {
+        let tags = match self.registry.tags().await {
+            // A repository without tags is none to some registries.
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
+            other => other?,
+        };
+        let others = tags.into_iter().filter(|tag| Some(tag.as_str()) != self.name.tag());
+        let asking = others.map(|tag| async move {
+            let found = self.digest_of(&tag).await?;
+            Ok::<_, Error>((found.as_ref() == Some(digest)).then_some(tag))
+        });
+        let found: Vec<Option<String>> = stream::iter(asking)
+            .buffered(self.options.jobs.max(1))
+            .try_collect()
+            .await?;
+        Ok(found.into_iter().flatten().collect())
+    }
+
+    async fn digest_of(&self, tag: &str) -> Result<Option<Digest>, Error> {
+        match self.registry.head_manifest(tag).await? {
+            None => Ok(None),
+            Some(head) => match head.digest {
+                Some(digest) => Ok(Some(digest)),
+                None => Ok(Some(Digest::of(&self.registry.get_manifest(tag).await?.raw))),
+            },
+        }
+    }
+
+    fn missing(&self, tag: &str) -> RepositoryError {
+        RepositoryError::NotFound {
+            place: self.name.without_reference(),
+            what: format!("tag {tag}"),
+        }
+    }
+}
+
+fn in_layout(
+    path: &Path,
+    reference: Option<&str>,
+    options: &DeleteOptions,
+) -> Result<Deleted, Error> {
+    let layout = Layout::open(path)?;
+    let entry = layout.resolve(reference)?;
+    let image = || format!("oci:{}", path.display());
+    let by_tag = entry.tag.as_deref().filter(|tag| Some(*tag) == reference);
+    let alone = options.mode == DeleteMode::AsNamed && by_tag.is_some();
+    let mut deleted = layout.edit_index(|index| {
+        let same = |known: &Entry| known.digest == entry.digest;
+        let tags: Vec<String> = index
+            .entries()
+            .into_iter()
+            .filter(same)
+            .filter_map(|known| known.tag)
+            .collect();
+        let mut deleted = Deleted::default();
+        if let (true, Some(tag)) = (alone, by_tag) {
+            index.remove_tag(tag);
+            deleted.tags.push(tag.to_owned());
+            let last = !index.entries().iter().any(same);
+            deleted.manifest = last.then(|| entry.digest.clone());
+            return Ok(Ok(deleted));
+        }
+        let own = by_tag.or(match (&tags[..], reference) {
+            // The only image of a layout, named by nothing: its only tag is no other one.
+            ([only], None) => Some(only.as_str()),
+            _ => None,
+        });
+        let others: Vec<String> = tags
+            .iter()
+            .filter(|tag| Some(tag.as_str()) != own)
+            .cloned()
+            .collect();
+        if !others.is_empty() && !options.force {
+            return Ok(Err(RepositoryError::Shared {
+                repository: image(),
+                digest: entry.digest.clone(),
+                tags: others,
+            }));
+        }
+        if !index.remove(same) {
+            return Ok(Err(RepositoryError::Unsupported {
+                image: format!("{}:@{}", image(), entry.digest),
+                what: "it is a part of an index, and goes with that",
+            }));
+        }
+        deleted.tags = tags;
+        deleted.manifest = Some(entry.digest.clone());
+        Ok(Ok(deleted))
+    })??;
+    if options.collect {
+        let collected = layout.collect()?;
+        (deleted.blobs, deleted.bytes) = (collected.blobs, collected.bytes);
+    }
+    Ok(deleted)
+}
+
+fn in_store(store: &Store, name: &str, options: &DeleteOptions) -> Result<Deleted, Error> {
+    let entry = store.find_entry(name)?;
+    let removed = match (&entry.tag, options.mode) {
+        // A name alone goes alone, also with force: that is for manifests.
+        (Some(name), DeleteMode::AsNamed) => store.remove(name, false)?,
+        _ => store.remove(entry.digest.as_str(), options.force)?,
+    };
+    Ok(Deleted {
+        tags: removed.untagged,
+        manifest: removed.deleted,
+        blobs: removed.freed.blobs,
+        bytes: removed.freed.bytes,
+    })
 }

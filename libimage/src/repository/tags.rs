@@ -1,12 +1,14 @@
 //! The list of tags, filtered and in parts.
 
+use futures_util::TryStreamExt as _;
+
 use super::{OptionalStore, TagFilter, store_of};
 use crate::{
     context::{Context, Side},
     copy,
     error::Error,
     name::ImageRef,
-    registry::Registry,
+    registry::{ListOptions, Registry},
     transport::worker,
     trust,
 };
@@ -54,32 +56,57 @@ pub async fn tags(
         ImageRef::Store(_) => {
             let store = std::sync::Arc::clone(store_of(repository, &options.store)?);
             let images = worker::run("list images", move || store.images()).await?;
-            Ok(selected(
-                images.into_iter().filter_map(|image| image.name),
-                options,
-            ))
+            let names = images.into_iter().filter_map(|image| image.name);
+            Ok(selected(names.collect(), options))
         }
-        _ => Ok(selected(
-            copy::tags(cx, repository).await?.into_iter(),
-            options,
-        )),
+        _ => Ok(selected(copy::tags(cx, repository).await?, options)),
     }
 }
 
+/// Asks for pages until there are enough.
 async fn of_registry(registry: &Registry, options: &TagOptions) -> Result<Vec<String>, Error> {
-    Ok(selected(registry.tags().await?.into_iter(), options))
+    let filtered = !(options.include.is_empty() && options.exclude.is_empty());
+    let list = ListOptions {
+        page: page(options.limit, filtered),
+        last: options.last.clone(),
+    };
+    let limit = options.limit.unwrap_or(usize::MAX);
+    let mut pages = registry.tag_pages(&list);
+    let mut tags = Vec::new();
+    while tags.len() < limit
+        && let Some(page) = pages.try_next().await?
+    {
+        let page = after(page, options.last.as_deref());
+        tags.extend(page.into_iter().filter(|tag| options.wants(tag)));
+    }
+    tags.truncate(limit);
+    Ok(tags)
 }
 
-fn selected(all: impl Iterator<Item = String>, options: &TagOptions) -> Vec<String> {
-    let mut all = all.collect::<Vec<_>>();
-    if let Some(last) = &options.last {
-        match all.iter().position(|tag| tag == last) {
-            Some(at) => drop(all.drain(..=at)),
-            // A tag that is gone meanwhile: what would stand after it.
-            None => all.retain(|tag| tag > last),
-        }
+/// How many names to ask for at once: no more than are wanted, unless most of them may be filtered out.
+pub(super) fn page(limit: Option<usize>, filtered: bool) -> Option<u32> {
+    const MOST: usize = 1000;
+    let limit = limit.filter(|_| !filtered)?;
+    u32::try_from(limit.clamp(1, MOST)).ok()
+}
+
+/// Drops what comes before and at `last`: some registries begin anew, whatever they are asked.
+pub(super) fn after(mut page: Vec<String>, last: Option<&str>) -> Vec<String> {
+    if let Some(at) = page.iter().position(|name| Some(name.as_str()) == last) {
+        drop(page.drain(..=at));
     }
-    all.retain(|tag| options.wants(tag));
-    all.truncate(options.limit.unwrap_or(usize::MAX));
-    all
+    page
+}
+
+fn selected(all: Vec<String>, options: &TagOptions) -> Vec<String> {
+    let mut tags = match &options.last {
+        Some(last) if !all.contains(last) => {
+            // A name that is gone meanwhile: what would stand after it.
+            all.into_iter().filter(|tag| tag > last).collect()
+        }
+        last => after(all, last.as_deref()),
+    };
+    tags.retain(|tag| options.wants(tag));
+    tags.truncate(options.limit.unwrap_or(usize::MAX));
+    tags
 }

@@ -295,6 +295,15 @@ impl Store {
         self.enter(&entry, std::slice::from_ref(name))
     }
 
+    /// Gives what the index has another name, taking it from another image if need be; see [`Store::find_entry`].
+    ///
+    /// # Errors
+    /// If the index cannot be replaced.
+    pub fn tag_entry(&self, entry: &Entry, name: &Name) -> Result<(), StoreError> {
+        let _hold = self.hold()?;
+        self.enter(entry, std::slice::from_ref(name))
+    }
+
     /// Removes a name and nothing else; tells whether it was there.
     ///
     /// # Errors

@@ -35,6 +35,10 @@ impl LocalSource for LayoutSource {
         Ok(Box::new(self.layout.open_blob(digest)?))
     }
 
+    fn blob_size(&self, digest: &Digest) -> Result<Option<u64>, Error> {
+        Ok(self.layout.blob_size(digest)?)
+    }
+
     fn referrers(&self, subject: &Digest) -> Result<Vec<Descriptor>, Error> {
         referrers(&self.layout, subject)
     }

@@ -29,6 +29,17 @@ pub(super) trait LocalSource: Debug + Send + Sync {
     /// Opens a blob; its content is not verified.
     fn open(&self, digest: &Digest) -> Result<Box<dyn Read + Send>, Error>;
 
+    /// Returns the size of a blob in bytes; `None` if it is missing.
+    fn blob_size(&self, digest: &Digest) -> Result<Option<u64>, Error> {
+        // What knows no sizes is read to the end.
+        match self.open(digest) {
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+            opened => Ok(Some(
+                io::copy(&mut opened?, &mut io::sink()).map_err(of_io)?,
+            )),
+        }
+    }
+
     /// Reads a small blob whole and verifies it.
     fn read(&self, blob: &Descriptor, limit: u64) -> Result<Vec<u8>, Error> {
         if blob.size > limit {
@@ -179,6 +190,35 @@ where
         receiver.recv().await.map(|piece| (piece, receiver))
     });
     // The thread starts when the stream is first polled, as a download does.
+    let reading = stream::once(reading).filter_map(|result| async move { result.err().map(Err) });
+    Box::pin(stream::select(pieces, reading))
+}
+
+/// Reads whatever a reader gives, on a thread of its own.
+pub(crate) fn stream_unverified(mut content: impl Read + Send + 'static) -> BlobStream<Error> {
+    let (sender, receiver) = mpsc::channel(WAITING);
+    let reading = worker::run("read", move || {
+        loop {
+            let mut buffer = vec![0; PIECE];
+            let piece = match content.read(&mut buffer) {
+                Ok(0) => return Ok::<(), Error>(()),
+                Ok(count) => {
+                    buffer.truncate(count);
+                    Ok(buffer.into())
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) => Err(of_io(error)),
+            };
+            let failed = piece.is_err();
+            // A receiver that is gone wants nothing more.
+            if sender.blocking_send(piece).is_err() || failed {
+                return Ok(());
+            }
+        }
+    });
+    let pieces = stream::unfold(receiver, |mut receiver| async move {
+        receiver.recv().await.map(|piece| (piece, receiver))
+    });
     let reading = stream::once(reading).filter_map(|result| async move { result.err().map(Err) });
     Box::pin(stream::select(pieces, reading))
 }

@@ -21,7 +21,7 @@ use crate::{
     error::Error,
     layout::Layout,
     manifest::{Descriptor, Manifest},
-    name::ImageRef,
+    name::{ImageRef, Name},
     registry::{BlobStream, Registry},
     store::Store,
 };
@@ -63,19 +63,41 @@ impl Sink {
         store: Option<&Arc<Store>>,
         source: &Source,
     ) -> Result<Self, Error> {
+        let mount_from = match image {
+            ImageRef::Docker(name) => source
+                .registry()
+                .map(Registry::name)
+                .filter(|from| from.registry() == name.registry()),
+            _ => None,
+        };
+        Self::open_from(cx, image, store, mount_from.map(Name::repository)).await
+    }
+
+    /// Opens a reference for writing what comes from nowhere in particular.
+    ///
+    /// # Errors
+    ///
+    /// As [`Sink::open`].
+    pub async fn open_alone(
+        cx: &Context,
+        image: &ImageRef,
+        store: Option<&Arc<Store>>,
+    ) -> Result<Self, Error> {
+        Self::open_from(cx, image, store, None).await
+    }
+
+    async fn open_from(
+        cx: &Context,
+        image: &ImageRef,
+        store: Option<&Arc<Store>>,
+        mount_from: Option<&str>,
+    ) -> Result<Self, Error> {
         let medium = match image {
             ImageRef::Docker(name) => {
-                let mount_from = source
-                    .registry()
-                    .map(Registry::name)
-                    .filter(|from| from.registry() == name.registry());
-                let also_pull = mount_from
-                    .into_iter()
-                    .map(|from| from.repository().to_owned())
-                    .collect();
+                let also_pull = mount_from.into_iter().map(str::to_owned).collect();
                 Medium::Registry(RegistrySink {
                     registry: Registry::new(cx, Side::Destination, name, also_pull)?,
-                    mount_from: mount_from.map(|from| from.repository().to_owned()),
+                    mount_from: mount_from.map(str::to_owned),
                     more: Vec::new(),
                 })
             }

@@ -179,6 +179,21 @@ impl Source {
         }
     }
 
+    /// Asks how many bytes a blob has; `None` if it is not there.
+    ///
+    /// # Errors
+    ///
+    /// It cannot be asked for, or the registry does not say.
+    pub async fn blob_size(&self, digest: &Digest) -> Result<Option<u64>, Error> {
+        match &self.medium {
+            Medium::Registry(registry) => Ok(registry.blob_size(digest).await?),
+            Medium::Local(local) => {
+                let (local, digest) = (Arc::clone(local), digest.clone());
+                worker::run("look for blob", move || local.blob_size(&digest)).await
+            }
+        }
+    }
+
     /// Reads a small blob whole.
     ///
     /// # Errors

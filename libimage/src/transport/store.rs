@@ -31,6 +31,10 @@ impl LocalSource for StoreSource {
     fn open(&self, digest: &Digest) -> Result<Box<dyn Read + Send>, Error> {
         Ok(Box::new(self.store.read_blob(digest)?))
     }
+
+    fn blob_size(&self, digest: &Digest) -> Result<Option<u64>, Error> {
+        Ok(self.store.blob_size(digest)?)
+    }
 }
 
 /// A name of the store.

@@ -76,18 +76,14 @@ impl Shared {
 }
 
 impl OneEnd {
-    /// Makes the context: there is a source and no destination.
+    /// Makes the context: the one end is a source to verbs that ask, and a destination to verbs that change something.
     ///
     /// # Errors
     /// If the credentials, a credential file or the policy cannot be used.
     pub(crate) fn context(&self) -> Result<Context, Failure> {
-        let source = End::new(
-            Side::Source,
-            "--creds",
-            self.creds.as_deref(),
-            self.tls_verify,
-        )?;
-        context(&self.shared, [source])
+        let end = |side| End::new(side, "--creds", self.creds.as_deref(), self.tls_verify);
+        let (source, target) = (end(Side::Source)?, end(Side::Destination)?);
+        context(&self.shared, [source, target])
     }
 }
 
