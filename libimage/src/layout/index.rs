@@ -302,7 +302,10 @@ impl Layout {
         }
     }
 
-    pub(super) fn index_error(&self, operation: &'static str) -> impl FnOnce(std::io::Error) -> LayoutError {
+    pub(super) fn index_error(
+        &self,
+        operation: &'static str,
+    ) -> impl FnOnce(std::io::Error) -> LayoutError {
         let path = self.path().to_owned();
         move |source| LayoutError::Index {
             operation,

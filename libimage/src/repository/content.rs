@@ -126,7 +126,9 @@ pub async fn put_manifest(
             Ok(digest)
         }
         ImageRef::Oci { path, tag } => {
-            let wanted = tag.as_deref().and_then(|tag| tag.trim_start_matches('@').parse().ok());
+            let wanted = tag
+                .as_deref()
+                .and_then(|tag| tag.trim_start_matches('@').parse().ok());
             let tag = match &wanted {
                 Some(wanted) => {
                     checked(image, wanted, manifest)?;
@@ -144,8 +146,7 @@ pub async fn put_manifest(
         ImageRef::Store(name) => {
             let (store, name) = (Arc::clone(store_of(image, &store)?), name.parse::<Name>()?);
             let manifest = manifest.clone();
-            let write =
-                move || store.publish_any(manifest.raw(), manifest.media_type(), &[name]);
+            let write = move || store.publish_any(manifest.raw(), manifest.media_type(), &[name]);
             worker::run("write manifest", write).await
         }
         _ => Err(no_parts(image).into()),
@@ -235,7 +236,11 @@ pub async fn put_blob(
     let sink = Sink::open_alone(cx, repository, store.as_ref()).await?;
     let (crew, muster) = worker::crew();
     let content = Mutex::new(Some(content));
-    let open = || match content.lock().unwrap_or_else(PoisonError::into_inner).take() {
+    let open = || match content
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner)
+        .take()
+    {
         Some(content) => local::stream_unverified(content),
         None => {
             let again = io::Error::other("the content cannot be read a second time");

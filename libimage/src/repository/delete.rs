@@ -189,7 +189,9 @@ impl Deletion<'_> {
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
             other => other?,
         };
-        let others = tags.into_iter().filter(|tag| Some(tag.as_str()) != self.name.tag());
+        let others = tags
+            .into_iter()
+            .filter(|tag| Some(tag.as_str()) != self.name.tag());
         let asking = others.map(|tag| async move {
             let found = self.digest_of(&tag).await?;
             Ok::<_, Error>((found.as_ref() == Some(digest)).then_some(tag))
@@ -206,7 +208,9 @@ impl Deletion<'_> {
             None => Ok(None),
             Some(head) => match head.digest {
                 Some(digest) => Ok(Some(digest)),
-                None => Ok(Some(Digest::of(&self.registry.get_manifest(tag).await?.raw))),
+                None => Ok(Some(Digest::of(
+                    &self.registry.get_manifest(tag).await?.raw,
+                ))),
             },
         }
     }
