@@ -43,6 +43,14 @@ pub enum SelectError {
         #[source]
         source: serde_json::Error,
     },
+    /// More refers to an image than anybody would write.
+    #[error("more than {limit} manifests refer to {image}")]
+    TooManyReferrers {
+        /// The reference.
+        image: String,
+        /// How many are accepted.
+        limit: usize,
+    },
     /// Indexes inside indexes, again and again.
     #[error("{image} has more than {limit} indexes inside each other")]
     TooDeep {
@@ -60,7 +68,7 @@ impl SelectError {
         match self {
             Self::NoPlatform { .. } | Self::OtherPlatform { .. } => ErrorKind::NotFound,
             Self::Config { .. } => ErrorKind::Malformed,
-            Self::TooDeep { .. } => ErrorKind::LimitExceeded,
+            Self::TooDeep { .. } | Self::TooManyReferrers { .. } => ErrorKind::LimitExceeded,
         }
     }
 }

@@ -67,6 +67,14 @@ impl Registry {
         self.tag_pages(&ListOptions::default()).try_concat().await
     }
 
+    /// Lists the tags of the first page; tells whether that is all of them.
+    pub(super) async fn first_tags(&self) -> Result<(Vec<String>, bool), RegistryError> {
+        let mut reading = self.reading(Endpoint::Tags, &ListOptions::default());
+        let page = reading.next().await?.unwrap_or_default();
+        let all = reading.call.is_none() && page.len() < PAGE as usize;
+        Ok((page, all))
+    }
+
     /// Lists the repositories of the registry, page by page, whichever repository this one was made for. Large public registries
     /// do not offer this.
     #[must_use]
@@ -74,15 +82,19 @@ impl Registry {
         self.pages(Endpoint::Catalog, options)
     }
 
-    fn pages(&self, endpoint: Endpoint, options: &ListOptions) -> Pages {
-        let reading = Reading {
+    fn reading(&self, endpoint: Endpoint, options: &ListOptions) -> Reading {
+        Reading {
             registry: self.clone(),
             call: None,
             first: None,
             options: options.clone(),
             seen: HashSet::new(),
             endpoint,
-        };
+        }
+    }
+
+    fn pages(&self, endpoint: Endpoint, options: &ListOptions) -> Pages {
+        let reading = self.reading(endpoint, options);
         Box::pin(stream::try_unfold(reading, |mut reading| async move {
             let page = reading.next().await?;
             Ok(page.map(|page| (page, reading)))

@@ -137,7 +137,7 @@ impl Registry {
             base: Arc::default(),
             downloads: Arc::default(),
             requests: Arc::default(),
-            referrers: Arc::default(),
+            referrers: cx.kept(&referrers::key_of(name), referrers::Known::default),
         })))
     }
 

@@ -21,9 +21,11 @@ use crate::{
     auth::Access,
     digest::Digest,
     error::ErrorKind,
+    layout::is_digest_tag,
     limits,
     manifest::{Content, Descriptor, Manifest},
     media,
+    name::Name,
 };
 
 /// Pages of a list of referrers. Those seen hold a hundred entries or more each.
@@ -31,12 +33,19 @@ const PAGES: usize = 200;
 /// How often a fallback tag is written again because somebody else wrote it meanwhile.
 const WRITES: usize = 8;
 
-/// What is remembered about a registry's referrers, for all of its repositories.
+/// What a context remembers about a registry's referrers.
 #[derive(Debug, Default)]
 pub(super) struct Known {
     api: AtomicU8,
     /// Held while a fallback tag is rewritten: our own writers at least do not race.
     writing: Mutex<()>,
+}
+
+/// Returns for which repositories a registry behaves alike. Behind one host name there may be several registries, told apart by the
+/// first part of the path.
+pub(super) fn key_of(name: &Name) -> String {
+    let first = name.repository().split('/').next().unwrap_or_default();
+    format!("{}/{first}", name.registry())
 }
 
 const UNASKED: u8 = 0;
@@ -108,11 +117,11 @@ impl Registry {
         loop {
             let (page, link) = match self.referrers_page(&call).await {
                 Ok(Some(page)) => page,
-                Ok(None) if known.load(Ordering::Relaxed) == UNASKED => {
+                Ok(None) if known.load(Ordering::Relaxed) == PRESENT => return Ok(Some(found)),
+                Ok(None) => {
                     known.store(ABSENT, Ordering::Relaxed);
                     return Ok(None);
                 }
-                Ok(None) => return Ok(Some(found)),
                 // The manifest itself could be read with these credentials: this registry guards an endpoint it may not even have.
                 Err(error)
                     if matches!(error.kind(), ErrorKind::Unauthorized | ErrorKind::Denied) =>
@@ -181,6 +190,20 @@ impl Registry {
             Ok(Content::Index { entries }) => Ok(entries),
             // Anybody may use such a tag for something else.
             _ => Ok(Vec::new()),
+        }
+    }
+
+    /// Returns the tags of the repository that are made from digests, if one page lists all tags; `None` if it does not, or the
+    /// registry does not say.
+    pub(crate) async fn digest_tags(&self) -> Result<Option<BTreeSet<String>>, RegistryError> {
+        match self.first_tags().await {
+            Ok((tags, true)) => Ok(Some(
+                tags.into_iter().filter(|tag| is_digest_tag(tag)).collect(),
+            )),
+            Ok((_, false)) => Ok(None),
+            Err(error) if error.is_transient() => Err(error),
+            // Some registries list no tags, or not for everybody, or far too many at once.
+            Err(_) => Ok(None),
         }
     }
 

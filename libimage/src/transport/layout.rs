@@ -10,7 +10,7 @@ use super::local::{self, BlobWrite, LocalSink, LocalSource};
 use crate::{
     digest::Digest,
     error::{Error, ErrorKind},
-    layout::{BlobWriter, Layout},
+    layout::{BlobWriter, Layout, Referrer},
     limits,
     manifest::{Descriptor, Manifest},
 };
@@ -39,8 +39,13 @@ impl LocalSource for LayoutSource {
         Ok(self.layout.blob_size(digest)?)
     }
 
-    fn referrers(&self, subject: &Digest) -> Result<Vec<Descriptor>, Error> {
-        referrers(&self.layout, subject)
+    fn held_referrers(&self) -> Result<Vec<Referrer>, Error> {
+        Ok(self.layout.referrers()?)
+    }
+
+    fn tags(&self) -> Result<Vec<String>, Error> {
+        let entries = self.layout.entries()?;
+        Ok(entries.into_iter().filter_map(|entry| entry.tag).collect())
     }
 
     fn tagged(&self, tag: &str) -> Result<Option<Vec<u8>>, Error> {
@@ -50,15 +55,6 @@ impl LocalSource for LayoutSource {
     fn layout(&self) -> Option<&Layout> {
         Some(&self.layout)
     }
-}
-
-fn referrers(layout: &Layout, subject: &Digest) -> Result<Vec<Descriptor>, Error> {
-    let found = layout.referrers()?;
-    Ok(found
-        .into_iter()
-        .filter(|referrer| referrer.subject == *subject)
-        .map(|referrer| referrer.descriptor)
-        .collect())
 }
 
 fn tagged(layout: &Layout, tag: &str) -> Result<Option<Vec<u8>>, Error> {
@@ -142,7 +138,11 @@ impl LocalSink for LayoutSink {
     }
 
     fn referrers(&self, subject: &Digest) -> Result<Vec<Descriptor>, Error> {
-        referrers(&self.layout, subject)
+        let found = self.layout.referrers()?.into_iter();
+        Ok(found
+            .filter(|referrer| referrer.subject == *subject)
+            .map(|referrer| referrer.descriptor)
+            .collect())
     }
 
     fn put_entry(&self, manifest: &Manifest, tag: Option<&str>) -> Result<(), Error> {

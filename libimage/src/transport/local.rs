@@ -15,7 +15,7 @@ use super::{TransportError, worker};
 use crate::{
     digest::{Digest, VerifyingReader},
     error::{Error, ErrorKind},
-    layout::Layout,
+    layout::{Layout, Referrer},
     manifest::{Descriptor, Manifest},
     name::ImageRef,
     registry::BlobStream,
@@ -58,8 +58,13 @@ pub(super) trait LocalSource: Debug + Send + Sync {
         None
     }
 
-    /// Lists what refers to a manifest.
-    fn referrers(&self, _subject: &Digest) -> Result<Vec<Descriptor>, Error> {
+    /// Lists everything that refers to a manifest.
+    fn held_referrers(&self) -> Result<Vec<Referrer>, Error> {
+        Ok(Vec::new())
+    }
+
+    /// Lists the tags beside which the image is, and its own.
+    fn tags(&self) -> Result<Vec<String>, Error> {
         Ok(Vec::new())
     }
 

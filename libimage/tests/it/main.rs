@@ -18,5 +18,6 @@ mod net_faults;
 mod net_local;
 mod net_pull;
 mod net_tags;
+mod referrers;
 mod store;
 mod view;

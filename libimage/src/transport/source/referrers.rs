@@ -1,11 +1,12 @@
 //! What refers to an image, where it comes from.
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 use super::{Medium, Source};
 use crate::{
     digest::Digest,
     error::{Error, ErrorKind},
+    layout::{Referrer, is_digest_tag},
     manifest::Descriptor,
     transport::worker,
 };
@@ -24,15 +25,46 @@ impl Source {
     ) -> Result<Vec<Descriptor>, Error> {
         match &self.medium {
             Medium::Registry(registry) => Ok(registry.referrers(subject, artifact_type).await?),
-            Medium::Local(local) => {
-                let (local, subject) = (Arc::clone(local), subject.clone());
-                let mut found =
-                    worker::run("look for referrers", move || local.referrers(&subject)).await?;
+            Medium::Local(_) => {
+                let held = self.held_referrers().await?.unwrap_or_default();
+                let mut found: Vec<Descriptor> = held
+                    .into_iter()
+                    .filter(|referrer| referrer.subject == *subject)
+                    .map(|referrer| referrer.descriptor)
+                    .collect();
                 found.retain(|entry| {
                     artifact_type
                         .is_none_or(|wanted| entry.artifact_type.as_deref() == Some(wanted))
                 });
                 Ok(found)
+            }
+        }
+    }
+
+    /// Returns the tags that are made from digests (see [`is_digest_tag`]); `None` if there are too many tags to list, or
+    /// the registry does not list them.
+    pub(crate) async fn digest_tags(&self) -> Result<Option<BTreeSet<String>>, Error> {
+        let tags = match &self.medium {
+            Medium::Registry(registry) => return Ok(registry.digest_tags().await?),
+            Medium::Local(local) => {
+                let local = Arc::clone(local);
+                worker::run("list tags", move || local.tags()).await?
+            }
+        };
+        Ok(Some(
+            tags.into_iter().filter(|tag| is_digest_tag(tag)).collect(),
+        ))
+    }
+
+    /// Returns everything that refers to something, of a medium that can be read as a whole; `None` for a registry.
+    pub(crate) async fn held_referrers(&self) -> Result<Option<Vec<Referrer>>, Error> {
+        match &self.medium {
+            Medium::Registry(_) => Ok(None),
+            Medium::Local(local) => {
+                let local = Arc::clone(local);
+                worker::run("look for referrers", move || local.held_referrers())
+                    .await
+                    .map(Some)
             }
         }
     }

@@ -16,6 +16,7 @@
 //! ```
 
 mod archive;
+mod artifact;
 mod busybox;
 mod index;
 mod layout;
@@ -23,6 +24,7 @@ mod maker;
 mod packing;
 mod tree;
 
+pub use artifact::Artifact;
 pub use index::Index;
 pub use layout::Layout;
 pub use maker::{Format, Image, ImageMaker, Layer, noise};

@@ -107,6 +107,17 @@ impl Registry {
         storage.put_manifest(repository, Some(tag), content.root().clone());
     }
 
+    /// Puts an image, an index or an artifact into a repository without a tag.
+    pub fn add_untagged(&self, repository: &str, content: &dyn Content) {
+        let mut storage = self.server.shared.storage();
+        for blob in content.blobs() {
+            storage.put_blob(repository, &blob.digest, blob.bytes.clone());
+        }
+        for manifest in content.manifests().into_iter().chain([content.root()]) {
+            storage.put_manifest(repository, None, manifest.clone());
+        }
+    }
+
     /// Puts a blob into a repository, under the digest it claims.
     pub fn add_blob(&self, repository: &str, blob: &Blob) {
         self.server
