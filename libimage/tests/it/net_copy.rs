@@ -135,8 +135,8 @@ fn an_uploaded_blob_costs_one_head_and_two_requests() {
     assert_eq!(to.requests().len(), 3 * blobs + 2);
     assert_eq!(
         from.requests().len(),
-        2 + blobs,
-        "HEAD and GET of the manifest, GET of each blob: {:?}",
+        2 + blobs + 2,
+        "HEAD and GET of the manifest, GET of each blob, its referrers and the list of tags: {:?}",
         from.requests()
     );
     assert_eq!(
