@@ -8,11 +8,13 @@ use rustix::fs::{FlockOperation, Mode, OFlags};
 use rustix::io::Errno;
 
 use crate::error::{Error, ErrorKind, Result};
+use crate::exec::{self, ExecOptions};
 use crate::exit::Signal;
 use crate::hooks;
 use crate::id::ContainerId;
 use crate::process::{Process, remove_cgroup};
 use crate::record::Record;
+use crate::spec::ResolvedUser;
 use crate::state::{State, Status};
 
 pub(crate) const FIFO: &str = "exec.fifo";
@@ -116,12 +118,13 @@ impl Container {
     /// # Errors
     /// The container is not running.
     pub fn kill(&self, signal: Signal) -> Result<()> {
-        let record = self.record()?;
-        let stopped = || Error::new(ErrorKind::NotRunning, "send a signal to the container");
-        let process = Process::find(record.pid, record.start_time)?.ok_or_else(stopped)?;
+        let (record, process) = self.running("send a signal to the container")?;
         process.kill(signal)?;
-        if signal == Signal::KILL && !record.own_pid_namespace {
-            kill_all(&record)?;
+        if signal == Signal::KILL {
+            if !record.own_pid_namespace {
+                kill_all(&record)?;
+            }
+            thaw_to_die(&record)?;
         }
         Ok(())
     }
@@ -133,12 +136,102 @@ impl Container {
     pub fn state(&self) -> Result<State> {
         let record = self.record()?;
         let process = Process::find(record.pid, record.start_time)?;
-        let status = match process {
+        let status = self.status(&record, process.as_ref())?;
+        Ok(State::of(&record, status))
+    }
+
+    fn status(&self, record: &Record, process: Option<&Process>) -> Result<Status> {
+        Ok(match process {
             None => Status::Stopped,
+            Some(_) if record.cgroup.is_frozen()? => Status::Paused,
             Some(_) if self.directory.join(FIFO).exists() => Status::Created,
             Some(_) => Status::Running,
-        };
-        Ok(State::of(&record, status))
+        })
+    }
+
+    /// The description of the container's first process: what [`Self::exec`] may be given, changed where another is wanted.
+    ///
+    /// # Errors
+    /// The record cannot be read.
+    pub fn process(&self) -> Result<oci_spec::runtime::Process> {
+        Ok(self.record()?.spec.process().clone().unwrap_or_default())
+    }
+
+    /// Finds a user by `name|uid[:group|gid]` in the running container's own files.
+    ///
+    /// # Errors
+    /// [`ErrorKind::UnknownUser`], or the container is not running.
+    pub fn user(&self, text: &str) -> Result<ResolvedUser> {
+        let (_, process) = self.running("look for a user")?;
+        exec::user(&process, text)
+    }
+
+    /// Starts a further process in the container: in its namespaces and its cgroup, with its system call filter. It is the caller's child.
+    ///
+    /// A description without capabilities has none. `HOME` is set from the container's passwd file if the environment lacks it.
+    ///
+    /// # Privileges
+    /// Those that entering the container's namespaces takes: root, or the container's owner in the user namespace it was made from.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotRunning`], [`ErrorKind::Paused`]; [`ErrorKind::ExecNotFound`] and [`ErrorKind::ExecNotPermitted`] for the program.
+    pub fn exec(
+        &self,
+        process: &oci_spec::runtime::Process,
+        options: ExecOptions,
+    ) -> Result<Process> {
+        let (record, init) = self.running("start a process in the container")?;
+        if !options.ignore_paused && record.cgroup.is_frozen()? {
+            let step = "start a process in the container";
+            return Err(Error::new(ErrorKind::Paused, step).with_hint("resume it first"));
+        }
+        exec::exec(&record, &init, process, options)
+    }
+
+    /// Stops all processes of the container where they are.
+    ///
+    /// # Errors
+    /// The container is not running, or has no cgroup that can be frozen.
+    pub fn pause(&self) -> Result<()> {
+        let _lock = self.lock()?;
+        let (record, _) = self.running("pause the container")?;
+        Ok(record.cgroup.freeze()?)
+    }
+
+    /// Lets the processes of a paused container go on.
+    ///
+    /// # Errors
+    /// The container is not paused.
+    pub fn resume(&self) -> Result<()> {
+        let _lock = self.lock()?;
+        let (record, _) = self.running("resume the container")?;
+        if !record.cgroup.is_frozen()? {
+            let error = Error::new(ErrorKind::Running, "resume the container");
+            return Err(error.with_hint("it is not paused"));
+        }
+        Ok(record.cgroup.thaw()?)
+    }
+
+    /// The container's processes, as the caller's pid namespace numbers them. Without a cgroup of its own only the first is known.
+    ///
+    /// # Errors
+    /// The container is not running.
+    pub fn processes(&self) -> Result<Vec<i32>> {
+        let (record, init) = self.running("list the container's processes")?;
+        if record.cgroup.is_none() {
+            return Ok(vec![init.pid()]);
+        }
+        let mut pids = record.cgroup.processes()?;
+        pids.sort_unstable();
+        Ok(pids)
+    }
+
+    /// The record and the first process of a container that has not stopped.
+    fn running(&self, step: &'static str) -> Result<(Record, Process)> {
+        let record = self.record()?;
+        let stopped = || Error::new(ErrorKind::NotRunning, step);
+        let process = Process::find(record.pid, record.start_time)?.ok_or_else(stopped)?;
+        Ok((record, process))
     }
 
     /// Removes the container: a created one is killed first, a running one only with `force`.
@@ -196,6 +289,14 @@ fn kill_all(record: &Record) -> Result<()> {
     }
 }
 
+/// Version 1: a process that was killed while it is frozen dies when it is thawed.
+fn thaw_to_die(record: &Record) -> Result<()> {
+    if record.cgroup.is_frozen()? {
+        record.cgroup.thaw()?;
+    }
+    Ok(())
+}
+
 fn end(process: &Process, record: &Record) -> Result<()> {
     match process.kill(Signal::KILL) {
         Err(error) if *error.kind() != ErrorKind::NotRunning => return Err(error),
@@ -204,6 +305,7 @@ fn end(process: &Process, record: &Record) -> Result<()> {
     if !record.own_pid_namespace {
         kill_all(record)?;
     }
+    thaw_to_die(record)?;
     if process.has_ended(Some(KILL_MS))? {
         return Ok(());
     }

@@ -48,7 +48,7 @@
 //!   namespace) should run from a read-only copy of itself (CVE-2019-5736).
 //! - Not done, and refused when asked for: AppArmor and SELinux labels, time namespaces, id-mapped mounts, `tmpcopyup`, network
 //!   devices, seccomp notification, schedulers, I/O priorities, personalities, memory policies, Intel RDT.
-//! - Not there yet: `exec` in a running container, pause and update, checkpoints.
+//! - Not there yet: changing the limits of a running container, checkpoints.
 //! - Without a cgroup namespace a mount of type `cgroup` stays empty, and a warning says so.
 
 pub mod bundle;
@@ -59,8 +59,10 @@ mod container;
 #[cfg(feature = "engine")]
 pub mod engine;
 pub mod error;
+mod exec;
 pub mod exit;
 pub mod foreground;
+mod handover;
 mod hooks;
 pub mod id;
 pub mod idmap;

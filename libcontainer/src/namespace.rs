@@ -72,6 +72,33 @@ impl Kind {
     }
 }
 
+/// The `CLONE_NEW*` flags of the namespaces in which a process is and we are not.
+///
+/// # Errors
+/// The process has ended, or we may not look at it.
+pub(crate) fn foreign(pid: i32) -> Result<u32, Error> {
+    let look = |owner: &str, kind: Kind| {
+        let path = format!("/proc/{owner}/ns/{}", kind.file_name());
+        rustix::fs::stat(&path)
+            .map(|stat| (stat.st_dev, stat.st_ino))
+            .map_err(|errno| {
+                Error::from_errno(errno.raw_os_error(), "look at namespaces").with_path(path)
+            })
+    };
+    let mut flags = 0;
+    for kind in Kind::ALL {
+        // A kernel without this kind has it for nobody.
+        if look("self", kind)
+            .is_ok_and(|ours| look(&pid.to_string(), kind).is_ok_and(|theirs| ours != theirs))
+        {
+            flags |= kind.flag();
+        }
+    }
+    // Without the right to look at one, all of them would seem to be shared.
+    look(&pid.to_string(), Kind::Mount)?;
+    Ok(flags)
+}
+
 impl fmt::Display for Kind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.file_name())

@@ -70,40 +70,7 @@ impl PreparedRoot {
     /// # Errors
     /// It is no regular file, it is too large, or it cannot be read.
     pub fn read_file(&self, path: &str, limit_bytes: usize) -> Result<Option<Vec<u8>>> {
-        const STEP: &str = "read from the root file system";
-        // Non-blocking, or opening a FIFO would wait for a writer.
-        let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
-        let opened = retry(|| {
-            rustix::fs::openat2(
-                &self.mount,
-                path,
-                flags,
-                Mode::empty(),
-                ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS,
-            )
-        });
-        let file = match opened {
-            Ok(file) => std::fs::File::from(file),
-            Err(Errno::NOENT | Errno::NOTDIR) => return Ok(None),
-            Err(errno) => return Err(Error::from_errno(errno.raw_os_error(), STEP).with_path(path)),
-        };
-        let refuse = |hint| {
-            Err(Error::new(ErrorKind::Io, STEP)
-                .with_path(path)
-                .with_hint(hint))
-        };
-        let io = |error| Error::from_io(error, STEP).with_path(path);
-        if !file.metadata().map_err(io)?.is_file() {
-            return refuse("it is not a regular file");
-        }
-        let mut bytes = Vec::new();
-        file.take(limit_bytes as u64 + 1)
-            .read_to_end(&mut bytes)
-            .map_err(io)?;
-        if bytes.len() > limit_bytes {
-            return refuse("it is larger than such a file may be");
-        }
-        Ok(Some(bytes))
+        read_file_in(self.mount.as_fd(), path, limit_bytes)
     }
 
     /// Attaches the mount to a directory of the caller's mount namespace.
@@ -128,6 +95,51 @@ impl AsFd for PreparedRoot {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.mount.as_fd()
     }
+}
+
+/// Reads a regular file of the tree that `root` is the top of, following symlinks only inside of it.
+///
+/// # Errors
+/// It is no regular file, it is too large, or it cannot be read.
+pub(crate) fn read_file_in(
+    root: BorrowedFd<'_>,
+    path: &str,
+    limit_bytes: usize,
+) -> Result<Option<Vec<u8>>> {
+    const STEP: &str = "read from the root file system";
+    // Non-blocking, or opening a FIFO would wait for a writer.
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
+    let opened = retry(|| {
+        rustix::fs::openat2(
+            root,
+            path,
+            flags,
+            Mode::empty(),
+            ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS,
+        )
+    });
+    let file = match opened {
+        Ok(file) => std::fs::File::from(file),
+        Err(Errno::NOENT | Errno::NOTDIR) => return Ok(None),
+        Err(errno) => return Err(Error::from_errno(errno.raw_os_error(), STEP).with_path(path)),
+    };
+    let refuse = |hint| {
+        Err(Error::new(ErrorKind::Io, STEP)
+            .with_path(path)
+            .with_hint(hint))
+    };
+    let io = |error| Error::from_io(error, STEP).with_path(path);
+    if !file.metadata().map_err(io)?.is_file() {
+        return refuse("it is not a regular file");
+    }
+    let mut bytes = Vec::new();
+    file.take(limit_bytes as u64 + 1)
+        .read_to_end(&mut bytes)
+        .map_err(io)?;
+    if bytes.len() > limit_bytes {
+        return refuse("it is larger than such a file may be");
+    }
+    Ok(Some(bytes))
 }
 
 /// Repeats a path lookup that the kernel gave up because somebody renamed or mounted at the same moment.

@@ -1,30 +1,27 @@
 //! The facade: create, start, run, kill, delete containers.
 
-use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use crate::bundle::Bundle;
 use crate::cgroup::{self, CgroupRequest, Hierarchies};
-use crate::console;
 use crate::container::make_fifo;
 use crate::error::{Error, ErrorKind, Result};
+use crate::handover::Sinks;
 use crate::hooks;
 use crate::id::ContainerId;
-use crate::init::{Launch, Launched, launch};
+use crate::init::{Launch, launch};
 use crate::plan::{Facts, Plan, allow_default};
 use crate::process::remove_cgroup;
 use crate::procfs;
 use crate::record::{Format, Record};
-use crate::spec;
+use crate::spec::{PASSWD, PASSWD_BYTES, home};
 use crate::state::rfc3339;
 
 pub use crate::container::Container;
+pub use crate::exec::ExecOptions;
 pub use crate::plan::{CreateOptions, Stdio};
 pub use crate::process::Process;
-
-/// Largest passwd file that is read.
-const PASSWD_BYTES: usize = 1 << 20;
 
 /// Who makes control groups.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -111,7 +108,10 @@ impl Runtime {
             .flatten()
             .any(|mount| matches!(mount.typ().as_deref(), Some("cgroup" | "cgroup2")));
         let mut facts = Facts::gather(mounts_cgroups)?;
-        facts.home = home(bundle)?;
+        facts.home =
+            bundle.spec().process().as_ref().and_then(|process| {
+                home(process, || bundle.root().read_file(PASSWD, PASSWD_BYTES))
+            });
         let cgroup = self.cgroup(id, bundle, &facts)?;
         Plan::compile(id, bundle, &facts, cgroup, options)
     }
@@ -180,7 +180,7 @@ impl Runtime {
             )
             .with_hint("create and start it instead"));
         }
-        let sinks = Sinks::take(&mut plan);
+        let sinks = Sinks::take(&mut plan.options);
         let launched = launch(
             plan,
             Launch {
@@ -250,7 +250,7 @@ fn create_in(directory: &Path, mut plan: Plan) -> Result<Container> {
     let id = plan.id.clone();
     let fifo = make_fifo(directory)?;
     let mut record = new_record(&plan);
-    let sinks = Sinks::take(&mut plan);
+    let sinks = Sinks::take(&mut plan.options);
     let mut on_hooks = |pid: i32, pidfd: std::os::fd::BorrowedFd<'_>| {
         record.pid = pid;
         hooks::create(&record, pidfd)
@@ -303,89 +303,4 @@ fn new_record(plan: &Plan) -> Record {
         own_pid_namespace: plan.has_own_pid_namespace(),
         spec: plan.spec.clone(),
     }
-}
-
-/// Where the caller wants to find the process and its terminal.
-struct Sinks {
-    console_socket: Option<PathBuf>,
-    pid_file: Option<PathBuf>,
-}
-
-impl Sinks {
-    fn take(plan: &mut Plan) -> Self {
-        Self {
-            console_socket: plan.options.console_socket.take(),
-            pid_file: plan.options.pid_file.take(),
-        }
-    }
-
-    /// Sends the terminal away, and writes the number last: whoever sees it may believe that everything is ready.
-    fn give(self, launched: Launched) -> Result<(Process, cgroup::Cgroup)> {
-        let Launched {
-            pid,
-            pidfd,
-            mut terminal,
-            warnings,
-            cgroup,
-        } = launched;
-        let given = (|| {
-            if let (Some(socket), Some(master)) = (&self.console_socket, &terminal) {
-                console::send(socket, master)?;
-                terminal = None;
-            }
-            self.pid_file
-                .as_deref()
-                .map_or(Ok(()), |path| write_pid(path, pid))
-        })();
-        let process = Process::new(pid, pidfd)
-            .with_terminal(terminal)
-            .with_warnings(warnings);
-        match given {
-            Ok(()) => Ok((process, cgroup)),
-            Err(error) => {
-                process
-                    .kill(crate::Signal::KILL)
-                    .and_then(|()| process.wait())
-                    .ok();
-                remove_cgroup(&cgroup).ok();
-                Err(error)
-            }
-        }
-    }
-}
-
-/// Writes a process id so that nobody reads half of it.
-fn write_pid(path: &Path, pid: i32) -> Result<()> {
-    let failed =
-        |error: std::io::Error| Error::from_io(error, "write the pid file").with_path(path);
-    let mut name = std::ffi::OsString::from(".");
-    name.push(path.file_name().unwrap_or_default());
-    let temporary = path.with_file_name(name);
-    std::fs::write(&temporary, pid.to_string()).map_err(failed)?;
-    std::fs::rename(&temporary, path).map_err(failed)
-}
-
-/// The home directory of the process's user, if its environment has none. The container's passwd file says it.
-fn home(bundle: &Bundle) -> Result<Option<String>> {
-    let Some(process) = bundle.spec().process() else {
-        return Ok(None);
-    };
-    let set = process.env().iter().flatten().any(|entry| {
-        entry
-            .strip_prefix("HOME=")
-            .is_some_and(|value| !value.is_empty())
-    });
-    if set {
-        return Ok(None);
-    }
-    let passwd = bundle
-        .root()
-        .read_file("/etc/passwd", PASSWD_BYTES)
-        .unwrap_or_default()
-        .unwrap_or_default();
-    let user = spec::resolve(&process.user().uid().to_string(), &passwd, b"").ok();
-    let home = user
-        .map(|user| user.home)
-        .filter(|home| Path::new(home).as_os_str().as_bytes().starts_with(b"/"));
-    Ok(Some(home.unwrap_or_else(|| "/".to_owned())))
 }

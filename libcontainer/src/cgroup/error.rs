@@ -76,6 +76,18 @@ pub enum CgroupError {
         #[source]
         source: io::Error,
     },
+    /// Processes that do not stand still, or do not go on.
+    #[error("the processes of the cgroup cannot be frozen or thawed by {path}")]
+    Freeze {
+        /// The kernel's file.
+        path: PathBuf,
+        /// The cause.
+        #[source]
+        source: io::Error,
+    },
+    /// Nothing on this host could freeze it.
+    #[error("the container has no cgroup that can be frozen")]
+    CannotFreeze,
     /// A directory that cannot be removed.
     #[error("cgroup {path} cannot be removed")]
     Remove {
@@ -103,11 +115,15 @@ impl CgroupError {
             Self::Unsupported(feature) => ErrorKind::Unsupported {
                 feature: (*feature).to_owned(),
             },
+            Self::CannotFreeze => ErrorKind::Unsupported {
+                feature: "freezing without a cgroup".to_owned(),
+            },
             Self::InUse(_) => ErrorKind::Exists,
             Self::Make { source, .. }
             | Self::Write { source, .. }
             | Self::Open { source, .. }
             | Self::Kill { source, .. }
+            | Self::Freeze { source, .. }
             | Self::Remove { source, .. } => source
                 .raw_os_error()
                 .map_or(ErrorKind::Io, ErrorKind::from_errno),

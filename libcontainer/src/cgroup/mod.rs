@@ -12,6 +12,7 @@
 //! without device nodes and the missing CAP_MKNOD, any other list is refused.
 
 mod error;
+mod freeze;
 mod group;
 mod hierarchy;
 mod limits;

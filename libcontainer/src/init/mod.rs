@@ -15,4 +15,4 @@ mod report;
 mod resources;
 
 pub(crate) use enter::{Entry, enter};
-pub(crate) use parent::{Launch, Launched, launch};
+pub(crate) use parent::{Launch, Launched, launch, launch_inside};

@@ -15,7 +15,7 @@ use crate::capability::CapabilitySet;
 use crate::cgroup::{Attach, Cgroup};
 use crate::error::{Error, ErrorKind, Result};
 use crate::idmap::{self, IdMaps};
-use crate::plan::{Plan, Script};
+use crate::plan::{Plan, Script, Slot, Stdio};
 use crate::process::remove_cgroup;
 use crate::procfs;
 use crate::sys::clone::{CloneOptions, clone3};
@@ -47,13 +47,16 @@ pub(crate) fn launch(mut plan: Plan, launch: Launch<'_>) -> Result<Launched> {
     let options = std::mem::take(&mut plan.options);
     let first_free = options.preserve_fds.saturating_add(3);
     let waits = launch.fifo.is_some();
-    let mut slots = resources::open(&plan, options, launch.fifo)?;
+    let root = resources::duplicate(plan.root.as_fd())?;
+    let given = launch.fifo.map(|fifo| (Slot::FIFO, fifo));
+    let given = given.into_iter().chain([(Slot::ROOT, root)]);
+    let mut slots = resources::open(&plan.script, options.stdio, given)?;
     let cgroup = if plan.cgroup == crate::cgroup::Plan::default() {
         Cgroup::default()
     } else {
         plan.cgroup.apply()?
     };
-    let started = start(&plan, &mut slots, &cgroup, first_free);
+    let started = start(&plan.script, &mut slots, &cgroup, first_free);
     // The child has its own copies. Ours would keep the container's mounts alive after its end.
     drop(slots);
     let mut family = match started {
@@ -62,26 +65,32 @@ pub(crate) fn launch(mut plan: Plan, launch: Launch<'_>) -> Result<Launched> {
     };
     drop(plan.root);
     match family.serve(&plan.script, waits, launch.hooks) {
-        Ok(()) => {
-            let Family {
-                pid,
-                pidfd,
-                terminal,
-                mut warnings,
-                ..
-            } = family;
-            warnings.splice(0..0, plan.script.warnings);
-            Ok(Launched {
-                pid,
-                pidfd,
-                terminal,
-                warnings,
-                cgroup,
-            })
-        }
+        Ok(()) => Ok(family.launched(plan.script.warnings, cgroup)),
         Err(error) => {
             family.end();
             Err(undo(&cgroup, error))
+        }
+    }
+}
+
+/// Performs a script that starts a process in the running container whose first process is `init` and whose cgroup is `cgroup`.
+pub(crate) fn launch_inside(
+    script: Script,
+    stdio: Stdio,
+    first_free: u32,
+    init: BorrowedFd<'_>,
+    cgroup: &Cgroup,
+) -> Result<Launched> {
+    let init = resources::duplicate(init)?;
+    let mut slots = resources::open(&script, stdio, [(Slot::INIT, init)])?;
+    let started = start(&script, &mut slots, cgroup, first_free);
+    drop(slots);
+    let mut family = started?;
+    match family.serve(&script, false, &mut |_, _| Ok(())) {
+        Ok(()) => Ok(family.launched(script.warnings, Cgroup::default())),
+        Err(error) => {
+            family.end();
+            Err(error)
         }
     }
 }
@@ -95,7 +104,7 @@ fn undo(cgroup: &Cgroup, error: Error) -> Error {
 }
 
 fn start(
-    plan: &Plan,
+    script: &Script,
     slots: &mut [Option<OwnedFd>],
     cgroup: &Cgroup,
     first_free: u32,
@@ -117,7 +126,6 @@ fn start(
     // The child's end must not be where the standard streams go.
     let theirs =
         rustix::io::fcntl_dupfd_cloexec(&theirs, 3).map_err(failed("duplicate a descriptor"))?;
-    let script = &plan.script;
     let strings = |list: crate::plan::Span| -> StringArray<'_> {
         list.of(&script.texts)
             .iter()
@@ -226,6 +234,18 @@ impl Family {
                 Kind::Terminal => self.terminal = descriptor,
                 Kind::Ready => return Ok(()),
             }
+        }
+    }
+
+    fn launched(self, mut warnings: Vec<String>, cgroup: Cgroup) -> Launched {
+        // What the plan said comes first.
+        warnings.extend(self.warnings);
+        Launched {
+            pid: self.pid,
+            pidfd: self.pidfd,
+            terminal: self.terminal,
+            warnings,
+            cgroup,
         }
     }
 

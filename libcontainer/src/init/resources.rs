@@ -8,36 +8,35 @@ use rustix::io::Errno;
 use rustix::mount::OpenTreeFlags;
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::plan::{CreateOptions, Plan, Resource, Slot, Stdio};
+use crate::plan::{Resource, Script, Slot, Stdio};
 
-/// Opens everything the script's slots shall hold.
+/// Opens everything the script's slots shall hold; `given` is what the caller has opened already.
 pub(super) fn open(
-    plan: &Plan,
-    options: CreateOptions,
-    fifo: Option<OwnedFd>,
+    script: &Script,
+    stdio: Stdio,
+    given: impl IntoIterator<Item = (Slot, OwnedFd)>,
 ) -> Result<Vec<Option<OwnedFd>>> {
-    let mut slots: Vec<Option<OwnedFd>> = (0..plan.script.slots).map(|_| None).collect();
+    let mut slots: Vec<Option<OwnedFd>> = (0..script.slots).map(|_| None).collect();
     let mut put = |slot: Slot, descriptor: OwnedFd| -> Result<()> {
         *slots
             .get_mut(usize::from(slot.0))
             .expect("the script counts its slots") = Some(above_stdio(descriptor)?);
         Ok(())
     };
-    put(Slot::ROOT, duplicate(plan.root.as_fd())?)?;
-    if let Some(fifo) = fifo {
-        put(Slot::FIFO, fifo)?;
+    for (slot, descriptor) in given {
+        put(slot, descriptor)?;
     }
-    for (slot, resource) in &plan.script.resources {
+    for (slot, resource) in &script.resources {
         put(*slot, resource_descriptor(resource)?)?;
     }
-    for (index, stream) in (0_u16..).zip(streams(options.stdio)?) {
+    for (index, stream) in (0_u16..).zip(streams(stdio)?) {
         put(Slot(Slot::STDIO.0 + index), stream)?;
     }
     Ok(slots)
 }
 
 /// A copy of a descriptor, above the standard streams.
-fn duplicate(descriptor: BorrowedFd<'_>) -> Result<OwnedFd> {
+pub(super) fn duplicate(descriptor: BorrowedFd<'_>) -> Result<OwnedFd> {
     rustix::io::fcntl_dupfd_cloexec(descriptor, 3)
         .map_err(|errno| Error::from_errno(errno.raw_os_error(), "duplicate a descriptor"))
 }
@@ -100,6 +99,11 @@ fn resource_descriptor(resource: &Resource) -> Result<OwnedFd> {
             major,
             minor,
         } => device(path, *kind, rustix::fs::makedev(*major, *minor)),
+        Resource::Proc => {
+            let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+            rustix::fs::open("/proc", flags, Mode::empty())
+                .map_err(|errno| Error::from_errno(errno.raw_os_error(), "open").with_path("/proc"))
+        }
         Resource::Namespace { path, kind } => {
             rustix::fs::open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).map_err(
                 |errno| {

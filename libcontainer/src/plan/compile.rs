@@ -62,21 +62,14 @@ pub(crate) fn compile(
         .ok_or_else(|| invalid("process", "there is no process to start"))?;
     let namespaces = Namespaces::from_spec(linux.namespaces().as_deref().unwrap_or_default())?;
     let root_propagation = root_propagation(linux)?;
-    let mut compiler = Compiler {
-        script: Script::new(),
-        facts,
-        restricted: facts.in_user_namespace || namespaces.has(Kind::User),
-        namespaces,
-        propagation: match root_propagation {
-            Some(Propagation {
-                flag: libc::MS_PRIVATE | libc::MS_UNBINDABLE,
-                ..
-            }) => libc::MS_PRIVATE,
-            _ => libc::MS_SLAVE,
-        },
-        held: Vec::new(),
-        bundle: wishes.bundle.as_deref(),
-    };
+    let mut compiler = Compiler::new(facts, namespaces, wishes.bundle.as_deref());
+    if let Some(Propagation {
+        flag: libc::MS_PRIVATE | libc::MS_UNBINDABLE,
+        ..
+    }) = root_propagation
+    {
+        compiler.propagation = libc::MS_PRIVATE;
+    }
     compiler.filter(linux)?;
     let candidates = process::program(&mut compiler, process)?;
     compiler.beginning(wishes);
@@ -122,6 +115,21 @@ fn root_propagation(linux: &Linux) -> Result<Option<Propagation>, Error> {
     }
 }
 
+impl<'s> Compiler<'s> {
+    /// An empty script.
+    pub(crate) fn new(facts: &'s Facts, namespaces: Namespaces, bundle: Option<&'s Path>) -> Self {
+        Self {
+            script: Script::new(),
+            facts,
+            restricted: facts.in_user_namespace || namespaces.has(Kind::User),
+            namespaces,
+            propagation: libc::MS_SLAVE,
+            held: Vec::new(),
+            bundle,
+        }
+    }
+}
+
 impl Compiler<'_> {
     /// Adds a string.
     pub(crate) fn text(&mut self, field: &str, text: &[u8]) -> Result<Text, Error> {
@@ -151,7 +159,8 @@ impl Compiler<'_> {
         }
     }
 
-    fn filter(&mut self, linux: &Linux) -> Result<(), Error> {
+    /// Compiles the system call filter.
+    pub(crate) fn filter(&mut self, linux: &Linux) -> Result<(), Error> {
         let Some(profile) = linux.seccomp() else {
             return Ok(());
         };
@@ -319,13 +328,7 @@ impl Compiler<'_> {
                     "a terminal needs a mount of type devpts on /dev/pts",
                 ));
             }
-            let size = process.console_size().unwrap_or_default();
-            let clip = |cells: u64| u16::try_from(cells).unwrap_or(u16::MAX);
-            let (rows, columns, uid) = (
-                clip(size.height()),
-                clip(size.width()),
-                process.user().uid(),
-            );
+            let (rows, columns, uid) = process::terminal(process);
             self.script
                 .steps
                 .push(Step::Terminal { rows, columns, uid });

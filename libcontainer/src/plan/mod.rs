@@ -6,6 +6,7 @@
 mod arena;
 mod compile;
 mod devices;
+mod exec;
 mod facts;
 mod mounts;
 mod options;
@@ -32,6 +33,7 @@ pub use options::{CreateOptions, Stdio};
 
 pub(crate) use arena::{Span, Text};
 pub(crate) use devices::allow_default;
+pub(crate) use exec::{Entering, compile as compile_exec};
 pub(crate) use script::{Resource, Script};
 pub(crate) use step::{CapabilityStep, DeviceStep, MountSource, MountStep, Slot, Step};
 

@@ -172,6 +172,14 @@ pub(crate) fn identity(compiler: &mut Compiler<'_>, process: &Process) -> Result
     Ok(())
 }
 
+/// Rows and columns of a terminal (zero if they do not matter), and who owns it.
+pub(crate) fn terminal(process: &Process) -> (u16, u16, u32) {
+    let size = process.console_size().unwrap_or_default();
+    let clip = |cells: u64| u16::try_from(cells).unwrap_or(u16::MAX);
+    let uid = process.user().uid();
+    (clip(size.height()), clip(size.width()), uid)
+}
+
 /// The working directory, which must be absolute.
 pub(crate) fn workdir(process: &Process) -> Result<&Path, Error> {
     let path = process.cwd().as_path();

@@ -25,7 +25,16 @@ pub(crate) fn refuse(spec: &Spec) -> Result<(), Error> {
                     .is_some_and(|maps| !maps.is_empty());
             ("mounts[].uidMappings", mapped)
         });
-    match process.chain(linux).chain(mounts).find(|(_, asked)| *asked) {
+    first(process.chain(linux).chain(mounts))
+}
+
+/// Refuses what a further process asks for and does not get.
+pub(crate) fn refuse_process(process: &Process) -> Result<(), Error> {
+    first(of_process(process))
+}
+
+fn first(asked: impl IntoIterator<Item = (&'static str, bool)>) -> Result<(), Error> {
+    match asked.into_iter().find(|(_, asked)| *asked) {
         Some((field, _)) => Err(Error::new(
             ErrorKind::Unsupported {
                 feature: field.into(),

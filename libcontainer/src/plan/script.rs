@@ -23,6 +23,8 @@ pub(crate) enum Resource {
     },
     /// A namespace.
     Namespace { path: PathBuf, kind: Kind },
+    /// The caller's procfs.
+    Proc,
 }
 
 /// Everything the child reads: steps, lists and strings. Nothing in it depends on an open descriptor.
@@ -95,6 +97,7 @@ impl fmt::Display for Script {
                 Resource::Namespace { path, kind } => {
                     writeln!(f, "parent: open {kind} namespace {}", path.display())?;
                 }
+                Resource::Proc => writeln!(f, "parent: open /proc")?,
             }
         }
         writeln!(f, "parent: clone {}", Flags(self.clone))?;

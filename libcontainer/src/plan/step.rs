@@ -30,8 +30,10 @@ impl Slot {
     pub(crate) const FIFO: Self = Self(6);
     /// Standard input; output and error follow.
     pub(crate) const STDIO: Self = Self(7);
+    /// The first process of the container that is entered, as a pidfd.
+    pub(crate) const INIT: Self = Self(10);
     /// The first one that a plan gives out.
-    pub(crate) const FIRST_FREE: u16 = 10;
+    pub(crate) const FIRST_FREE: u16 = 11;
 }
 
 /// One option of a new file system.
@@ -107,50 +109,127 @@ pub(crate) struct CapabilityStep {
 /// One step.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Step {
-    CloseOnExec { first: u32 },
+    CloseOnExec {
+        first: u32,
+    },
     ResetSignals,
-    ParentDeathSignal { signal: i32 },
+    ParentDeathSignal {
+        signal: i32,
+    },
     JoinCgroup,
     Undumpable,
-    JoinNamespace { kind: Kind, slot: Slot, path: Text },
-    Unshare { flags: u32 },
+    JoinNamespace {
+        kind: Kind,
+        slot: Slot,
+        path: Text,
+    },
+    /// Joins the namespaces of a running process, all at once.
+    Enter {
+        slot: Slot,
+        flags: u32,
+    },
+    Unshare {
+        flags: u32,
+    },
     AwaitMaps,
     BecomeRoot,
     EnterPidNamespace,
     NewSession,
-    SessionKeyring { name: Text },
+    SessionKeyring {
+        name: Text,
+    },
     LoopbackUp,
-    HostName { name: Text },
-    DomainName { name: Text },
-    SlaveMounts { flag: u64 },
-    AttachRoot { at: Text },
+    HostName {
+        name: Text,
+    },
+    DomainName {
+        name: Text,
+    },
+    SlaveMounts {
+        flag: u64,
+    },
+    AttachRoot {
+        at: Text,
+    },
     Hooks,
-    Mount { index: u32 },
+    Mount {
+        index: u32,
+    },
     OpenDev,
-    Device { index: u32 },
-    DeviceLink { target: Text, name: Text },
-    Terminal { rows: u16, columns: u16, uid: u32 },
+    Device {
+        index: u32,
+    },
+    DeviceLink {
+        target: Text,
+        name: Text,
+    },
+    Terminal {
+        rows: u16,
+        columns: u16,
+        uid: u32,
+    },
+    /// A terminal of the devpts that the container has on `/dev/pts`.
+    PeerTerminal {
+        rows: u16,
+        columns: u16,
+        uid: u32,
+    },
     OpenProc,
-    Sysctl { path: Text, value: Text },
-    OomScore { value: Text },
-    MakeWorkdir { path: Text },
-    ReadOnlyMount { slot: Slot, path: Text },
-    ReadOnlyPath { path: Text },
-    Mask { path: Text },
+    Sysctl {
+        path: Text,
+        value: Text,
+    },
+    OomScore {
+        value: Text,
+    },
+    MakeWorkdir {
+        path: Text,
+    },
+    ReadOnlyMount {
+        slot: Slot,
+        path: Text,
+    },
+    ReadOnlyPath {
+        path: Text,
+    },
+    Mask {
+        path: Text,
+    },
     ReadOnlyRoot,
     Pivot,
-    RootPropagation { flag: u64, recursive: bool },
+    RootPropagation {
+        flag: u64,
+        recursive: bool,
+    },
     Stdio,
-    Limit { number: u32, soft: u64, hard: u64 },
-    Umask { mask: u32 },
-    Chdir { path: Text },
-    DropBounding { keep: u64 },
+    Limit {
+        number: u32,
+        soft: u64,
+        hard: u64,
+    },
+    Umask {
+        mask: u32,
+    },
+    Chdir {
+        path: Text,
+    },
+    DropBounding {
+        keep: u64,
+    },
     Filter,
     NoNewPrivileges,
-    Identity { uid: u32, gid: u32, groups: Span },
+    Identity {
+        uid: u32,
+        gid: u32,
+        groups: Span,
+    },
     Capabilities(CapabilityStep),
-    Workdir { path: Text },
-    FindProgram { candidates: Span },
+    Workdir {
+        path: Text,
+    },
+    FindProgram {
+        candidates: Span,
+    },
     UnblockSignals,
     Ready,
     AwaitStart,
@@ -167,6 +246,7 @@ impl Step {
             Self::JoinCgroup => "join the cgroup",
             Self::Undumpable => "become undumpable",
             Self::JoinNamespace { .. } => "join namespace",
+            Self::Enter { .. } => "enter the container's namespaces",
             Self::Unshare { .. } => "make namespaces",
             Self::AwaitMaps => "wait for the id maps",
             Self::BecomeRoot => "become root of the user namespace",
@@ -183,7 +263,7 @@ impl Step {
             Self::OpenDev => "open /dev",
             Self::Device { .. } => "make device",
             Self::DeviceLink { .. } => "make link",
-            Self::Terminal { .. } => "make the terminal",
+            Self::Terminal { .. } | Self::PeerTerminal { .. } => "make the terminal",
             Self::OpenProc => "open a private procfs",
             Self::Sysctl { .. } => "set sysctl",
             Self::OomScore { .. } => "set the OOM score",
@@ -246,7 +326,7 @@ impl fmt::Display for Printed<'_> {
             Step::CloseOnExec { first } => write!(f, " from {first}"),
             Step::ParentDeathSignal { signal } => write!(f, " {signal}"),
             Step::JoinNamespace { kind, path, .. } => write!(f, " {kind} {}", text(path)),
-            Step::Unshare { flags } => write!(f, " {}", Flags(flags)),
+            Step::Unshare { flags } | Step::Enter { flags, .. } => write!(f, " {}", Flags(flags)),
             Step::SessionKeyring { name } | Step::HostName { name } | Step::DomainName { name } => {
                 write!(f, " {:?}", text(name))
             }
@@ -265,7 +345,9 @@ impl fmt::Display for Printed<'_> {
             Step::DeviceLink { target, name } => {
                 write!(f, " /dev/{} -> {}", text(name), text(target))
             }
-            Step::Terminal { rows, columns, uid } => write!(f, " {columns}x{rows} of uid {uid}"),
+            Step::Terminal { rows, columns, uid } | Step::PeerTerminal { rows, columns, uid } => {
+                write!(f, " {columns}x{rows} of uid {uid}")
+            }
             Step::Sysctl { path, value } => write!(f, " {} = {:?}", text(path), text(value)),
             Step::OomScore { value } => write!(f, " {}", text(value)),
             Step::MakeWorkdir { path }

@@ -3,6 +3,7 @@
 //! All of it is pure but [`HostFacts::detect`]: nothing here opens a file of the image.
 
 mod default;
+mod home;
 mod image;
 mod load;
 mod options;
@@ -10,6 +11,7 @@ mod user;
 mod validate;
 mod volume;
 
+pub(crate) use home::{GROUP, PASSWD, PASSWD_BYTES, home};
 pub use image::{SpecError, from_image, image_volumes};
 pub use load::{LoadError, Warning, load};
 pub use options::{HostFacts, Network, RunOptions, SeccompChoice, UserFiles};

@@ -2,6 +2,7 @@
 
 mod bed;
 mod embed;
+mod exec;
 mod host;
 mod isolation;
 mod life;

@@ -2,7 +2,7 @@
 
 use rustix::io::Errno;
 use rustix::process::{Gid, Uid};
-use rustix::thread::LinkNameSpaceType;
+use rustix::thread::{LinkNameSpaceType, ThreadNameSpaceType};
 
 use super::super::report::{At, Call, Failed, Kind, Report};
 use super::Child;
@@ -48,6 +48,15 @@ impl Child<'_> {
         };
         rustix::thread::move_into_link_name_space(self.slot(slot)?, Some(wanted))
             .at(Call::SetNamespace)
+    }
+
+    /// All at once: the kernel takes them in the right order, or none of them.
+    pub(super) fn enter_all(&self, slot: Slot, flags: u32) -> Result<(), Failed> {
+        rustix::thread::move_into_thread_name_spaces(
+            self.slot(slot)?,
+            ThreadNameSpaceType::from_bits_retain(flags),
+        )
+        .at(Call::SetNamespace)
     }
 
     /// A pid namespace takes in only children, so a child goes on in our place. It is a sibling of ours, and so the caller's child.

@@ -1,8 +1,8 @@
 //! The terminal and the standard streams.
 
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 
-use rustix::fs::{Mode, OFlags};
+use rustix::fs::{CWD, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 use rustix::mount::OpenTreeFlags;
 use rustix::process::Uid;
@@ -22,29 +22,41 @@ impl Child<'_> {
         let flags = OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
         let master = rustix::fs::openat(self.slot(Slot::PTS)?, c"ptmx", flags, Mode::empty())
             .at(Call::Open)?;
-        rustix::pty::unlockpt(&master).at(Call::Ioctl)?;
-        let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
-        let slave = rustix::pty::ioctl_tiocgptpeer(&master, flags).at(Call::Ioctl)?;
-        if rows != 0 || columns != 0 {
-            let size = Winsize {
-                ws_row: rows,
-                ws_col: columns,
-                ws_xpixel: 0,
-                ws_ypixel: 0,
-            };
-            rustix::termios::tcsetwinsize(&slave, size).at(Call::Ioctl)?;
-        }
-        match rustix::fs::fchown(&slave, Some(Uid::from_raw(uid)), None) {
-            // An id that is not mapped; becoming the user will say so.
-            Ok(()) | Err(Errno::INVAL) => {}
-            Err(errno) => return Err(errno).at(Call::Chown),
-        }
+        let slave = slave(&master, rows, columns, uid)?;
         let console = path::make_file(self.slot(Slot::DEV)?, c"console")?;
         let flags = OpenTreeFlags::OPEN_TREE_CLONE
             | OpenTreeFlags::OPEN_TREE_CLOEXEC
             | OpenTreeFlags::AT_EMPTY_PATH;
         let tree = rustix::mount::open_tree(&slave, c"", flags).at(Call::OpenTree)?;
         attach(tree.as_fd(), console.as_fd())?;
+        self.send(
+            &Report::new(Kind::Terminal, self.progress.step),
+            Some(master.as_fd()),
+        )?;
+        self.progress.terminal = Some(slave);
+        Ok(())
+    }
+
+    /// A new terminal of the devpts of a container that runs already. Its mounts are what its processes made of them, so what is
+    /// behind the name has to be a devpts.
+    pub(super) fn peer_terminal(
+        &mut self,
+        rows: u16,
+        columns: u16,
+        uid: u32,
+    ) -> Result<(), Failed> {
+        /// `DEVPTS_SUPER_MAGIC`.
+        const DEVPTS: i64 = 0x1cd1;
+        let resolve = ResolveFlags::NO_SYMLINKS;
+        let flags = OFlags::PATH | OFlags::DIRECTORY;
+        let pts = path::open_with(CWD, c"/dev/pts", flags, resolve).at(Call::Open)?;
+        if rustix::fs::fstatfs(&pts).at(Call::Stat)?.f_type as i64 != DEVPTS {
+            return Err(Errno::NOTTY).at(Call::Verify);
+        }
+        let flags = OFlags::RDWR | OFlags::NOCTTY;
+        let resolve = resolve | ResolveFlags::BENEATH | ResolveFlags::NO_XDEV;
+        let master = path::open_with(pts.as_fd(), c"ptmx", flags, resolve).at(Call::Open)?;
+        let slave = slave(&master, rows, columns, uid)?;
         self.send(
             &Report::new(Kind::Terminal, self.progress.step),
             Some(master.as_fd()),
@@ -66,5 +78,26 @@ impl Child<'_> {
         rustix::stdio::dup2_stdin(input).at(Call::Open)?;
         rustix::stdio::dup2_stdout(output).at(Call::Open)?;
         rustix::stdio::dup2_stderr(error).at(Call::Open)
+    }
+}
+
+/// The slave side of a new terminal, of the size and owner that were asked for.
+fn slave(master: &OwnedFd, rows: u16, columns: u16, uid: u32) -> Result<OwnedFd, Failed> {
+    rustix::pty::unlockpt(master).at(Call::Ioctl)?;
+    let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
+    let slave = rustix::pty::ioctl_tiocgptpeer(master, flags).at(Call::Ioctl)?;
+    if rows != 0 || columns != 0 {
+        let size = Winsize {
+            ws_row: rows,
+            ws_col: columns,
+            ws_xpixel: 0,
+            ws_ypixel: 0,
+        };
+        rustix::termios::tcsetwinsize(&slave, size).at(Call::Ioctl)?;
+    }
+    match rustix::fs::fchown(&slave, Some(Uid::from_raw(uid)), None) {
+        // An id that is not mapped; becoming the user will say so.
+        Ok(()) | Err(Errno::INVAL) => Ok(slave),
+        Err(errno) => Err(errno).at(Call::Chown),
     }
 }

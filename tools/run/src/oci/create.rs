@@ -4,7 +4,7 @@ use super::{Ended, global::Face};
 use clap::Parser;
 use libcontainer::bundle::Bundle;
 use libcontainer::foreground::{self, Foreground, RawMode, Terminal};
-use libcontainer::runtime::{Container, CreateOptions, Stdio};
+use libcontainer::runtime::{Container, CreateOptions, Process, Stdio};
 use libcontainer::sys::signal;
 use libcontainer::{ContainerId, ExitStatus};
 use std::os::fd::AsFd;
@@ -71,7 +71,9 @@ pub(crate) fn run(face: &Face, args: &RunArgs) -> Result<u8, Ended> {
         }
         return Ok(started.map(|()| 0)?);
     }
-    let status = attend(&mut container, signals.as_fd());
+    let status = container
+        .init()
+        .and_then(|process| attend(process, signals.as_fd()));
     if !args.keep || status.is_err() {
         container.delete(true)?;
     }
@@ -122,11 +124,11 @@ fn make(face: &Face, args: &CreateArgs, foreground: bool) -> Result<Container, E
     Ok(face.runtime.create(plan)?)
 }
 
-fn attend(
-    container: &mut Container,
+/// Passes signals and terminal data between us and a process until it ends.
+pub(super) fn attend(
+    process: &mut Process,
     signals: std::os::fd::BorrowedFd<'_>,
 ) -> libcontainer::Result<ExitStatus> {
-    let process = container.init()?;
     let (stdin, stdout) = (std::io::stdin(), std::io::stdout());
     let mut _raw = None;
     let mut terminal = None;

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 
 /// An OCI runtime: containers from bundles
 ///
-/// Verbs: create, start, state, kill, delete, run, list, features.
+/// Verbs: create, start, state, kill, delete, run, exec, ps, pause, resume, list, features.
 #[derive(Debug, Parser)]
 #[command(disable_version_flag = true)]
 pub(crate) struct Globals {

@@ -4,10 +4,12 @@
 //! foreground), the words of an error, and exactly one line in the JSON log. Verbs that are not built are not registered.
 
 mod create;
+mod exec;
 mod features;
 mod global;
 mod list;
 mod log;
+mod ps;
 mod verbs;
 mod words;
 
@@ -20,6 +22,9 @@ use trimaran_cli::{Failure, output};
 
 /// What a verb that failed ends with, usage errors too: callers test for 1.
 const FAILED: u8 = 1;
+
+/// What an `exec` that failed ends with: any smaller number may be the program's.
+const EXEC_FAILED: u8 = 255;
 
 /// Runs the face under `name` and returns what the process ends with.
 pub(crate) fn main(name: &str, arguments: Vec<OsString>) -> ExitCode {
@@ -45,7 +50,8 @@ pub(crate) fn main(name: &str, arguments: Vec<OsString>) -> ExitCode {
         Err(Ended::Failed(message)) => {
             log::error(&globals, &message);
             log::stderr(&message);
-            ExitCode::from(FAILED)
+            let exec = globals.verb.as_deref() == Some("exec");
+            ExitCode::from(if exec { EXEC_FAILED } else { FAILED })
         }
         Err(Ended::Output(failure)) => answer(Err(failure)),
     }
@@ -148,14 +154,19 @@ fn call(name: &'static str, globals: &Globals, arguments: Vec<OsString>) -> Resu
         "state" => with(full, arguments, |args| verbs::state(&face()?, args)),
         "kill" => with(full, arguments, |args| verbs::kill(&face()?, args)),
         "delete" => with(full, arguments, |args| verbs::delete(&face()?, args)),
+        "exec" => with(full, arguments, |args| exec::exec(&face()?, args)),
+        "ps" => with(full, arguments, |args| ps::ps(&face()?, args)),
+        "pause" => with(full, arguments, |args| verbs::pause(&face()?, args)),
+        "resume" => with(full, arguments, |args| verbs::resume(&face()?, args)),
         "list" => with(full, arguments, |args| list::list(&face()?, args)),
         _ => with(full, arguments, features::features),
     }
 }
 
 /// The verbs that are there.
-const VERBS: [&str; 8] = [
-    "create", "start", "state", "kill", "delete", "run", "list", "features",
+const VERBS: [&str; 12] = [
+    "create", "start", "state", "kill", "delete", "run", "exec", "ps", "pause", "resume", "list",
+    "features",
 ];
 
 /// Parses a verb's flags, then calls it.

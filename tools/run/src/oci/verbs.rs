@@ -1,4 +1,4 @@
-//! `start`, `state`, `kill`, `delete`: a container that exists.
+//! `start`, `state`, `kill`, `pause`, `resume`, `delete`: a container that exists.
 
 use super::{Ended, global::Face, words};
 use clap::Parser;
@@ -8,6 +8,22 @@ use trimaran_cli::output;
 /// Start the program of a created container
 #[derive(Debug, Parser)]
 pub(crate) struct StartArgs {
+    /// The container's id
+    #[arg(value_name = "ID")]
+    id: String,
+}
+
+/// Stop all processes of a container where they are
+#[derive(Debug, Parser)]
+pub(crate) struct PauseArgs {
+    /// The container's id
+    #[arg(value_name = "ID")]
+    id: String,
+}
+
+/// Let the processes of a paused container go on
+#[derive(Debug, Parser)]
+pub(crate) struct ResumeArgs {
     /// The container's id
     #[arg(value_name = "ID")]
     id: String,
@@ -48,6 +64,16 @@ pub(crate) struct DeleteArgs {
 
 pub(crate) fn start(face: &Face, args: &StartArgs) -> Result<u8, Ended> {
     face.load(&args.id)?.start()?;
+    Ok(0)
+}
+
+pub(crate) fn pause(face: &Face, args: &PauseArgs) -> Result<u8, Ended> {
+    face.load(&args.id)?.pause()?;
+    Ok(0)
+}
+
+pub(crate) fn resume(face: &Face, args: &ResumeArgs) -> Result<u8, Ended> {
+    face.load(&args.id)?.resume()?;
     Ok(0)
 }
 

@@ -101,6 +101,16 @@ impl Bundle {
     }
 }
 
+impl Drop for Bundle {
+    /// A test that failed leaves no container to the next one.
+    fn drop(&mut self) {
+        let list = self.oci(&["list", "-q"]);
+        for id in list.stdout.lines() {
+            self.oci(&["delete", "--force", id]);
+        }
+    }
+}
+
 #[test]
 fn create_start_state_kill_delete() {
     let Some(bundle) = Bundle::new() else { return };
@@ -367,4 +377,159 @@ fn a_signal_to_run_reaches_the_program() {
     crate::signals::wait_for(&mut child, "up");
     crate::signals::kill(&child, "TERM");
     assert_eq!(child.wait().unwrap().code(), Some(9));
+}
+
+/// A running container, detached with its output in a file.
+fn started(bundle: &Bundle, id: &str) {
+    let root = bundle.path().join("state");
+    let line = format!(
+        "exec {} oci --root {} run --detach {id} >/dev/null 2>&1",
+        program().display(),
+        root.display()
+    );
+    run(command("sh", Path::new("/"))
+        .args(["-c", &line])
+        .current_dir(bundle.path()))
+    .expect_code(0);
+}
+
+#[test]
+fn exec_runs_beside_the_first_process() {
+    let Some(bundle) = Bundle::new() else { return };
+    started(&bundle, "eleven");
+    let outcome = bundle
+        .oci(&[
+            "exec",
+            "eleven",
+            "sh",
+            "-c",
+            "echo out; echo err >&2; exit 7",
+        ])
+        .expect_code(7);
+    assert_eq!(
+        (outcome.stdout.as_str(), outcome.stderr.as_str()),
+        ("out\n", "err\n")
+    );
+    // Everything after the id is the command's, also what looks like a flag of ours.
+    let words: &[&str] = &[
+        "exec",
+        "--cwd",
+        "/proc",
+        "-e",
+        "A=b",
+        "eleven",
+        "sh",
+        "-c",
+        "pwd; echo $A",
+        "--tty",
+    ];
+    assert_eq!(bundle.oci(words).expect_code(0).stdout, "/proc\nb\n");
+    let words: &[&str] = &[
+        "exec",
+        "-u",
+        "5:6",
+        "-g",
+        "7",
+        "eleven",
+        "sh",
+        "-c",
+        "id -u; id -g; id -G",
+    ];
+    assert_eq!(bundle.oci(words).expect_code(0).stdout, "5\n6\n6 7\n");
+    let caps: &[&str] = &[
+        "exec",
+        "--cap",
+        "NET_ADMIN",
+        "eleven",
+        "grep",
+        "Cap",
+        "/proc/self/status",
+    ];
+    let sets = bundle.oci(caps).expect_code(0).stdout;
+    let set = |name: &str| {
+        let line = sets.lines().find(|line| line.starts_with(name)).unwrap();
+        u64::from_str_radix(line.split_whitespace().last().unwrap(), 16).unwrap()
+    };
+    assert_eq!(
+        (set("CapPrm"), set("CapEff"), set("CapInh"), set("CapAmb")),
+        (1 << 12, 1 << 12, 0, 0)
+    );
+
+    let file = bundle.path().join("process.json");
+    let process = json!({"args": ["sh", "-c", "echo $B > /dev/null; exec sleep 1000"], "cwd": "/", "user": {"uid": 0, "gid": 0},
+        "env": ["PATH=/bin", "B=c"], "capabilities": {"bounding": ["CAP_FROM_TOMORROW"]}});
+    std::fs::write(&file, process.to_string()).unwrap();
+    let pid_file = bundle.path().join("exec.pid");
+    let words: &[&str] = &[
+        "exec",
+        "--process",
+        file.to_str().unwrap(),
+        "--detach",
+        "--pid-file",
+        pid_file.to_str().unwrap(),
+        "eleven",
+    ];
+    let root = bundle.path().join("state");
+    // Its output must not be our pipe, which it would keep open.
+    let line = format!(
+        "exec {} oci --root {} {} >/dev/null 2>&1",
+        program().display(),
+        root.display(),
+        words.join(" ")
+    );
+    run(command("sh", Path::new("/")).args(["-c", &line])).expect_code(0);
+    let pid = std::fs::read_to_string(&pid_file).unwrap();
+    let listed: Vec<i32> = serde_json::from_str(
+        &bundle
+            .oci(&["ps", "-f", "json", "eleven"])
+            .expect_code(0)
+            .stdout,
+    )
+    .unwrap();
+    assert!(
+        listed.contains(&pid.trim().parse().unwrap()),
+        "{listed:?} {pid}"
+    );
+    let table = bundle.oci(&["ps", "eleven"]).expect_code(0).stdout;
+    assert_eq!(table.lines().count(), 1 + listed.len(), "{table}");
+
+    for (words, message) in [
+        (
+            &["exec", "eleven", "nope"][..],
+            "executable file not found in $PATH",
+        ),
+        (&["exec", "nobody", "true"], "container does not exist"),
+        (&["exec", "eleven"], "needs a command"),
+        (&["exec", "-u", "5x", "eleven", "true"], "5x"),
+        (&["exec", "--cap", "NONSENSE", "eleven", "true"], "NONSENSE"),
+        (&["exec", "-t", "-d", "eleven", "true"], "console socket"),
+    ] {
+        let outcome = bundle.oci(words).expect_code(255);
+        assert!(
+            outcome.stderr.contains(message),
+            "{words:?}: {}",
+            outcome.stderr
+        );
+    }
+    bundle.oci(&["delete", "--force", "eleven"]).expect_code(0);
+}
+
+#[test]
+fn pause_and_resume() {
+    let Some(bundle) = Bundle::new() else { return };
+    started(&bundle, "twelve");
+    bundle.oci(&["pause", "twelve"]).expect_code(0);
+    assert_eq!(bundle.state("twelve")["status"], "paused");
+    let outcome = bundle.oci(&["exec", "twelve", "true"]).expect_code(255);
+    assert!(
+        outcome.stderr.contains("cannot exec in a paused container"),
+        "{}",
+        outcome.stderr
+    );
+    bundle.oci(&["resume", "twelve"]).expect_code(0);
+    assert_eq!(bundle.state("twelve")["status"], "running");
+    bundle.oci(&["exec", "twelve", "true"]).expect_code(0);
+    bundle.oci(&["pause", "twelve"]).expect_code(0);
+    bundle.oci(&["delete", "--force", "twelve"]).expect_code(0);
+    bundle.oci(&["pause", "twelve"]).expect_code(1);
 }

@@ -1,0 +1,107 @@
+//! A further process in a running container.
+
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::PathBuf;
+
+use oci_spec::runtime::Process as Description;
+use rustix::fs::{Mode, OFlags};
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::exit::Signal;
+use crate::handover::Sinks;
+use crate::id::ContainerId;
+use crate::init::launch_inside;
+use crate::namespace;
+use crate::plan::{Entering, Facts, Stdio, compile_exec};
+use crate::process::Process;
+use crate::record::Record;
+use crate::rootfs::read_file_in;
+use crate::spec::{GROUP, PASSWD, PASSWD_BYTES, ResolvedUser, home, resolve};
+
+/// What the caller wants from a further process beyond its description.
+#[derive(Debug, Default)]
+pub struct ExecOptions {
+    /// The standard streams.
+    pub stdio: Stdio,
+    /// A Unix stream socket to which the terminal's master descriptor is sent.
+    pub console_socket: Option<PathBuf>,
+    /// A file to which the process id is written.
+    pub pid_file: Option<PathBuf>,
+    /// How many descriptors above standard error the program inherits from the caller.
+    pub preserve_fds: u32,
+    /// Keeps the caller's session keyring instead of joining the container's.
+    pub no_new_keyring: bool,
+    /// Starts the process in a paused container too, where it stands until the container goes on.
+    pub ignore_paused: bool,
+    /// The kernel sends this signal to the process when the calling *thread* ends.
+    pub parent_death_signal: Option<Signal>,
+}
+
+/// Starts `description` beside `init`, the container's first process.
+pub(crate) fn exec(
+    record: &Record,
+    init: &Process,
+    description: &Description,
+    mut options: ExecOptions,
+) -> Result<Process> {
+    let asked = description.terminal().unwrap_or(false);
+    let terminal = asked || matches!(options.stdio, Stdio::Terminal);
+    let mut facts = Facts::gather(false)?;
+    facts.home = home(description, || read_inside(init, PASSWD));
+    let entering = Entering {
+        flags: namespace::foreign(init.pid())?,
+        preserve_fds: options.preserve_fds,
+        no_new_keyring: options.no_new_keyring,
+        parent_death_signal: options.parent_death_signal.map(Signal::number),
+        terminal,
+    };
+    let id = ContainerId::parse(&record.id)?;
+    let script = compile_exec(&id, &record.spec, description, &facts, &entering)?;
+    let sinks = Sinks::new(options.console_socket.take(), options.pid_file.take());
+    let stdio = if terminal {
+        Stdio::Terminal
+    } else {
+        options.stdio
+    };
+    let first_free = options.preserve_fds.saturating_add(3);
+    let launched = launch_inside(script, stdio, first_free, init.pidfd(), &record.cgroup)
+        .map_err(|error| explained(init, error))?;
+    sinks.give(launched).map(|(process, _)| process)
+}
+
+/// A container that ended meanwhile is the better reason than what its end made fail.
+fn explained(init: &Process, error: Error) -> Error {
+    if init.has_ended(Some(0)).unwrap_or(false) {
+        Error::new(ErrorKind::NotRunning, "start a process in the container").with_source(error)
+    } else {
+        error
+    }
+}
+
+/// Finds a user by `name|uid[:group|gid]` in the files of a running container.
+pub(crate) fn user(init: &Process, text: &str) -> Result<ResolvedUser> {
+    let read = |path| read_inside(init, path).map(Option::unwrap_or_default);
+    Ok(resolve(text, &read(PASSWD)?, &read(GROUP)?)?)
+}
+
+/// Reads a file of a running container, whose processes may be changing it: nothing leads out of its root.
+fn read_inside(init: &Process, path: &str) -> Result<Option<Vec<u8>>> {
+    let root = root_of(init)?;
+    read_file_in(root.as_fd(), path, PASSWD_BYTES)
+}
+
+fn root_of(init: &Process) -> Result<OwnedFd> {
+    let path = format!("/proc/{}/root", init.pid());
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let root = rustix::fs::open(&path, flags, Mode::empty()).map_err(|errno| {
+        Error::from_errno(errno.raw_os_error(), "open the container's root").with_path(path)
+    })?;
+    // The number was still the process's when it was opened.
+    if init.has_ended(Some(0))? {
+        return Err(Error::new(
+            ErrorKind::NotRunning,
+            "open the container's root",
+        ));
+    }
+    Ok(root)
+}

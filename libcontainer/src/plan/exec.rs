@@ -1,0 +1,105 @@
+//! From a process's description to the steps that start it in a running container. Pure.
+
+use oci_spec::runtime::{Linux, Process, Spec};
+
+use super::compile::Compiler;
+use super::facts::Facts;
+use super::process;
+use super::refuse;
+use super::script::{Resource, Script};
+use super::step::{Slot, Step};
+use crate::error::Error;
+use crate::id::ContainerId;
+use crate::namespace::{Kind, Namespaces};
+
+/// What is known about the container that is entered, and what the caller wants.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Entering {
+    /// `CLONE_NEW*` flags of the namespaces in which the container is and we are not.
+    pub(crate) flags: u32,
+    pub(crate) preserve_fds: u32,
+    pub(crate) no_new_keyring: bool,
+    pub(crate) parent_death_signal: Option<i32>,
+    /// The process gets a terminal.
+    pub(crate) terminal: bool,
+}
+
+/// Compiles the start of `process` in the container `id`, which was made from `spec`.
+///
+/// The root, the mounts and the kernel's settings are the container's: what is left is who the process is. It sees the namespaces of the
+/// container's first process, which [`Slot::INIT`] holds.
+pub(crate) fn compile(
+    id: &ContainerId,
+    spec: &Spec,
+    process: &Process,
+    facts: &Facts,
+    entering: &Entering,
+) -> Result<Script, Error> {
+    refuse::refuse_process(process)?;
+    let default = Linux::default();
+    let linux = spec.linux().as_ref().unwrap_or(&default);
+    let namespaces = Namespaces::from_spec(linux.namespaces().as_deref().unwrap_or_default())?;
+    let mut compiler = Compiler::new(facts, namespaces, None);
+    compiler.filter(linux)?;
+    let candidates = process::program(&mut compiler, process)?;
+    beginning(&mut compiler, process, entering)?;
+    let flags = entering.flags;
+    let steps = &mut compiler.script.steps;
+    // No process of the container may read us, who still hold what is the host's.
+    steps.push(Step::Undumpable);
+    if flags != 0 {
+        let slot = Slot::INIT;
+        steps.push(Step::Enter { slot, flags });
+    }
+    if flags & Kind::User.flag() != 0 {
+        steps.push(Step::BecomeRoot);
+    }
+    if flags & Kind::Pid.flag() != 0 {
+        steps.push(Step::EnterPidNamespace);
+    }
+    steps.push(Step::NewSession);
+    if !entering.no_new_keyring {
+        let name = compiler.text("id", format!("_ses.{id}").as_bytes())?;
+        compiler.script.steps.push(Step::SessionKeyring { name });
+    }
+    if entering.terminal {
+        let (rows, columns, uid) = process::terminal(process);
+        let step = Step::PeerTerminal { rows, columns, uid };
+        compiler.script.steps.push(step);
+    }
+    compiler.script.steps.push(Step::Stdio);
+    process::identity(&mut compiler, process)?;
+    let late_filter =
+        process.no_new_privileges().unwrap_or(false) && !compiler.script.filter.is_empty();
+    let steps = &mut compiler.script.steps;
+    if let Some(signal) = entering.parent_death_signal {
+        // Becoming the user took it away.
+        steps.push(Step::ParentDeathSignal { signal });
+    }
+    steps.extend([Step::FindProgram { candidates }, Step::UnblockSignals]);
+    if late_filter {
+        steps.push(Step::Filter);
+    }
+    steps.push(Step::Execute);
+    Ok(compiler.script)
+}
+
+/// What is done while we are still outside.
+fn beginning(
+    compiler: &mut Compiler<'_>,
+    process: &Process,
+    entering: &Entering,
+) -> Result<(), Error> {
+    let steps = &mut compiler.script.steps;
+    steps.push(Step::CloseOnExec {
+        first: entering.preserve_fds.saturating_add(3),
+    });
+    steps.extend([Step::ResetSignals, Step::JoinCgroup]);
+    if let Some(score) = process.oom_score_adj() {
+        // Through the host's procfs: the container's is not ours to trust.
+        let value = compiler.text("process.oomScoreAdj", score.to_string().as_bytes())?;
+        compiler.script.resources.push((Slot::PROC, Resource::Proc));
+        compiler.script.steps.push(Step::OomScore { value });
+    }
+    Ok(())
+}
