@@ -1,37 +1,90 @@
 //! `policy.json`: which images may be used at all.
 
-use std::collections::BTreeMap;
+mod document;
+mod identity;
 
-use serde::Deserialize;
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
+use document::{FILE_BYTES, Scopes};
+pub use identity::{SignedIdentity, SignedName};
+
+use super::RegistriesD;
 use crate::error::{Error, ErrorKind};
 
-/// Bytes of a policy: far more than any published one.
-const FILE_BYTES: usize = 1 << 20;
-
 /// What an image must fulfil.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Requirement {
     /// Nothing.
     AcceptAnything,
     /// Nothing is good enough.
     Reject,
-    /// An OpenPGP signature (`signedBy`): cannot be checked yet, so it is never fulfilled.
-    SignedBy,
-    /// A sigstore signature (`sigstoreSigned`): cannot be checked yet, so it is never fulfilled.
-    SigstoreSigned,
+    /// An OpenPGP signature in the simple signing form (`signedBy`).
+    SignedBy(SignedBy),
+    /// A sigstore signature by a key (`sigstoreSigned`).
+    SigstoreSigned(SigstoreSigned),
+    /// Something the format knows and we cannot check: never fulfilled.
+    Unsupported(&'static str),
 }
 
-/// Requirements by transport and scope, with a default.
+/// The requirement of an OpenPGP signature.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SignedBy {
+    /// Key rings: a signature by any key in any of them counts.
+    pub keys: Vec<Keys>,
+    /// Which name the signature has to give the image.
+    pub identity: SignedIdentity,
+}
+
+/// The requirement of a sigstore signature.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SigstoreSigned {
+    /// Public keys, PEM: a signature by any of them counts.
+    pub keys: Vec<Keys>,
+    /// Which name the signature has to give the image.
+    pub identity: SignedIdentity,
+}
+
+/// Keys of a requirement.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Keys {
+    /// Where they come from, for messages.
+    pub origin: String,
+    /// The file's content, or why it could not be read: then no signature can be checked with it.
+    pub content: Result<Vec<u8>, String>,
+}
+
+impl Keys {
+    /// Keys that are at hand.
+    pub fn new(origin: impl Into<String>, content: impl Into<Vec<u8>>) -> Self {
+        Self {
+            origin: origin.into(),
+            content: Ok(content.into()),
+        }
+    }
+}
+
+/// Requirements by transport and scope, with a default; and how signatures are found and checked. Cheap to clone.
 ///
 /// # References
 ///
-/// containers-policy.json(5)
+/// containers-policy.json(5), containers-registries.d(5)
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Policy {
+    tables: Arc<Tables>,
+    registries_d: Arc<RegistriesD>,
+    openpgp: Option<PathBuf>,
+    require_signed: bool,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+struct Tables {
     default: Vec<Requirement>,
-    transports: BTreeMap<String, BTreeMap<String, Vec<Requirement>>>,
+    transports: BTreeMap<String, Scopes>,
 }
 
 /// Why a text is no policy. A policy that cannot be understood must not be ignored.
@@ -58,6 +111,22 @@ pub enum PolicyError {
         /// The word.
         requirement: String,
     },
+    /// A requirement does not say what it must, or says what we do not understand.
+    #[error("the policy for {scope:?} has a requirement that is not valid: {what}")]
+    Requirement {
+        /// Transport and scope.
+        scope: String,
+        /// What is wrong.
+        what: String,
+    },
+    /// A scope that no image can have.
+    #[error(
+        "the policy has the scope {scope:?}, which is no absolute path without `.` and `..` (for all paths write the scope \"\")"
+    )]
+    Scope {
+        /// Transport and scope.
+        scope: String,
+    },
 }
 
 impl From<PolicyError> for Error {
@@ -66,52 +135,102 @@ impl From<PolicyError> for Error {
     }
 }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Document {
-    default: Vec<Entry>,
-    #[serde(default)]
-    transports: BTreeMap<String, BTreeMap<String, Vec<Entry>>>,
-}
-
-#[derive(Deserialize)]
-struct Entry {
-    r#type: String,
-}
-
 impl Policy {
     /// Returns the policy that asks for nothing: content is still verified against its digest.
     #[must_use]
     pub fn accept_anything() -> Self {
+        Self::requiring(vec![Requirement::AcceptAnything])
+    }
+
+    /// Returns the policy that asks the same of every image. An empty list is the same as [`Requirement::Reject`].
+    #[must_use]
+    pub fn requiring(mut requirements: Vec<Requirement>) -> Self {
+        if requirements.is_empty() {
+            requirements.push(Requirement::Reject);
+        }
+        Self::of(requirements, BTreeMap::new())
+    }
+
+    fn of(default: Vec<Requirement>, transports: BTreeMap<String, Scopes>) -> Self {
         Self {
-            default: vec![Requirement::AcceptAnything],
-            transports: BTreeMap::new(),
+            tables: Arc::new(Tables {
+                default,
+                transports,
+            }),
+            registries_d: Arc::default(),
+            openpgp: None,
+            require_signed: false,
         }
     }
 
-    /// Reads the text of a file.
+    /// Reads the text of a file. Keys that it names by path are not loaded: requirements with such keys cannot be fulfilled.
     ///
     /// # Errors
     ///
     /// Anything in it is not understood.
     pub fn parse(text: &str) -> Result<Self, PolicyError> {
-        if text.len() > FILE_BYTES {
-            return Err(PolicyError::TooLarge);
-        }
-        let document: Document = serde_json::from_str(text).map_err(PolicyError::Json)?;
-        let mut transports = BTreeMap::new();
-        for (transport, scopes) in document.transports {
-            let mut read = BTreeMap::new();
-            for (scope, entries) in scopes {
-                let requirements = requirements(&format!("{transport}:{scope}"), &entries)?;
-                read.insert(scope, requirements);
-            }
-            transports.insert(transport, read);
-        }
-        Ok(Self {
-            default: requirements("default", &document.default)?,
-            transports,
+        Self::parse_with(text, &mut |_| {
+            Err(std::io::Error::other("key files are not read here"))
         })
+    }
+
+    /// Reads the text of a file; `load` reads the key files that it names. One that cannot be read makes its requirement one
+    /// that cannot be fulfilled.
+    ///
+    /// # Errors
+    ///
+    /// Anything in it is not understood.
+    pub fn parse_with(
+        text: &str,
+        load: &mut dyn FnMut(&Path) -> std::io::Result<Vec<u8>>,
+    ) -> Result<Self, PolicyError> {
+        let (default, transports) = document::parse(text, load)?;
+        Ok(Self::of(default, transports))
+    }
+
+    /// Sets where signatures are found.
+    #[must_use]
+    pub fn with_registries_d(mut self, registries_d: RegistriesD) -> Self {
+        self.registries_d = Arc::new(registries_d);
+        self
+    }
+
+    /// Sets the program that checks OpenPGP signatures; it is called as `gpgv` is.
+    #[must_use]
+    pub fn with_openpgp(mut self, program: impl Into<PathBuf>) -> Self {
+        self.openpgp = Some(program.into());
+        self
+    }
+
+    /// Makes images unusable for which it asks for no signature.
+    #[must_use]
+    pub fn requiring_signatures(mut self) -> Self {
+        self.require_signed = true;
+        self
+    }
+
+    /// Returns where signatures are found.
+    #[must_use]
+    pub fn registries_d(&self) -> &RegistriesD {
+        &self.registries_d
+    }
+
+    /// Returns the program that checks OpenPGP signatures.
+    #[must_use]
+    pub fn openpgp(&self) -> Option<&Path> {
+        self.openpgp.as_deref()
+    }
+
+    /// Tells whether images are unusable for which it asks for no signature.
+    #[must_use]
+    pub fn requires_signatures(&self) -> bool {
+        self.require_signed
+    }
+
+    /// Tells whether the scopes of a transport make any difference.
+    #[must_use]
+    pub fn has_scopes(&self, transport: &str) -> bool {
+        self.tables.transports.contains_key(transport)
     }
 
     /// Returns the requirements of the most specific scope: `scopes` in that order, then the transport's own default (`""`),
@@ -121,82 +240,16 @@ impl Policy {
         transport: &str,
         scopes: impl IntoIterator<Item = &'a str>,
     ) -> &[Requirement] {
-        let Some(table) = self.transports.get(transport) else {
-            return &self.default;
+        let Some(table) = self.tables.transports.get(transport) else {
+            return &self.tables.default;
         };
         scopes
             .into_iter()
             .chain([""])
             .find_map(|scope| table.get(scope))
-            .unwrap_or(&self.default)
+            .unwrap_or(&self.tables.default)
     }
-}
-
-fn requirements(scope: &str, entries: &[Entry]) -> Result<Vec<Requirement>, PolicyError> {
-    if entries.is_empty() {
-        return Err(PolicyError::Empty {
-            scope: scope.to_owned(),
-        });
-    }
-    let requirement = |entry: &Entry| match entry.r#type.as_str() {
-        "insecureAcceptAnything" => Ok(Requirement::AcceptAnything),
-        "reject" => Ok(Requirement::Reject),
-        "signedBy" => Ok(Requirement::SignedBy),
-        "sigstoreSigned" => Ok(Requirement::SigstoreSigned),
-        other => Err(PolicyError::Unknown {
-            scope: scope.to_owned(),
-            requirement: other.chars().take(80).collect(),
-        }),
-    };
-    entries.iter().map(requirement).collect()
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_most_specific_scope_decides() {
-        let text = r#"{"default": [{"type": "reject"}], "transports": {
-            "docker": {"": [{"type": "insecureAcceptAnything"}], "quay.io": [{"type": "reject"}], "quay.io/good": [{"type": "signedBy", "keyType": "GPGKeys"}]},
-            "oci": {"/srv": [{"type": "insecureAcceptAnything"}]}}}"#;
-        let policy = Policy::parse(text).unwrap();
-        let cases: [(&str, &[&str], Requirement); 6] = [
-            (
-                "docker",
-                &["docker.io/a:b", "docker.io/a", "docker.io"],
-                Requirement::AcceptAnything,
-            ),
-            ("docker", &["quay.io/bad", "quay.io"], Requirement::Reject),
-            (
-                "docker",
-                &["quay.io/good", "quay.io"],
-                Requirement::SignedBy,
-            ),
-            ("oci", &["/srv/a", "/srv", "/"], Requirement::AcceptAnything),
-            ("oci", &["/tmp", "/"], Requirement::Reject),
-            ("containers-storage", &["x"], Requirement::Reject),
-        ];
-        for (transport, scopes, expected) in cases {
-            assert_eq!(
-                policy.requirements(transport, scopes.iter().copied()),
-                [expected],
-                "{transport} {scopes:?}"
-            );
-        }
-    }
-
-    #[test]
-    fn what_is_not_understood_is_an_error() {
-        for bad in [
-            "{}",
-            r#"{"default": []}"#,
-            r#"{"default": [{"type": "insecureAcceptAnythin"}]}"#,
-            r#"{"default": [{"type": "reject"}], "transport": {}}"#,
-            r#"{"default": [{"type": "reject"}], "transports": {"docker": {"x": []}}}"#,
-            "",
-        ] {
-            assert!(Policy::parse(bad).is_err(), "{bad}");
-        }
-    }
-}
+mod tests;
