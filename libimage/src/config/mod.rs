@@ -7,13 +7,19 @@ mod certificates;
 mod helpers;
 mod policy;
 mod registries;
+mod registries_d;
+pub(crate) mod scope;
 mod secret;
+pub(crate) mod strict;
 
 pub use auth_file::{AuthFile, AuthFileError};
 pub use certificates::Certificates;
 pub use helpers::Helpers;
-pub use policy::{Policy, PolicyError, Requirement};
 pub use registries::{
     Endpoint, Place, PlaceError, Registries, RegistriesError, ShortNameError, ShortNameMode,
 };
+pub use policy::{
+    Keys, Policy, PolicyError, Requirement, SignedBy, SignedIdentity, SignedName, SigstoreSigned,
+};
+pub use registries_d::{RegistriesD, RegistriesDError, SignatureStorage};
 pub use secret::{Credentials, Secret};

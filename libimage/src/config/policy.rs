@@ -121,7 +121,7 @@ pub enum PolicyError {
     },
     /// A scope that no image can have.
     #[error(
-        "the policy has the scope {scope:?}, which is no absolute path without `.` and `..` (for all paths write the scope \"\")"
+        "the policy has the scope {scope:?}, which fits no image: scopes of directories are absolute paths without `.` and `..`, docker-archive has none (for all images of a transport write the scope \"\")"
     )]
     Scope {
         /// Transport and scope.

@@ -1,6 +1,7 @@
 //! Where images come from.
 
 mod referrers;
+mod signatures;
 
 use std::sync::Arc;
 
@@ -23,7 +24,7 @@ use crate::{
     name::ImageRef,
     registry::{BlobStream, Registry},
     store::Store,
-    trust::{self, Resolved, Verified},
+    trust::Resolved,
 };
 
 /// An image somewhere, to be read. Cheap to clone.
@@ -153,16 +154,6 @@ impl Source {
             raw,
             expected,
         })
-    }
-
-    /// Fetches the image's manifest or index as [`Source::resolve`] does, and asks the policy whether it may be used.
-    ///
-    /// # Errors
-    ///
-    /// There is no such image, or the policy does not allow it.
-    pub async fn verified(&self, cx: &Context, digest: Option<&Digest>) -> Result<Verified, Error> {
-        let resolved = self.resolve(digest).await?;
-        Ok(trust::verify(cx.policy(), resolved)?)
     }
 
     /// Fetches a manifest that an index names.

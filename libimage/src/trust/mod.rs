@@ -1,73 +1,44 @@
 //! What may be used: a resolved manifest becomes a verified one only here, and only verified ones are fetched.
+//!
+//! ```text
+//! reference -> admit -> Resolved -> wants? -> signatures found -> verify -> Verified
+//! ```
+//!
+//! # What a signature covers
+//!
+//! The signature of an index covers everything that the index names by digest. If all of an index is copied, the index itself has
+//! to be signed. If one platform is chosen, the index's signature is enough, and so is one of the chosen manifest (which is all
+//! that podman and skopeo look for): [`verify_to_select`] lets an index without a signature through to choose from, and
+//! [`Verified::child`] then refuses its entries; only [`Verified::signed_child`] accepts one, with a signature of its own.
+//!
+//! # Limitations
+//!
+//! Certificates (Fulcio) and transparency logs (Rekor) are not checked: a policy that wants them rejects. OpenPGP signatures are
+//! checked by a program, `gpgv`.
 
-use std::path::Path;
+pub(crate) mod attachment;
+mod check;
+mod encrypted;
+mod error;
+mod key;
+mod openpgp;
+mod payload;
+mod pem;
+mod scope;
+mod sign;
+
+pub use check::{Accepted, Material, SigstoreSignature};
+pub use error::TrustError;
+pub use key::{KeyError, PrivateKey, PublicKey, Signer};
+pub(crate) use payload::PAYLOAD_BYTES;
+pub(crate) use sign::sign;
 
 use crate::{
     config::{Policy, Requirement},
     digest::Digest,
-    error::{Error, ErrorKind},
-    manifest::{Content, Descriptor, Manifest, ManifestError},
-    name::{ImageRef, Name},
+    manifest::{Content, Descriptor, Manifest},
+    name::ImageRef,
 };
-
-/// Why an image may not be used.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum TrustError {
-    /// The policy says no.
-    #[error("the policy rejects {image}")]
-    Rejected {
-        /// The image.
-        image: String,
-    },
-    /// The policy wants a signature we cannot check: that is a no.
-    #[error(
-        "the policy wants {image} to be signed ({requirement}), and such signatures cannot be checked yet"
-    )]
-    CannotCheck {
-        /// The image.
-        image: String,
-        /// The word of the policy.
-        requirement: &'static str,
-    },
-    /// The bytes are not those that were asked for.
-    #[error("the manifest of {image} has the digest {found}, {expected} was expected")]
-    Digest {
-        /// The image.
-        image: String,
-        /// What was asked for.
-        expected: Digest,
-        /// What came.
-        found: Digest,
-    },
-    /// The bytes are no manifest.
-    #[error("the manifest of {image} cannot be used")]
-    Manifest {
-        /// The image.
-        image: String,
-        /// Why.
-        #[source]
-        source: ManifestError,
-    },
-}
-
-impl TrustError {
-    /// Returns what went wrong, for programs.
-    #[must_use]
-    pub fn kind(&self) -> ErrorKind {
-        match self {
-            Self::Rejected { .. } | Self::CannotCheck { .. } => ErrorKind::Denied,
-            Self::Digest { .. } => ErrorKind::DigestMismatch,
-            Self::Manifest { source, .. } => source.kind(),
-        }
-    }
-}
-
-impl From<TrustError> for Error {
-    fn from(error: TrustError) -> Self {
-        Self::new(error.kind(), error)
-    }
-}
 
 /// Bytes that came for a reference, not yet looked at.
 #[derive(Debug, Clone)]
@@ -88,6 +59,9 @@ pub struct Verified {
     image: ImageRef,
     manifest: Manifest,
     digest: Digest,
+    /// Whether the policy is satisfied with this; if not, it is an index to choose from, and each choice has to be checked.
+    covered: bool,
+    signatures: Vec<Accepted>,
 }
 
 impl Verified {
@@ -109,12 +83,84 @@ impl Verified {
         &self.image
     }
 
+    /// Tells whether the policy is satisfied with this and all it names. If not, this is an index to choose from.
+    #[must_use]
+    pub fn is_covered(&self) -> bool {
+        self.covered
+    }
+
+    /// Returns the signatures that the policy asked for and got.
+    #[must_use]
+    pub fn signatures(&self) -> &[Accepted] {
+        &self.signatures
+    }
+
     /// Verifies a manifest that this index names: the index vouches for it by digest, size and type.
     ///
     /// # Errors
     ///
-    /// The bytes are others, or no manifest.
+    /// The bytes are others, no manifest, or the index itself lacks the signature that the policy wants.
     pub fn child(&self, entry: &Descriptor, raw: Vec<u8>) -> Result<Self, TrustError> {
+        if !self.covered {
+            return Err(TrustError::Uncovered {
+                image: self.image.to_string(),
+                digest: entry.digest.clone(),
+            });
+        }
+        self.named(entry, raw)
+    }
+
+    /// Verifies a manifest that this index names, by signatures of the manifest itself. An index among them may once more only be
+    /// chosen from if it lacks one.
+    ///
+    /// # Errors
+    ///
+    /// The bytes are others, no manifest, or the policy is not satisfied.
+    pub fn signed_child(
+        &self,
+        policy: &Policy,
+        entry: &Descriptor,
+        raw: Vec<u8>,
+        material: &Material,
+    ) -> Result<Self, TrustError> {
+        let child = self.named(entry, raw)?;
+        child.checked(policy, material, true)
+    }
+
+    /// Accepts an index that is not signed itself because each of its entries has been verified.
+    #[must_use]
+    pub fn covered_by(mut self, children: &[Self]) -> Self {
+        let verified = |entry: &Descriptor| {
+            children
+                .iter()
+                .any(|child| child.covered && child.digest == entry.digest)
+        };
+        if let Content::Index { entries } = self.manifest.content()
+            && entries.iter().all(verified)
+        {
+            self.covered = true;
+        }
+        self
+    }
+
+    /// Asks the policy about this manifest.
+    fn checked(
+        mut self,
+        policy: &Policy,
+        material: &Material,
+        to_select: bool,
+    ) -> Result<Self, TrustError> {
+        let is_index = matches!(self.manifest.content(), Content::Index { .. });
+        match check::check(policy, &self.image, self.manifest.raw(), material) {
+            Ok(signatures) => (self.covered, self.signatures) = (true, signatures),
+            Err(TrustError::Unsigned { .. }) if is_index && to_select => self.covered = false,
+            Err(error) => return Err(error),
+        }
+        Ok(self)
+    }
+
+    /// Reads a manifest that this index names.
+    fn named(&self, entry: &Descriptor, raw: Vec<u8>) -> Result<Self, TrustError> {
         let named = match self.manifest.content() {
             Content::Index { entries } => entries.contains(entry),
             Content::Image { .. } => false,
@@ -131,6 +177,8 @@ impl Verified {
             image: self.image.clone(),
             manifest,
             digest: entry.digest.clone(),
+            covered: self.covered,
+            signatures: Vec::new(),
         })
     }
 
@@ -149,16 +197,71 @@ impl Verified {
             image: self.image.clone(),
             digest: manifest.digest().clone(),
             manifest,
+            covered: self.covered,
+            signatures: Vec::new(),
         })
     }
 }
 
-/// Decides whether a manifest may be used. Every requirement of the policy's most specific scope has to be fulfilled.
+/// Which signatures have to be looked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Needs {
+    /// Simple signing: OpenPGP signatures, found in a lookaside storage.
+    pub simple: bool,
+    /// Sigstore: found beside the image in its registry.
+    pub sigstore: bool,
+}
+
+/// Tells which signatures of an image have to be looked for; `None` if the policy asks for none.
+#[must_use]
+pub fn wants(policy: &Policy, image: &ImageRef) -> Option<Needs> {
+    let requirements = scope::requirements(policy, image);
+    let any = |wanted: fn(&Requirement) -> bool| requirements.iter().any(wanted);
+    let needs = Needs {
+        simple: any(|requirement| matches!(requirement, Requirement::SignedBy(_))),
+        sigstore: any(|requirement| matches!(requirement, Requirement::SigstoreSigned(_))),
+    };
+    (needs.simple || needs.sigstore).then_some(needs)
+}
+
+/// Decides whether a manifest may be used, by the signatures that were found. Every requirement of the policy's most specific
+/// scope has to be fulfilled.
 ///
 /// # Errors
 ///
 /// The policy forbids it, its bytes are not what was asked for, or they are no manifest.
-pub fn verify(policy: &Policy, resolved: Resolved) -> Result<Verified, TrustError> {
+///
+/// # Concurrency
+///
+/// Where the policy wants OpenPGP signatures this runs a program and waits for it: not for a thread that must not block.
+pub fn verify(
+    policy: &Policy,
+    resolved: Resolved,
+    material: &Material,
+) -> Result<Verified, TrustError> {
+    parse(policy, resolved)?.checked(policy, material, false)
+}
+
+/// Decides as [`verify`] does, but lets an index through that only lacks a signature: to choose an image from it, which has to be
+/// signed itself then.
+///
+/// # Errors
+///
+/// As [`verify`].
+///
+/// # Concurrency
+///
+/// As [`verify`].
+pub fn verify_to_select(
+    policy: &Policy,
+    resolved: Resolved,
+    material: &Material,
+) -> Result<Verified, TrustError> {
+    parse(policy, resolved)?.checked(policy, material, true)
+}
+
+/// Reads a manifest; nothing covers it yet.
+fn parse(policy: &Policy, resolved: Resolved) -> Result<Verified, TrustError> {
     admit(policy, &resolved.image)?;
     let Resolved {
         image,
@@ -184,6 +287,8 @@ pub fn verify(policy: &Policy, resolved: Resolved) -> Result<Verified, TrustErro
         image,
         manifest,
         digest,
+        covered: false,
+        signatures: Vec::new(),
     })
 }
 
@@ -193,36 +298,33 @@ pub fn verify(policy: &Policy, resolved: Resolved) -> Result<Verified, TrustErro
 ///
 /// The policy forbids the reference.
 pub fn admit(policy: &Policy, image: &ImageRef) -> Result<(), TrustError> {
-    let (transport, scopes) = match image {
-        ImageRef::Docker(name) => ("docker", docker_scopes(name)),
-        ImageRef::Oci { path, tag } => ("oci", path_scopes(path, tag.as_deref())),
-        ImageRef::OciArchive { path, tag } => ("oci-archive", path_scopes(path, tag.as_deref())),
-        ImageRef::Dir { path } => ("dir", path_scopes(path, None)),
-        // Archives of docker have no scopes of their own in containers-policy.json(5).
-        ImageRef::DockerArchive { .. } => ("docker-archive", Vec::new()),
-        ImageRef::DockerDaemon(name) => ("docker-daemon", vec![name.clone()]),
-        ImageRef::Store(name) | ImageRef::Bare(name) => ("containers-storage", vec![name.clone()]),
-    };
-    for requirement in policy.requirements(transport, scopes.iter().map(String::as_str)) {
-        let image = || image.to_string();
-        match requirement {
-            Requirement::AcceptAnything => {}
-            Requirement::Reject => return Err(TrustError::Rejected { image: image() }),
-            Requirement::SignedBy => {
-                return Err(TrustError::CannotCheck {
-                    image: image(),
-                    requirement: "signedBy",
-                });
-            }
-            Requirement::SigstoreSigned => {
-                return Err(TrustError::CannotCheck {
-                    image: image(),
-                    requirement: "sigstoreSigned",
-                });
-            }
+    for requirement in scope::requirements(policy, image) {
+        if matches!(
+            requirement,
+            Requirement::Reject | Requirement::Unsupported(_)
+        ) {
+            return Err(refuse(image, requirement));
         }
     }
+    if policy.requires_signatures() && wants(policy, image).is_none() {
+        return Err(TrustError::NoneRequired {
+            image: image.to_string(),
+        });
+    }
     Ok(())
+}
+
+/// The answer to a requirement that no content can fulfil.
+fn refuse(image: &ImageRef, requirement: &Requirement) -> TrustError {
+    match requirement {
+        Requirement::Unsupported(what) => TrustError::CannotCheck {
+            image: image.to_string(),
+            requirement: (*what).to_owned(),
+        },
+        _ => TrustError::Rejected {
+            image: image.to_string(),
+        },
+    }
 }
 
 fn check_digest(
@@ -243,59 +345,9 @@ fn check_digest(
     })
 }
 
-/// The whole reference, the repository, its parents, the host, and the host's wildcards.
-fn docker_scopes(name: &Name) -> Vec<String> {
-    let repository = name.without_reference();
-    let mut scopes = vec![match (name.digest(), name.tag()) {
-        (Some(digest), _) => format!("{repository}@{digest}"),
-        (None, tag) => format!("{repository}:{}", tag.unwrap_or("latest")),
-    }];
-    scopes.extend(
-        std::iter::successors(Some(repository.as_str()), |scope| {
-            scope.rsplit_once('/').map(|(parent, _)| parent)
-        })
-        .map(str::to_owned),
-    );
-    let host = name
-        .registry()
-        .rsplit_once(':')
-        .map_or(name.registry(), |(host, _)| host);
-    let parents = std::iter::successors(host.split_once('.'), |(_, rest)| rest.split_once('.'));
-    scopes.extend(parents.map(|(_, parent)| format!("*.{parent}")));
-    scopes
-}
-
-/// The path with its tag, the path, and its parents.
-fn path_scopes(path: &Path, tag: Option<&str>) -> Vec<String> {
-    let with_tag = tag.map(|tag| format!("{}:{tag}", path.display()));
-    with_tag
-        .into_iter()
-        .chain(path.ancestors().map(|parent| parent.display().to_string()))
-        .filter(|scope| !scope.is_empty())
-        .collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn scopes_go_from_the_whole_name_to_the_host() {
-        let name: Name = "registry.example.org:5000/team/app:v1".parse().unwrap();
-        let expected = [
-            "registry.example.org:5000/team/app:v1",
-            "registry.example.org:5000/team/app",
-            "registry.example.org:5000/team",
-            "registry.example.org:5000",
-            "*.example.org",
-            "*.org",
-        ];
-        assert_eq!(docker_scopes(&name), expected);
-        assert_eq!(
-            path_scopes(Path::new("/srv/a"), Some("v1")),
-            ["/srv/a:v1", "/srv/a", "/srv", "/"]
-        );
-    }
 
     #[test]
     fn only_the_bytes_asked_for_are_verified() {
@@ -309,7 +361,7 @@ mod tests {
         let policy = Policy::accept_anything();
         let (right, wrong) = (Digest::of(&raw), Digest::of(b"other"));
         assert_eq!(
-            *verify(&policy, resolved(Some(right.clone()), "docker://a"))
+            *verify(&policy, resolved(Some(right.clone()), "docker://a"), &Material::default())
                 .unwrap()
                 .digest(),
             right
@@ -319,7 +371,7 @@ mod tests {
             (None, format!("docker://a@{wrong}")),
         ] {
             assert!(matches!(
-                verify(&policy, resolved(expected, &image)),
+                verify(&policy, resolved(expected, &image), &Material::default()),
                 Err(TrustError::Digest { .. })
             ));
         }

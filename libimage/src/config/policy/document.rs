@@ -101,10 +101,7 @@ pub(super) fn parse(
 
 /// A scope that can never match is a policy that is not enforced.
 fn check_scope(transport: &str, scope: &str, name: &str) -> Result<(), PolicyError> {
-    let paths = matches!(
-        transport,
-        "dir" | "oci" | "oci-archive" | "docker-archive"
-    );
+    let paths = matches!(transport, "dir" | "oci" | "oci-archive");
     let unclean = |path: &str| {
         !path.starts_with('/')
             || path == "/"
@@ -112,7 +109,8 @@ fn check_scope(transport: &str, scope: &str, name: &str) -> Result<(), PolicyErr
                 .split('/')
                 .any(|component| matches!(component, "" | "." | ".."))
     };
-    if paths && !scope.is_empty() && unclean(scope) {
+    let never = transport == "docker-archive" || (paths && unclean(scope));
+    if never && !scope.is_empty() {
         return Err(PolicyError::Scope {
             scope: name.to_owned(),
         });

@@ -56,6 +56,7 @@ fn what_is_not_understood_is_an_error() {
         r#"{"default": [{"type": "reject"}], "transports": {"docker": {}, "docker": {}}}"#,
         r#"{"default": [{"type": "reject"}], "transports": {"oci": {"/": [{"type": "reject"}]}}}"#,
         r#"{"default": [{"type": "reject"}], "transports": {"oci": {"/a/../b": [{"type": "reject"}]}}}"#,
+        r#"{"default": [{"type": "reject"}], "transports": {"docker-archive": {"/a.tar": [{"type": "reject"}]}}}"#,
         r#"{"default": [{"type": "reject"}], "transports": {"dir": {"a": [{"type": "reject"}]}}}"#,
     ] {
         assert!(Policy::parse(bad).is_err(), "{bad}");
