@@ -5,6 +5,7 @@ mod inspect;
 mod plan;
 mod referrers;
 mod select;
+pub(crate) mod sign;
 mod transfer;
 
 use std::sync::Arc;
@@ -24,7 +25,7 @@ use crate::{
     registry::{Quota, Registry},
     store::Store,
     transport::{Sink, Source},
-    trust::{self, Verified},
+    trust::{self, Signer, Verified},
 };
 
 /// How to copy. The default copies an index whole.
@@ -35,6 +36,8 @@ pub struct CopyOptions {
     pub platforms: Vec<Platform>,
     /// Whether what refers to the image comes along.
     pub referrers: Referrers,
+    /// Who signs what is copied: a whole index with each of its images, in the form that cosign reads.
+    pub sign: Vec<Signer>,
     /// How many blobs are under way at once.
     pub jobs: usize,
     /// The store that `store:` means.
@@ -84,6 +87,7 @@ impl Default for CopyOptions {
             additional_tags: Vec::new(),
             platforms: Vec::new(),
             referrers: Referrers::default(),
+            sign: Vec::new(),
             jobs: 4,
             store: None,
             min_quota: None,
@@ -113,6 +117,8 @@ pub struct CopyReport {
     pub bytes: u64,
     /// Manifests written that refer to the image, or are named after its digest: signatures, SBOMs, attestations.
     pub referrers: u64,
+    /// Signatures made.
+    pub signatures: u64,
     /// HTTP requests sent, to both ends.
     pub requests: u64,
     /// How many pulls the source's registry still allows, if it says so.
@@ -162,14 +168,22 @@ pub async fn copy_into(
     options: &CopyOptions,
 ) -> Result<CopyReport, Error> {
     trust::admit(cx.policy(), from)?;
+    let signing = sign::Signing::new(cx, sink.image(), &options.sign)?;
     let source = Source::open(cx, from, options.store.as_ref()).await?;
     let sink = sink.clone().with_names(&options.additional_tags)?;
-    let (asked, present) = (source.head().await?, sink.head().await?);
+    let chosen = Chosen::if_signed(cx, &source, options).await?;
+    let asked = match &chosen {
+        Some(chosen) => Some(chosen.source_digest.clone()),
+        None => source.head().await?,
+    };
+    let present = sink.head().await?;
     let run = Run {
         cx,
         options,
         source,
         sink,
+        signing,
+        chosen,
         asked,
         present,
     };
@@ -183,6 +197,9 @@ struct Run<'a> {
     options: &'a CopyOptions,
     source: Source,
     sink: Sink,
+    signing: sign::Signing<'a>,
+    /// What to copy, if that has been found out already.
+    chosen: Option<Chosen>,
     /// The digest of the source's reference, if the source says it.
     asked: Option<Digest>,
     /// The digest of the destination's reference, if there is one.
@@ -194,11 +211,51 @@ struct Run<'a> {
 enum Decision {
     /// Nothing: the destination has the image.
     Unchanged(CopyReport),
+    /// Only to sign: the destination has the image.
+    Sign(Chosen),
     /// To copy this.
-    Copy {
-        source_digest: Digest,
-        top: Verified,
-    },
+    Copy(Chosen),
+}
+
+/// What of the source is to be copied, verified.
+#[derive(Debug, Clone)]
+struct Chosen {
+    /// The digest of the source's reference.
+    source_digest: Digest,
+    top: Verified,
+}
+
+impl Chosen {
+    /// Fetches the manifest, asks the policy, and chooses by platforms.
+    async fn new(
+        cx: &Context,
+        source: &Source,
+        options: &CopyOptions,
+        asked: Option<&Digest>,
+    ) -> Result<Self, Error> {
+        // An index that is copied as it is has to be signed itself.
+        let verified = match options.platforms.is_empty() || options.sparse {
+            true => source.verified(cx, asked).await?,
+            false => source.verified_to_select(cx, asked).await?,
+        };
+        Ok(Self {
+            source_digest: verified.digest().clone(),
+            top: select::select(source, verified, &options.platforms).await?,
+        })
+    }
+
+    /// Does this at once if the policy wants signatures: what it does not allow leaves no trace at the destination, and what the
+    /// destination has already is not called good without being checked.
+    async fn if_signed(
+        cx: &Context,
+        source: &Source,
+        options: &CopyOptions,
+    ) -> Result<Option<Self>, Error> {
+        match trust::wants(cx.policy(), source.image()) {
+            Some(_) => Ok(Some(Self::new(cx, source, options, None).await?)),
+            None => Ok(None),
+        }
+    }
 }
 
 /// Everything of an image is at the destination but its name.
@@ -221,7 +278,15 @@ impl<'a> Run<'a> {
         to: &ImageRef,
         options: &'a CopyOptions,
     ) -> Result<Self, Error> {
+        let signing = sign::Signing::new(cx, to, &options.sign)?;
         let source = Source::open(cx, from, options.store.as_ref()).await?;
+        let chosen = Chosen::if_signed(cx, &source, options).await?;
+        let head = async {
+            match &chosen {
+                Some(chosen) => Ok(Some(chosen.source_digest.clone())),
+                None => source.head().await,
+            }
+        };
         let destination = async {
             let sink = Sink::open(cx, to, options.store.as_ref(), &source).await?;
             let sink = sink.with_names(&options.additional_tags)?;
@@ -229,15 +294,17 @@ impl<'a> Run<'a> {
             Ok((sink, present))
         };
         let (asked, (sink, present)) = match to {
-            ImageRef::Docker(_) => tokio::try_join!(source.head(), destination)?,
+            ImageRef::Docker(_) => tokio::try_join!(head, destination)?,
             // Opening makes the directory: not before it is known that there is something to put into it.
-            _ => (source.head().await?, destination.await?),
+            _ => (head.await?, destination.await?),
         };
         Ok(Self {
             cx,
             options,
             source,
             sink,
+            signing,
+            chosen,
             asked,
             present,
         })
@@ -246,7 +313,15 @@ impl<'a> Run<'a> {
     async fn perform(&self) -> Result<CopyReport, Error> {
         let mut report = match self.decide().await? {
             Decision::Unchanged(report) => referrers::unchanged(self, report).await?,
-            Decision::Copy { source_digest, top } => self.carry_out(source_digest, top).await?,
+            Decision::Sign(chosen) => {
+                let report = CopyReport::unchanged(chosen.top.digest().clone(), chosen.source_digest);
+                let mut report = referrers::unchanged(self, report).await?;
+                report.signatures = self.signing.sign(&self.sink, chosen.top.manifest()).await?;
+                report
+            }
+            Decision::Copy(Chosen { source_digest, top }) => {
+                self.carry_out(source_digest, top).await?
+            }
         };
         report.requests = self.source.requests() + self.sink.requests();
         report.quota = self.source.registry().and_then(Registry::quota);
@@ -257,30 +332,34 @@ impl<'a> Run<'a> {
     async fn decide(&self) -> Result<Decision, Error> {
         if let (true, Some(digest)) = (self.options.platforms.is_empty(), &self.asked)
             && self.present.as_ref() == Some(digest)
+            && self.signing.is_idle()
         {
             return Ok(Decision::Unchanged(CopyReport::unchanged(
                 digest.clone(),
                 digest.clone(),
             )));
         }
-        let verified = self.source.verified(self.cx, self.asked.as_ref()).await?;
-        let source_digest = verified.digest().clone();
-        let top = select::select(&self.source, verified, &self.options.platforms).await?;
-        if self.present.as_ref() == Some(top.digest()) {
-            return Ok(Decision::Unchanged(CopyReport::unchanged(
-                top.digest().clone(),
-                source_digest,
-            )));
+        let chosen = match &self.chosen {
+            Some(chosen) => chosen.clone(),
+            None => Chosen::new(self.cx, &self.source, self.options, self.asked.as_ref()).await?,
+        };
+        if self.present.as_ref() != Some(chosen.top.digest()) {
+            return Ok(Decision::Copy(chosen));
         }
-        Ok(Decision::Copy { source_digest, top })
+        if !self.signing.is_idle() {
+            return Ok(Decision::Sign(chosen));
+        }
+        let Chosen { source_digest, top } = chosen;
+        let report = CopyReport::unchanged(top.digest().clone(), source_digest);
+        Ok(Decision::Unchanged(report))
     }
 
-    /// Copies. The name comes last but for signatures that are made here: whoever sees it finds everything that belongs to it, and
-    /// a copy that failed in between is not taken for a finished one when it is tried again.
+    /// Copies. The name comes last: whoever sees it finds everything that belongs to it, its signatures too, and a copy that failed in between is not taken for a finished one when it is tried again.
     async fn carry_out(&self, source_digest: Digest, top: Verified) -> Result<CopyReport, Error> {
         let source_top = top.clone();
         let staged = self.stage(top).await?;
         let referrers = referrers::bring(self, &source_digest, &source_top, &staged).await?;
+        let signatures = self.signing.sign(&self.sink, &staged.top).await?;
         self.sink.publish(&staged.top).await?;
         let Staged { digest, tally, .. } = staged;
         let mut report = CopyReport {
@@ -288,6 +367,7 @@ impl<'a> Run<'a> {
             ..CopyReport::empty(digest)
         };
         report.manifests = 1;
+        report.signatures = signatures;
         report.add(&tally);
         report.add(&referrers);
         Ok(report)
@@ -335,6 +415,7 @@ impl CopyReport {
             mounted: 0,
             bytes: 0,
             referrers: 0,
+            signatures: 0,
             requests: 0,
             quota: None,
             changes: Vec::new(),

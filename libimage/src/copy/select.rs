@@ -102,7 +102,15 @@ pub(super) async fn select(
                 .iter()
                 .map(|platform| best(&whole, entries, platform))
                 .collect::<Result<Vec<_>, _>>()?;
-            Ok(whole.filter(|at| chosen.contains(&at))?)
+            let mut children = Vec::new();
+            if !whole.is_covered() {
+                for at in &chosen {
+                    children.push(source.verified_child(&whole, &entries[*at]).await?);
+                }
+            }
+            Ok(whole
+                .filter(|at| chosen.contains(&at))?
+                .covered_by(&children)?)
         }
     }
 }
@@ -122,8 +130,7 @@ pub(crate) async fn one(
             }
             Content::Index { entries } => entries[best(&current, entries, platform)?].clone(),
         };
-        let raw = source.child(&entry).await?;
-        current = current.child(&entry, raw)?;
+        current = source.verified_child(&current, &entry).await?;
         // The index has spoken for its entry: configurations are often less exact about variants.
         if matches!(current.manifest().content(), Content::Image { .. }) {
             return Ok(current);

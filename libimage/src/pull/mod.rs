@@ -188,7 +188,7 @@ async fn fetch(
     };
     trust::admit(cx.policy(), &from)?;
     let source = Source::open(cx, &from, Some(store)).await?;
-    let whole = source.verified(cx, None).await?;
+    let whole = source.verified_to_select(cx, None).await?;
     let manifest = match (&options.platform, whole.manifest().content()) {
         (Some(platform), _) => one(&source, whole, platform).await?,
         (None, Content::Index { .. }) => one(&source, whole, &Platform::host()).await?,

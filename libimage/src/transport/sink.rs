@@ -1,6 +1,7 @@
 //! Where images go.
 
 mod referrers;
+mod signatures;
 
 use std::sync::Arc;
 

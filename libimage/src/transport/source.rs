@@ -32,6 +32,8 @@ use crate::{
 pub struct Source {
     image: ImageRef,
     medium: Medium,
+    /// For the policy, when a manifest below an index has to be verified by itself.
+    cx: Context,
 }
 
 #[derive(Debug, Clone)]
@@ -60,6 +62,7 @@ impl Source {
         Ok(Self {
             image: image.clone(),
             medium,
+            cx: cx.clone(),
         })
     }
 

@@ -7,15 +7,15 @@
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::payload::PAYLOAD_BYTES;
+use super::{SigstoreSignature, payload::PAYLOAD_BYTES};
 use crate::{digest::Digest, manifest::{Descriptor, Manifest}, media};
 
 /// The type of a payload.
-pub const PAYLOAD_TYPE: &str = "application/vnd.dev.cosign.simplesigning.v1+json";
+pub(crate) const PAYLOAD_TYPE: &str = "application/vnd.dev.cosign.simplesigning.v1+json";
 /// The annotation of a payload's layer that holds its signature, in base64.
-pub const SIGNATURE_ANNOTATION: &str = "dev.cosignproject.cosign/signature";
+pub(crate) const SIGNATURE_ANNOTATION: &str = "dev.cosignproject.cosign/signature";
 /// The type of an artifact that refers to the image it signs.
-pub const ARTIFACT_TYPE: &str = "application/vnd.dev.cosign.artifact.sig.v1+json";
+pub(crate) const ARTIFACT_TYPE: &str = "application/vnd.dev.cosign.artifact.sig.v1+json";
 /// Signatures of one manifest: everybody in a large organisation may sign, a bot may not fill our memory.
 pub(crate) const SIGNATURES: usize = 64;
 /// Characters of a signature: an RSA one of 16,384 bits has 2,732.
@@ -63,12 +63,13 @@ pub(crate) fn list(raw: &[u8]) -> Result<Vec<Attached>, String> {
     Ok(attached.collect())
 }
 
-/// A signature manifest to be: its bytes, its configuration, and the payload that is new.
+/// A signature manifest to be: its bytes, its configuration, and the signature that is new.
 #[derive(Debug, Clone)]
 pub(crate) struct Extended {
     pub(crate) manifest: Vec<u8>,
     pub(crate) config: Vec<u8>,
     pub(crate) payload: Vec<u8>,
+    pub(crate) signature: SigstoreSignature,
 }
 
 /// What is at the tag already: the manifest and its configuration.
@@ -124,6 +125,10 @@ pub(crate) fn extend(
     Ok(Extended {
         manifest: manifest.to_string().into_bytes(),
         config,
+        signature: SigstoreSignature {
+            payload: payload.clone(),
+            signature: signature.to_owned(),
+        },
         payload,
     })
 }

@@ -2,8 +2,12 @@
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 
+use serde::Deserialize;
+
 use super::{
-    PublicKey, TrustError, openpgp,
+    PublicKey, TrustError,
+    attachment::{PAYLOAD_TYPE, SIGNATURE_ANNOTATION},
+    openpgp,
     payload::{Claim, Form},
     scope,
 };
@@ -34,6 +38,55 @@ pub struct SigstoreSignature {
     pub payload: Vec<u8>,
     /// The signature in base64.
     pub signature: String,
+}
+
+/// What the file of a sigstore signature in a `dir:` begins with; a file without it is a simple signing signature.
+const FILE_MAGIC: &[u8] = b"\0sigstore-json\n";
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct FileDocument {
+    mime_type: String,
+    payload: String,
+    annotations: std::collections::BTreeMap<String, String>,
+}
+
+impl SigstoreSignature {
+    /// Writes the file that holds it in a `dir:`.
+    pub(crate) fn to_file(&self) -> Vec<u8> {
+        let document = serde_json::json!({
+            "mimeType": PAYLOAD_TYPE,
+            "payload": STANDARD.encode(&self.payload),
+            "annotations": {SIGNATURE_ANNOTATION: self.signature},
+        });
+        [FILE_MAGIC, document.to_string().as_bytes()].concat()
+    }
+}
+
+impl Material {
+    /// Adds a file of signatures as they are in a `dir:`.
+    pub(crate) fn add_file(&mut self, file: Vec<u8>) {
+        if file.first() != Some(&0) {
+            self.simple.push(file);
+            return;
+        }
+        let document = file
+            .strip_prefix(FILE_MAGIC)
+            .and_then(|json| serde_json::from_slice::<FileDocument>(json).ok())
+            .filter(|document| document.mime_type == PAYLOAD_TYPE);
+        let read = document.and_then(|mut document| {
+            Some(SigstoreSignature {
+                payload: STANDARD.decode(document.payload).ok()?,
+                signature: document.annotations.remove(SIGNATURE_ANNOTATION)?,
+            })
+        });
+        match read {
+            Some(signature) => self.sigstore.push(signature),
+            None => self
+                .notes
+                .push("a file of signatures is of an unknown form".to_owned()),
+        }
+    }
 }
 
 /// A signature that fulfils a requirement.

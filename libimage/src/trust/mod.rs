@@ -128,19 +128,27 @@ impl Verified {
     }
 
     /// Accepts an index that is not signed itself because each of its entries has been verified.
-    #[must_use]
-    pub fn covered_by(mut self, children: &[Self]) -> Self {
-        let verified = |entry: &Descriptor| {
+    ///
+    /// # Errors
+    ///
+    /// The index is not signed, and neither is one of its entries.
+    pub fn covered_by(mut self, children: &[Self]) -> Result<Self, TrustError> {
+        let verified = |entry: &&Descriptor| {
             children
                 .iter()
                 .any(|child| child.covered && child.digest == entry.digest)
         };
-        if let Content::Index { entries } = self.manifest.content()
-            && entries.iter().all(verified)
+        if !self.covered
+            && let Content::Index { entries } = self.manifest.content()
+            && let Some(entry) = entries.iter().find(|entry| !verified(entry))
         {
-            self.covered = true;
+            return Err(TrustError::Uncovered {
+                image: self.image.to_string(),
+                digest: entry.digest.clone(),
+            });
         }
-        self
+        self.covered = true;
+        Ok(self)
     }
 
     /// Asks the policy about this manifest.

@@ -9,7 +9,7 @@ use crate::{
     context::Context,
     digest::Digest,
     error::{Error, ErrorKind},
-    manifest::{Content, Descriptor},
+    manifest::Descriptor,
     name::ImageRef,
     registry::Lookaside,
     transport::worker,
@@ -69,7 +69,6 @@ impl Source {
     /// It is missing, or the policy does not allow it.
     pub async fn verified_child(
         &self,
-        cx: &Context,
         index: &Verified,
         entry: &Descriptor,
     ) -> Result<Verified, Error> {
@@ -79,7 +78,7 @@ impl Source {
         }
         let (index, entry) = (index.clone(), entry.clone());
         let digest = entry.digest.clone();
-        self.with_signatures(cx, &digest, move |policy, material| {
+        self.with_signatures(&self.cx, &digest, move |policy, material| {
             index.signed_child(policy, &entry, raw.clone(), material)
         })
         .await
@@ -154,8 +153,13 @@ impl Source {
         digest: &Digest,
     ) -> Result<Material, Error> {
         let mut material = Material::default();
+        let kept = self.kept_signatures().await?;
+        if kept.len() > SIMPLE {
+            return Err(self.too_many(digest, SIMPLE).into());
+        }
+        kept.into_iter().for_each(|file| material.add_file(file));
         if needs.simple {
-            material.simple = self.simple(cx, digest).await?;
+            material.simple.extend(self.simple(cx, digest).await?);
         }
         if needs.sigstore && self.has_attachments(cx, &mut material) {
             let found = self.tagged(&attachment::tag(digest)).await?;
@@ -317,13 +321,5 @@ fn note(material: &mut Material, error: Error) -> Result<(), Error> {
             Ok(())
         }
         _ => Err(error),
-    }
-}
-
-/// Returns the manifests that an index names.
-pub(crate) fn manifests_of(index: &Verified) -> Vec<Descriptor> {
-    match index.manifest().content() {
-        Content::Index { entries } => entries.clone(),
-        Content::Image { .. } => Vec::new(),
     }
 }
