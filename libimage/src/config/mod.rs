@@ -15,11 +15,11 @@ pub(crate) mod strict;
 pub use auth_file::{AuthFile, AuthFileError};
 pub use certificates::Certificates;
 pub use helpers::Helpers;
-pub use registries::{
-    Endpoint, Place, PlaceError, Registries, RegistriesError, ShortNameError, ShortNameMode,
-};
 pub use policy::{
     Keys, Policy, PolicyError, Requirement, SignedBy, SignedIdentity, SignedName, SigstoreSigned,
+};
+pub use registries::{
+    Endpoint, Place, PlaceError, Registries, RegistriesError, ShortNameError, ShortNameMode,
 };
 pub use registries_d::{RegistriesD, RegistriesDError, SignatureStorage};
 pub use secret::{Credentials, Secret};

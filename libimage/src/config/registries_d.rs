@@ -40,7 +40,9 @@ pub enum RegistriesDError {
         scope: String,
     },
     /// A storage that is neither a directory nor a web server.
-    #[error("{file} names the signature storage {url:?}, which is neither file:///… nor http(s)://…")]
+    #[error(
+        "{file} names the signature storage {url:?}, which is neither file:///… nor http(s)://…"
+    )]
     Url {
         /// Which file.
         file: String,
@@ -226,10 +228,30 @@ docker:
     fn the_most_specific_scope_speaks_alone() {
         let files = RegistriesD::parse([("x.yaml", TEXT), ("empty.yaml", "# nothing\n")]).unwrap();
         let table = [
-            ("registry.test/app:v1", Some("https://a.test"), Some("https://a.test"), Some(true)),
-            ("registry.test/team/app", None, Some("file:///staging"), None),
-            ("registry.test/team/app:v1", Some("https://old.test"), Some("file:///old"), None),
-            ("other.test/x", Some("file:///var/default"), Some("file:///var/default"), None),
+            (
+                "registry.test/app:v1",
+                Some("https://a.test"),
+                Some("https://a.test"),
+                Some(true),
+            ),
+            (
+                "registry.test/team/app",
+                None,
+                Some("file:///staging"),
+                None,
+            ),
+            (
+                "registry.test/team/app:v1",
+                Some("https://old.test"),
+                Some("file:///old"),
+                None,
+            ),
+            (
+                "other.test/x",
+                Some("file:///var/default"),
+                Some("file:///var/default"),
+                None,
+            ),
         ];
         for (name, read, write, attachments) in table {
             let storage = files.storage(&name.parse().unwrap());

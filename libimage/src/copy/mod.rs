@@ -314,7 +314,8 @@ impl<'a> Run<'a> {
         let mut report = match self.decide().await? {
             Decision::Unchanged(report) => referrers::unchanged(self, report).await?,
             Decision::Sign(chosen) => {
-                let report = CopyReport::unchanged(chosen.top.digest().clone(), chosen.source_digest);
+                let report =
+                    CopyReport::unchanged(chosen.top.digest().clone(), chosen.source_digest);
                 let mut report = referrers::unchanged(self, report).await?;
                 report.signatures = self.signing.sign(&self.sink, chosen.top.manifest()).await?;
                 report

@@ -15,7 +15,7 @@ use crate::{
     platform::Platform,
     transport::{Sink, worker},
     trust::{
-        self, PAYLOAD_BYTES, SigstoreSignature, Signer, TrustError,
+        self, PAYLOAD_BYTES, Signer, SigstoreSignature, TrustError,
         attachment::{self, Existing},
     },
 };

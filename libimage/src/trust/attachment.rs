@@ -8,7 +8,11 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::{SigstoreSignature, payload::PAYLOAD_BYTES};
-use crate::{digest::Digest, manifest::{Descriptor, Manifest}, media};
+use crate::{
+    digest::Digest,
+    manifest::{Descriptor, Manifest},
+    media,
+};
 
 /// The type of a payload.
 pub(crate) const PAYLOAD_TYPE: &str = "application/vnd.dev.cosign.simplesigning.v1+json";
@@ -85,9 +89,8 @@ pub(crate) fn extend(
     payload: Vec<u8>,
     signature: &str,
 ) -> Result<Extended, String> {
-    let parse = |raw: &[u8]| {
-        serde_json::from_slice::<Value>(raw).map_err(|error| error.to_string())
-    };
+    let parse =
+        |raw: &[u8]| serde_json::from_slice::<Value>(raw).map_err(|error| error.to_string());
     let (mut manifest, mut config) = match existing {
         Some(existing) => (parse(&existing.manifest)?, parse(&existing.config)?),
         None => (
@@ -159,9 +162,16 @@ mod tests {
         };
         let second = extend(Some(&existing), b"two".to_vec(), "c2ln").unwrap();
         let listed = list(&second.manifest).unwrap();
-        let payloads: Vec<Digest> = listed.iter().map(|one| one.payload.digest.clone()).collect();
+        let payloads: Vec<Digest> = listed
+            .iter()
+            .map(|one| one.payload.digest.clone())
+            .collect();
         assert_eq!(payloads, [Digest::of(b"one"), Digest::of(b"two")]);
-        assert!(String::from_utf8(second.manifest.clone()).unwrap().contains("kept"));
+        assert!(
+            String::from_utf8(second.manifest.clone())
+                .unwrap()
+                .contains("kept")
+        );
         let config: Value = serde_json::from_slice(&second.config).unwrap();
         assert_eq!(config["rootfs"]["diff_ids"].as_array().unwrap().len(), 2);
         assert_eq!(
@@ -177,9 +187,7 @@ mod tests {
         assert!(list(index.to_string().as_bytes()).is_err());
         assert!(list(b"{}").is_err());
         let digest = Digest::of(b"x");
-        let layer = |media_type: &str, size: u64, signature: String| {
-            json!({"mediaType": media_type, "digest": digest.as_str(), "size": size, "annotations": {SIGNATURE_ANNOTATION: signature}})
-        };
+        let layer = |media_type: &str, size: u64, signature: String| json!({"mediaType": media_type, "digest": digest.as_str(), "size": size, "annotations": {SIGNATURE_ANNOTATION: signature}});
         let manifest = json!({
             "schemaVersion": 2,
             "config": {"mediaType": media::OCI_CONFIG, "digest": digest.as_str(), "size": 1},

@@ -125,7 +125,11 @@ struct Subject<'a> {
 }
 
 impl Subject<'_> {
-    fn sigstore(&self, wanted: &SigstoreSigned, material: &Material) -> Result<Accepted, TrustError> {
+    fn sigstore(
+        &self,
+        wanted: &SigstoreSigned,
+        material: &Material,
+    ) -> Result<Accepted, TrustError> {
         const REQUIREMENT: &str = "sigstoreSigned";
         let mut keys = Vec::new();
         for file in &wanted.keys {
@@ -210,12 +214,20 @@ impl Subject<'_> {
             Ok(content) => Ok(content),
             Err(why) => Err(TrustError::CannotCheck {
                 image: self.image.to_string(),
-                requirement: format!("{requirement} with {}, which cannot be read: {why}", file.origin),
+                requirement: format!(
+                    "{requirement} with {}, which cannot be read: {why}",
+                    file.origin
+                ),
             }),
         }
     }
 
-    fn unsigned(&self, requirement: &str, mut reasons: Vec<String>, material: &Material) -> TrustError {
+    fn unsigned(
+        &self,
+        requirement: &str,
+        mut reasons: Vec<String>,
+        material: &Material,
+    ) -> TrustError {
         let found = reasons.len();
         reasons.dedup();
         reasons.extend(material.notes.iter().cloned());

@@ -58,7 +58,9 @@ pub(super) fn open(content: &[u8], passphrase: &[u8]) -> Result<Vec<u8>, KeyErro
         .and_then(serde_json::from_value::<Document>)
         .map_err(|_| form("it is not encrypted as cosign does it"))?;
     if document.kdf.name != "scrypt" || document.cipher.name != "nacl/secretbox" {
-        return Err(form("it is encrypted in another way than by scrypt and nacl/secretbox"));
+        return Err(form(
+            "it is encrypted in another way than by scrypt and nacl/secretbox",
+        ));
     }
     let decode = |text: &str| STANDARD.decode(text).map_err(|_| form("it is no base64"));
     let (salt, nonce) = (decode(&document.kdf.salt)?, decode(&document.cipher.nonce)?);
@@ -98,7 +100,8 @@ fn derive(passphrase: &[u8], salt: &[u8], asked: &Parameters) -> Result<[u8; 32]
     let work = n
         .checked_mul(u64::from(r))
         .and_then(|work| work.checked_mul(u64::from(p)));
-    let fits = memory.is_some_and(|memory| memory <= MEMORY) && work.is_some_and(|work| work <= WORK);
+    let fits =
+        memory.is_some_and(|memory| memory <= MEMORY) && work.is_some_and(|work| work <= WORK);
     if !fits {
         return Err(KeyError::TooExpensive {
             what: format!("scrypt with N={n}, r={r}, p={p}"),
@@ -150,16 +153,26 @@ mod tests {
         ] {
             let asked = with(json!({"N": n, "r": r, "p": p}));
             let told = open(&asked, b"x").unwrap_err();
-            assert!(matches!(told, KeyError::TooExpensive { .. }), "{n} {r} {p}: {told}");
+            assert!(
+                matches!(told, KeyError::TooExpensive { .. }),
+                "{n} {r} {p}: {told}"
+            );
         }
         for (n, r, p) in [(0, 8, 1), (1, 8, 1), (3, 8, 1), (2, 0, 1), (2, 8, 0)] {
             let asked = with(json!({"N": n, "r": r, "p": p}));
             let told = open(&asked, b"x").unwrap_err();
             assert!(matches!(told, KeyError::Form { .. }), "{n} {r} {p}: {told}");
         }
-        for other in [json!({"N": -1, "r": 8, "p": 1}), json!({"N": 2}), json!(null)] {
+        for other in [
+            json!({"N": -1, "r": 8, "p": 1}),
+            json!({"N": 2}),
+            json!(null),
+        ] {
             assert!(open(&with(other), b"x").is_err());
         }
-        assert_eq!(open(&with(json!({"N": 2, "r": 1, "p": 1})), b"x"), Err(KeyError::Passphrase));
+        assert_eq!(
+            open(&with(json!({"N": 2, "r": 1, "p": 1})), b"x"),
+            Err(KeyError::Passphrase)
+        );
     }
 }

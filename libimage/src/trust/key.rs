@@ -164,7 +164,9 @@ impl PrivateKey {
                 Self::of_pkcs8(&encrypted::open(&content, passphrase)?)
             }
             "EC PRIVATE KEY" | "ENCRYPTED PRIVATE KEY" => Err(KeyError::Kind {
-                found: format!("{label}; `openssl pkcs8 -topk8 -nocrypt` makes a PRIVATE KEY of it"),
+                found: format!(
+                    "{label}; `openssl pkcs8 -topk8 -nocrypt` makes a PRIVATE KEY of it"
+                ),
             }),
             _ => Err(KeyError::Kind { found: label }),
         }
@@ -172,9 +174,7 @@ impl PrivateKey {
 
     fn of_pkcs8(der: &[u8]) -> Result<Self, KeyError> {
         let random = SystemRandom::new();
-        if let Ok(pair) =
-            EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_ASN1_SIGNING, der, &random)
-        {
+        if let Ok(pair) = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_ASN1_SIGNING, der, &random) {
             return Ok(Self(Arc::new(Private::P256(pair))));
         }
         // openssl and Go write version 1, without the public key.
@@ -193,9 +193,8 @@ impl PrivateKey {
     /// The system gives no random numbers.
     pub fn generate(passphrase: Option<&[u8]>) -> Result<(Self, String), KeyError> {
         let random = SystemRandom::new();
-        let document =
-            EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_ASN1_SIGNING, &random)
-                .map_err(|_| KeyError::Failed)?;
+        let document = EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_ASN1_SIGNING, &random)
+            .map_err(|_| KeyError::Failed)?;
         let key = Self::of_pkcs8(document.as_ref())?;
         let text = match passphrase {
             Some(passphrase) => {

@@ -369,9 +369,13 @@ mod tests {
         let policy = Policy::accept_anything();
         let (right, wrong) = (Digest::of(&raw), Digest::of(b"other"));
         assert_eq!(
-            *verify(&policy, resolved(Some(right.clone()), "docker://a"), &Material::default())
-                .unwrap()
-                .digest(),
+            *verify(
+                &policy,
+                resolved(Some(right.clone()), "docker://a"),
+                &Material::default()
+            )
+            .unwrap()
+            .digest(),
             right
         );
         for (expected, image) in [

@@ -60,7 +60,14 @@ fn run(
     signature: &File,
 ) -> std::io::Result<(ExitStatus, Vec<u8>, String)> {
     let mut child = Command::new(program)
-        .args(["--homedir", "/nonexistent", "--status-fd", "2", "--output", "-"])
+        .args([
+            "--homedir",
+            "/nonexistent",
+            "--status-fd",
+            "2",
+            "--output",
+            "-",
+        ])
         .args(["--keyring", &path_of(ring), "--", &path_of(signature)])
         .env_clear()
         .env("LC_ALL", "C")
@@ -111,13 +118,16 @@ fn judge(status: ExitStatus, lines: &str) -> Result<(), String> {
             return Err(why.to_owned());
         }
     }
-    let one = count("VALIDSIG") >= 1
-        && count("VALIDSIG") == count("GOODSIG")
-        && count("PLAINTEXT") == 1;
+    let one =
+        count("VALIDSIG") >= 1 && count("VALIDSIG") == count("GOODSIG") && count("PLAINTEXT") == 1;
     if status.success() && one {
         return Ok(());
     }
     let last = lines.lines().rfind(|line| !line.starts_with(STATUS));
-    let shown: String = last.unwrap_or("it is no signed text").chars().take(200).collect();
+    let shown: String = last
+        .unwrap_or("it is no signed text")
+        .chars()
+        .take(200)
+        .collect();
     Err(shown)
 }

@@ -173,12 +173,18 @@ mod tests {
             replaced(":v1", ""),
         ];
         for text in accepted {
-            assert!(Claim::parse(text.as_bytes(), Form::Sigstore).is_ok(), "{text}");
+            assert!(
+                Claim::parse(text.as_bytes(), Form::Sigstore).is_ok(),
+                "{text}"
+            );
         }
         let digest = Digest::of(b"manifest");
         let refused = [
             replaced(r#""type""#, r#""type": "x", "type""#),
-            replaced(r#""image":"#, r#""image": {"docker-manifest-digest": "sha256:0"}, "image":"#),
+            replaced(
+                r#""image":"#,
+                r#""image": {"docker-manifest-digest": "sha256:0"}, "image":"#,
+            ),
             replaced(r#""critical":"#, r#""critical": {}, "critical":"#),
             replaced(r#""critical":"#, r#""Critical": {}, "critical":"#),
             replaced(r#""type":"#, r#""extra": 1, "type":"#),
@@ -191,7 +197,10 @@ mod tests {
             " ".repeat(PAYLOAD_BYTES as usize + 1),
         ];
         for text in refused {
-            assert!(Claim::parse(text.as_bytes(), Form::Sigstore).is_err(), "{text}");
+            assert!(
+                Claim::parse(text.as_bytes(), Form::Sigstore).is_err(),
+                "{text}"
+            );
         }
     }
 }

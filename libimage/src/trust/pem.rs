@@ -77,7 +77,11 @@ pub(super) fn dearmored(text: &[u8]) -> Result<Vec<u8>, &'static str> {
         if !ended {
             return Err("the end of its armor is missing");
         }
-        out.extend(STANDARD.decode(body).map_err(|_| "its armor is no base64")?);
+        out.extend(
+            STANDARD
+                .decode(body)
+                .map_err(|_| "its armor is no base64")?,
+        );
     }
     Ok(out)
 }

@@ -179,9 +179,9 @@ impl<'a> Entry<'a> {
 
     fn requirement(mut self, load: &mut Load<'_>) -> Result<Requirement, PolicyError> {
         match self.kind.as_str() {
-            "insecureAcceptAnything" => self
-                .read::<NoFields>()
-                .map(|_| Requirement::AcceptAnything),
+            "insecureAcceptAnything" => {
+                self.read::<NoFields>().map(|_| Requirement::AcceptAnything)
+            }
             "reject" => self.read::<NoFields>().map(|_| Requirement::Reject),
             "signedBy" => self.signed_by(load),
             "sigstoreSigned" => self.sigstore_signed(load),
@@ -196,9 +196,9 @@ impl<'a> Entry<'a> {
         let keys = self.keys([fields.key_path.map(one), fields.key_paths], [data], load)?;
         match fields.key_type.as_str() {
             "GPGKeys" => Ok(Requirement::SignedBy(SignedBy { keys, identity })),
-            "signedByGPGKeys" | "X509Certificates" | "signedByX509CAs" => {
-                Ok(Requirement::Unsupported("signedBy with X.509 or indirect keys"))
-            }
+            "signedByGPGKeys" | "X509Certificates" | "signedByX509CAs" => Ok(
+                Requirement::Unsupported("signedBy with X.509 or indirect keys"),
+            ),
             other => Err(self.wrong(format!("the unknown keyType {other:?}"))),
         }
     }

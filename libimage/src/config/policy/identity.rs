@@ -157,7 +157,12 @@ mod tests {
             (&S::MatchExact, "a.test/x:1", "a.test/x:2", false),
             (&S::MatchExact, "a.test/x", "a.test/x", false),
             (&S::MatchExact, "a.test/x", "a.test/x:latest", true),
-            (&S::MatchExact, "busybox", "docker.io/library/busybox:latest", true),
+            (
+                &S::MatchExact,
+                "busybox",
+                "docker.io/library/busybox:latest",
+                true,
+            ),
             (&S::MatchExact, &by_digest, "a.test/x:1", false),
             (&S::MatchExact, &by_digest, &by_digest, true),
             (&S::MatchRepoDigestOrExact, "a.test/x:1", "a.test/x:1", true),

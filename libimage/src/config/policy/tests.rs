@@ -66,7 +66,10 @@ fn what_is_not_understood_is_an_error() {
 #[test]
 fn requirements_are_read_strictly() {
     let good = [
-        (r#"{"type": "insecureAcceptAnything"}"#, Requirement::AcceptAnything),
+        (
+            r#"{"type": "insecureAcceptAnything"}"#,
+            Requirement::AcceptAnything,
+        ),
         (REJECT, Requirement::Reject),
         (
             r#"{"type": "sigstoreSigned", "keyDatas": ["eA==", "eQ=="], "signedIdentity": {"type": "matchRepository"}}"#,
