@@ -280,6 +280,9 @@ impl<'a> Run<'a> {
     ) -> Result<Self, Error> {
         let signing = sign::Signing::new(cx, to, &options.sign)?;
         let source = Source::open(cx, from, options.store.as_ref()).await?;
+        if let (Some(least), Some(registry)) = (options.min_quota, source.registry()) {
+            registry.keep_quota(least);
+        }
         let chosen = Chosen::if_signed(cx, &source, options).await?;
         let head = async {
             match &chosen {

@@ -11,7 +11,7 @@ use oci_client::{
     secrets::RegistryAuth,
     token_cache::{RegistryToken, RegistryTokenType},
 };
-use reqwest::{Method, Response, StatusCode, header::CONTENT_LENGTH};
+use reqwest::{Method, Response, StatusCode, header::{CONTENT_LENGTH, CONTENT_RANGE}};
 
 use super::{Registry, RegistryError, http};
 use crate::{
@@ -147,12 +147,14 @@ impl Registry {
             .auth
             .proof(&self.0.http, &base.url, Access::Pull)
             .await?;
-        if let Some(client) = self.0.downloads.get_or_init(make).await
-            && let Some(opened) = self.open_with(client, what, &proof, blob, offset).await?
+        // oci-client shows neither challenge nor `Retry-After` nor `Content-Range`: what it was refused, and what has to begin in
+        // the middle, is asked for by our own request.
+        if offset == 0
+            && let Some(client) = self.0.downloads.get_or_init(make).await
+            && let Some(opened) = self.open_with(client, what, &proof, blob).await?
         {
-            return Ok(opened);
+            return Ok((opened, 0));
         }
-        // oci-client shows neither the challenge nor `Retry-After`, so what it was refused is asked for again by our own request.
         let call = self
             .call(
                 Method::GET,
@@ -161,38 +163,35 @@ impl Registry {
                 what.to_owned(),
             )
             .await?;
-        let call = if offset > 0 {
-            call.starting_at(offset)
+        let from_start = call.clone();
+        let (response, start) = if offset == 0 {
+            (self.send(&call, &[StatusCode::OK]).await?, 0)
         } else {
-            call
+            let accepted = [
+                StatusCode::OK,
+                StatusCode::PARTIAL_CONTENT,
+                StatusCode::RANGE_NOT_SATISFIABLE,
+            ];
+            let response = self.send(&call.starting_at(offset), &accepted).await?;
+            match start_of(&response) {
+                Some(start) if start <= offset => (response, start),
+                // It cannot begin there, or begins beyond: so all of it again.
+                _ => (self.send(&from_start, &[StatusCode::OK]).await?, 0),
+            }
         };
-        let response = self
-            .send(&call, &[StatusCode::OK, StatusCode::PARTIAL_CONTENT])
-            .await?;
-        let skip = if response.status() == StatusCode::OK {
-            offset
-        } else {
-            0
-        };
-        Ok((
-            Box::pin(
-                response
-                    .bytes_stream()
-                    .map(|piece| piece.map_err(io::Error::other)),
-            ),
-            skip,
-        ))
+        let pieces = response.bytes_stream();
+        let body = pieces.map(|piece| piece.map_err(io::Error::other));
+        Ok((Box::pin(body), offset - start))
     }
 
-    /// Opens a blob through oci-client; `None` if the registry answers with an error.
+    /// Opens a blob through oci-client, from its beginning; `None` if the registry answers with an error.
     async fn open_with(
         &self,
         client: &oci_client::Client,
         what: &str,
         proof: &Proof,
         blob: &Descriptor,
-        offset: u64,
-    ) -> Result<Option<(Body, u64)>, RegistryError> {
+    ) -> Result<Option<Body>, RegistryError> {
         let repository = self.0.name.repository().to_owned();
         let reference =
             Reference::with_digest(self.0.host.clone(), repository, blob.digest.to_string());
@@ -220,14 +219,18 @@ impl Registry {
             digest: blob.digest.as_str(),
             urls: &None,
         };
+        let gate = &self.0.traffic.requests;
+        let _turn = gate.turn().await;
         self.0.requests.fetch_add(1, Ordering::Relaxed);
         // From an offset also at the start: then it leaves hashing, which has to span several connections, to us.
         match client
-            .pull_blob_stream_partial(&reference, &layer, offset, None)
+            .pull_blob_stream_partial(&reference, &layer, 0, None)
             .await
         {
-            Ok(BlobResponse::Partial(sized)) => Ok(Some((sized.stream, 0))),
-            Ok(BlobResponse::Full(sized)) => Ok(Some((sized.stream, offset))),
+            Ok(BlobResponse::Partial(sized) | BlobResponse::Full(sized)) => {
+                gate.went_well();
+                Ok(Some(sized.stream))
+            }
             Err(OciDistributionError::RequestError(error)) => {
                 Err(RegistryError::of_http(&self.0.host, what, error))
             }
@@ -367,6 +370,19 @@ impl Download {
         self.registry
             .pause(&mut self.attempt, &self.what, error)
             .await
+    }
+}
+
+/// Returns at which byte of the blob a body begins; `None` if the registry has nothing from there, or does not say.
+fn start_of(response: &Response) -> Option<u64> {
+    match response.status() {
+        StatusCode::OK => Some(0),
+        StatusCode::PARTIAL_CONTENT => {
+            let range = response.headers().get(CONTENT_RANGE)?.to_str().ok()?;
+            let (start, _) = range.trim().strip_prefix("bytes ")?.split_once('-')?;
+            start.trim().parse().ok()
+        }
+        _ => None,
     }
 }
 

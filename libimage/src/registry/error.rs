@@ -126,6 +126,18 @@ pub enum RegistryError {
         #[source]
         source: DigestError,
     },
+    /// Another pull would leave fewer than are to be left.
+    #[error("{host} allows {remaining} more pulls{}, and {least} are to be left", window_of(.window))]
+    Quota {
+        /// Host and port.
+        host: String,
+        /// How many pulls it still allows.
+        remaining: u64,
+        /// How many are to be left.
+        least: u64,
+        /// How long the registry's window is.
+        window: Option<Duration>,
+    },
     /// Authentication failed.
     #[error(transparent)]
     Auth(#[from] AuthError),
@@ -166,6 +178,9 @@ impl RegistryError {
                 429 => ErrorKind::RateLimited {
                     retry_after: *retry_after,
                 },
+                503 if retry_after.is_some() => ErrorKind::RateLimited {
+                    retry_after: *retry_after,
+                },
                 408 | 500.. => ErrorKind::Network { transient: true },
                 _ => ErrorKind::Malformed,
             },
@@ -173,6 +188,8 @@ impl RegistryError {
             Self::Answer { .. } => ErrorKind::Malformed,
             Self::TooLarge { .. } => ErrorKind::LimitExceeded,
             Self::Content { .. } => ErrorKind::DigestMismatch,
+            // The window's length says nothing about its end.
+            Self::Quota { .. } => ErrorKind::RateLimited { retry_after: None },
             Self::Auth(error) => error.kind(),
         }
     }
@@ -183,6 +200,8 @@ impl RegistryError {
     pub fn is_transient(&self) -> bool {
         match self {
             Self::Unreachable { source, .. } => !is_refused(source),
+            // Pulls come back in hours.
+            Self::Quota { .. } => false,
             _ => matches!(
                 self.kind(),
                 ErrorKind::Network { transient: true } | ErrorKind::RateLimited { .. }
@@ -227,6 +246,12 @@ impl RegistryError {
         }
         Self::Unreachable { host, what, source }
     }
+}
+
+fn window_of(window: &Option<Duration>) -> String {
+    window.map_or_else(String::new, |window| {
+        format!(" in {} s", window.as_secs())
+    })
 }
 
 /// Walks the chain of causes, into the errors that an `io::Error` carries and hides from `source()`.

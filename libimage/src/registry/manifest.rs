@@ -95,6 +95,7 @@ impl Registry {
             .accepting_manifests();
         let mut attempt = 1;
         loop {
+            self.take_pull()?;
             let response = self.send(&call, &[StatusCode::OK]).await?;
             let media_type = type_of(&response);
             let expected = reference.parse().ok().or_else(|| digest_of(&response));

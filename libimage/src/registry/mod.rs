@@ -14,6 +14,7 @@ mod http;
 mod list;
 mod lookaside;
 mod manifest;
+mod quota;
 mod referrers;
 mod request;
 mod unsized_upload;
@@ -197,13 +198,6 @@ impl Registry {
     #[must_use]
     pub fn requests(&self) -> u64 {
         self.0.requests.load(Ordering::Relaxed)
-    }
-
-    /// Returns how many pulls the registry still allows, as the last answer to anybody in this context said; none if it has not
-    /// said.
-    #[must_use]
-    pub fn quota(&self) -> Option<Quota> {
-        self.0.traffic.meter.last()
     }
 
     /// Waits before an upload is begun again; `attempt` counts from 1.

@@ -1,18 +1,26 @@
 //! One request: authorised, timed, tried again where that can help.
 
-use std::{sync::atomic::Ordering, time::Duration};
+use std::{
+    sync::atomic::Ordering,
+    time::{Duration, SystemTime},
+};
 
 use bytes::Bytes;
 use reqwest::{
     Method, Response, StatusCode, Url,
     header::{
-        ACCEPT, AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue,
+        ACCEPT, AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, DATE, HeaderMap, HeaderName, HeaderValue,
         RANGE, RETRY_AFTER, WWW_AUTHENTICATE,
     },
 };
 
 use super::{Registry, RegistryError};
-use crate::{auth::Access, media, progress::Event};
+use crate::{
+    auth::Access,
+    media,
+    progress::Event,
+    traffic::{Pace, Quota},
+};
 
 /// Bytes of an error's body that are read.
 const ERROR_BYTES: usize = 64 << 10;
@@ -28,7 +36,8 @@ pub(super) struct Call {
     /// What is wanted, for people: `manifest latest of docker.io/library/debian`.
     pub(super) what: String,
     headers: HeaderMap,
-    body: Option<Bytes>,
+    /// In pieces, as they came.
+    body: Option<Vec<Bytes>>,
 }
 
 impl Call {
@@ -62,8 +71,34 @@ impl Call {
     }
 
     pub(super) fn body(mut self, body: Bytes, media_type: HeaderValue) -> Self {
-        self.body = Some(body);
+        self.body = Some(vec![body]);
         self.header(CONTENT_TYPE, media_type)
+    }
+
+    /// Sends bytes that came in pieces.
+    pub(super) fn pieces(mut self, pieces: Vec<Bytes>) -> Self {
+        let length: usize = pieces.iter().map(Bytes::len).sum();
+        self.body = Some(pieces);
+        let media_type = HeaderValue::from_static("application/octet-stream");
+        self.header(CONTENT_TYPE, media_type)
+            .header(CONTENT_LENGTH, HeaderValue::from(length))
+    }
+
+    /// Builds the request; its body can be sent again.
+    pub(super) fn build(&self, http: &reqwest::Client) -> reqwest::RequestBuilder {
+        let request = http
+            .request(self.method.clone(), self.url.clone())
+            .headers(self.headers.clone());
+        match self.body.as_deref() {
+            None => request,
+            Some([whole]) => request.body(whole.clone()),
+            Some(pieces) => {
+                let pieces = pieces.to_vec().into_iter().map(Ok::<_, std::io::Error>);
+                request.body(reqwest::Body::wrap_stream(futures_util::stream::iter(
+                    pieces,
+                )))
+            }
+        }
     }
 
     /// Some registries want a length with every POST.
@@ -91,7 +126,7 @@ impl Registry {
     }
 
     /// Sends a request, and once more with a fresh proof if the registry asks for one.
-    async fn send_once(&self, call: &Call) -> Result<Response, RegistryError> {
+    pub(super) async fn send_once(&self, call: &Call) -> Result<Response, RegistryError> {
         let mut asked = false;
         loop {
             let base = self.base().await?;
@@ -99,16 +134,9 @@ impl Registry {
                 .auth
                 .proof(&self.0.http, &call.url, call.access)
                 .await?;
-            let mut request = self
-                .0
-                .http
-                .request(call.method.clone(), call.url.clone())
-                .headers(call.headers.clone());
+            let mut request = call.build(&self.0.http);
             if let Some(header) = proof.header() {
                 request = request.header(AUTHORIZATION, header);
-            }
-            if let Some(body) = &call.body {
-                request = request.body(body.clone());
             }
             let response = self.timed(&call.what, request.send()).await?;
             if response.status() != StatusCode::UNAUTHORIZED {
@@ -127,16 +155,21 @@ impl Registry {
         }
     }
 
-    /// Waits for the head of an answer.
+    /// Waits until the host bears another request, and then for the head of the answer.
     pub(super) async fn timed(
         &self,
         what: &str,
         sending: impl Future<Output = Result<Response, reqwest::Error>>,
     ) -> Result<Response, RegistryError> {
+        let gate = &self.0.traffic.requests;
+        let _turn = gate.turn().await;
         self.0.requests.fetch_add(1, Ordering::Relaxed);
         let stall = self.0.patience.stall;
         match tokio::time::timeout(stall, sending).await {
-            Ok(Ok(response)) => Ok(response),
+            Ok(Ok(response)) => {
+                self.heed(&response, gate);
+                Ok(response)
+            }
             Ok(Err(error)) => Err(RegistryError::of_http(&self.0.host, what, error)),
             Err(_) => Err(RegistryError::Stalled {
                 host: self.0.host.clone(),
@@ -144,6 +177,23 @@ impl Registry {
                 after: stall,
             }),
         }
+    }
+
+    /// Learns from an answer how many requests the host bears, and how many pulls are left.
+    pub(super) fn heed(&self, response: &Response, gate: &Pace) {
+        let headers = response.headers();
+        let quota = Quota::of(|name| headers.get(name)?.to_str().ok());
+        if let Some(quota) = quota {
+            self.0.traffic.meter.note(quota);
+        }
+        if !is_refusal(response.status()) {
+            gate.went_well();
+            return;
+        }
+        // A wait that nobody here will sit through is an error, and not for all others to share.
+        let wait = retry_after(headers).filter(|wait| *wait <= self.0.patience.longest);
+        self.0.traffic.requests.slow_down(wait);
+        self.0.traffic.uploads.slow_down(wait);
     }
 
     /// Waits before the next attempt, or gives the error back if there is to be none.
@@ -189,10 +239,7 @@ impl Registry {
         if status == StatusCode::NOT_FOUND {
             return RegistryError::NotFound { host, what };
         }
-        let retry_after = response
-            .headers()
-            .get(RETRY_AFTER)
-            .and_then(|value| value.to_str().ok()?.trim().parse().ok());
+        let retry_after = retry_after(response.headers());
         let mut body = Vec::new();
         // A body that does not come is no reason to lose the status.
         while let Ok(Ok(Some(chunk))) =
@@ -209,7 +256,7 @@ impl Registry {
             what,
             status: status.as_u16(),
             message,
-            retry_after: retry_after.map(Duration::from_secs),
+            retry_after,
         }
     }
 
@@ -311,13 +358,62 @@ fn message_of(body: &[u8]) -> String {
         .collect()
 }
 
-/// Between half and all of a wait, so that many clients do not come back at once.
+/// The host asks for patience.
+fn is_refusal(status: StatusCode) -> bool {
+    matches!(
+        status,
+        StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE
+    )
+}
+
+/// Reads `Retry-After`: seconds, or a date (which is compared with the other side's own clock, if it tells it).
+fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+    let text = |name| headers.get(name)?.to_str().ok().map(str::trim);
+    let value = text(RETRY_AFTER)?;
+    if let Ok(seconds) = value.parse() {
+        return Some(Duration::from_secs(seconds));
+    }
+    let until = httpdate::parse_http_date(value).ok()?;
+    let now = text(DATE)
+        .and_then(|date| httpdate::parse_http_date(date).ok())
+        .unwrap_or_else(SystemTime::now);
+    // A moment that has passed already is now.
+    Some(until.duration_since(now).unwrap_or_default())
+}
+
+/// Between nothing and all of a wait, so that many clients do not come back at once ("full jitter").
 fn jittered(wait: Duration) -> Duration {
     use std::hash::{BuildHasher, Hasher};
     // The standard library's hash keys are random: no generator is needed for this.
     let random = std::collections::hash_map::RandomState::new()
         .build_hasher()
         .finish();
-    let part = u32::try_from(random % 512).unwrap_or(0);
-    wait / 2 + wait / 1024 * part
+    let part = u32::try_from(random % 1024).unwrap_or(0);
+    wait / 1024 * part
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn waits_are_seconds_or_dates() {
+        let with = |pairs: &[(HeaderName, &str)]| {
+            let mut headers = HeaderMap::new();
+            for (name, value) in pairs {
+                headers.insert(name.clone(), HeaderValue::from_str(value).unwrap());
+            }
+            retry_after(&headers).map(|wait| wait.as_secs())
+        };
+        let noon = (DATE, "Sun, 06 Nov 1994 12:00:00 GMT");
+        let later = (RETRY_AFTER, "Sun, 06 Nov 1994 12:00:30 GMT");
+        assert_eq!(with(&[(RETRY_AFTER, "120")]), Some(120));
+        assert_eq!(with(&[(RETRY_AFTER, " 7 ")]), Some(7));
+        assert_eq!(with(&[noon.clone(), later.clone()]), Some(30));
+        assert_eq!(with(std::slice::from_ref(&later)), Some(0), "long ago");
+        for nonsense in ["", "-1", "soon", "1.5", "99999999999999999999999"] {
+            assert_eq!(with(&[(RETRY_AFTER, nonsense)]), None, "{nonsense}");
+        }
+        assert_eq!(with(&[noon]), None);
+    }
 }

@@ -1,49 +1,134 @@
-//! Which repositories of a host are known to have a blob: it can be mounted from there.
+//! Which repositories of a host have a blob, as far as this run knows: it is not asked for again there, and can be mounted from
+//! there. And which blobs are on their way: nobody sends one that somebody else is sending.
 
 use std::{
-    collections::HashMap,
-    sync::{Mutex, PoisonError},
+    collections::{HashMap, HashSet},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
+
+use tokio::sync::OwnedMutexGuard;
 
 use crate::digest::Digest;
 
-/// Blobs remembered of a host; a run that meets more forgets none and learns no more. 200,000 of them take about 50 MB.
+/// Blobs remembered of a host; a run that meets more forgets none and learns no more. This many take about 50 MB.
 const BLOBS: usize = 200_000;
-/// Repositories remembered for a blob: a second one is for when the first cannot be read with the credentials at hand.
-const REPOSITORIES: usize = 4;
+/// Repositories remembered for a blob, beside those it is asked for: mounting needs one.
+const REPOSITORIES: usize = 8;
 
 /// Where blobs have been seen or put during this run.
 #[derive(Debug, Default)]
-pub(crate) struct History(Mutex<HashMap<Digest, Vec<std::sync::Arc<str>>>>);
+pub(crate) struct History(Mutex<Known>);
+
+type Place = (Arc<str>, Digest);
+
+#[derive(Debug, Default)]
+struct Known {
+    blobs: HashMap<Digest, Vec<Arc<str>>>,
+    /// Repositories that the first does not get blobs from by mounting.
+    refused: HashSet<(Arc<str>, String)>,
+    under_way: HashMap<Place, Arc<tokio::sync::Mutex<()>>>,
+}
+
+/// The right to bring a blob to a repository.
+#[derive(Debug)]
+#[must_use = "others wait while this is held"]
+pub(crate) struct Claim(
+    #[expect(dead_code, reason = "it is held to be dropped: that lets the next one go")]
+    OwnedMutexGuard<()>,
+);
 
 impl History {
-    /// Notes that a repository has a blob.
-    pub(crate) fn has(&self, digest: &Digest, repository: &std::sync::Arc<str>) {
-        let mut blobs = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if blobs.len() >= BLOBS && !blobs.contains_key(digest) {
-            return;
-        }
-        let known = blobs.entry(digest.clone()).or_default();
-        if known.len() < REPOSITORIES && !known.contains(repository) {
-            known.push(std::sync::Arc::clone(repository));
-        }
+    fn known(&self) -> MutexGuard<'_, Known> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Returns another repository than `repository` that has a blob.
-    pub(crate) fn elsewhere(&self, digest: &Digest, repository: &str) -> Option<String> {
-        let blobs = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let known = blobs.get(digest)?;
-        known
-            .iter()
-            .find(|known| &***known != repository)
-            .map(|known| known.to_string())
+    /// Notes that a repository has a blob.
+    pub(crate) fn has(&self, digest: &Digest, repository: &Arc<str>) {
+        let mut known = self.known();
+        if known.blobs.len() >= BLOBS && !known.blobs.contains_key(digest) {
+            return;
+        }
+        let places = known.blobs.entry(digest.clone()).or_default();
+        if places.len() < REPOSITORIES && !places.contains(repository) {
+            places.push(Arc::clone(repository));
+        }
     }
 
     /// Tells whether a repository is known to have a blob.
     pub(crate) fn knows(&self, digest: &Digest, repository: &str) -> bool {
-        let blobs = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        blobs
-            .get(digest)
-            .is_some_and(|known| known.iter().any(|known| &**known == repository))
+        let known = self.known();
+        let places = known.blobs.get(digest);
+        places.is_some_and(|places| places.iter().any(|place| &**place == repository))
+    }
+
+    /// Returns another repository that has a blob and lets `repository` mount it, as far as is known.
+    pub(crate) fn elsewhere(&self, digest: &Digest, repository: &Arc<str>) -> Option<String> {
+        let known = self.known();
+        let places = known.blobs.get(digest)?.iter();
+        let mut places = places.filter(|place| *place != repository).map(|place| place.to_string());
+        places.find(|place| {
+            let pair = (Arc::clone(repository), place.clone());
+            !known.refused.contains(&pair)
+        })
+    }
+
+    /// Notes that a repository may not mount from another.
+    pub(crate) fn refuses(&self, repository: &Arc<str>, from: &str) {
+        let pair = (Arc::clone(repository), from.to_owned());
+        self.known().refused.insert(pair);
+    }
+
+    /// Notes that a repository lacks a blob after all.
+    pub(crate) fn lacks(&self, digest: &Digest, repository: &str) {
+        if let Some(places) = self.known().blobs.get_mut(digest) {
+            places.retain(|place| &**place != repository);
+        }
+    }
+
+    /// Waits until nobody else brings a blob to a repository.
+    pub(crate) async fn claim(&self, digest: &Digest, repository: &Arc<str>) -> Claim {
+        let turn = {
+            let mut known = self.known();
+            // What nobody waits for or holds any more is forgotten here.
+            known.under_way.retain(|_, turn| Arc::strong_count(turn) > 1);
+            let place = (Arc::clone(repository), digest.clone());
+            Arc::clone(known.under_way.entry(place).or_default())
+        };
+        Claim(turn.lock_owned().await)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt as _;
+
+    use super::*;
+
+    #[test]
+    fn blobs_are_remembered_where_they_are() {
+        let (history, blob) = (History::default(), Digest::of(b"blob"));
+        let [a, b, c]: [Arc<str>; 3] = ["a", "b", "c"].map(Arc::from);
+        assert_eq!(history.elsewhere(&blob, &a), None);
+        history.has(&blob, &a);
+        assert!(history.knows(&blob, "a") && !history.knows(&blob, "b"));
+        assert_eq!(history.elsewhere(&blob, &a), None, "a repository needs no mount from itself");
+        assert_eq!(history.elsewhere(&blob, &b).as_deref(), Some("a"));
+        history.has(&blob, &c);
+        history.refuses(&b, "a");
+        assert_eq!(history.elsewhere(&blob, &b).as_deref(), Some("c"));
+        history.lacks(&blob, "c");
+        assert_eq!(history.elsewhere(&blob, &b), None);
+    }
+
+    #[test]
+    fn one_brings_a_blob_and_the_others_wait() {
+        let (history, blob, place) = (History::default(), Digest::of(b"blob"), Arc::from("a"));
+        let first = history.claim(&blob, &place).now_or_never().unwrap();
+        let mut second = Box::pin(history.claim(&blob, &place));
+        assert!(second.as_mut().now_or_never().is_none());
+        assert!(history.claim(&Digest::of(b"other"), &place).now_or_never().is_some());
+        assert!(history.claim(&blob, &Arc::from("b")).now_or_never().is_some());
+        drop(first);
+        assert!(second.now_or_never().is_some());
     }
 }

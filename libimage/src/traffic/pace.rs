@@ -17,7 +17,8 @@ const QUIET: Duration = Duration::from_secs(1);
 
 /// The gate of one host. Whoever waits longest goes first.
 ///
-/// Additive increase: as many good answers as may be under way at once earn one more. Multiplicative decrease: 429 and 503 halve.
+/// Additive increase: as many good answers as may be under way at once earn one more. Multiplicative decrease: 429 and 503 halve,
+/// and close the gate for as long as the host says.
 #[derive(Debug, Default)]
 pub(crate) struct Pace(Mutex<State>);
 
@@ -25,9 +26,11 @@ pub(crate) struct Pace(Mutex<State>);
 struct State {
     allowed: usize,
     under_way: usize,
-    /// Good answers since the last change.
+    /// Good answers, while the gate was in use to its limit, since the last change.
     earned: usize,
     halved: Option<Instant>,
+    /// Until then nothing is sent.
+    closed: Option<Instant>,
     waiting: VecDeque<oneshot::Sender<()>>,
 }
 
@@ -38,6 +41,7 @@ impl Default for State {
             under_way: 0,
             earned: 0,
             halved: None,
+            closed: None,
             waiting: VecDeque::new(),
         }
     }
@@ -50,11 +54,24 @@ pub(crate) struct Turn<'a>(&'a Pace);
 
 impl Pace {
     fn state(&self) -> std::sync::MutexGuard<'_, State> {
+        // The state is valid after every statement: a panic elsewhere does not spoil it.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Waits for the right to send a request.
     pub(crate) async fn turn(&self) -> Turn<'_> {
+        let turn = self.place().await;
+        loop {
+            let closed = self.state().closed;
+            let left = closed.map(|until| until.saturating_duration_since(Instant::now()));
+            match left {
+                Some(left) if !left.is_zero() => tokio::time::sleep(left).await,
+                _ => return turn,
+            }
+        }
+    }
+
+    async fn place(&self) -> Turn<'_> {
         let waiting = {
             let mut state = self.state();
             if state.under_way < state.allowed && state.waiting.is_empty() {
@@ -65,13 +82,12 @@ impl Pace {
             state.waiting.push_back(go);
             waiting
         };
-        // If the future is dropped after it was let go, the guard gives the turn back.
         let mut ticket = Ticket {
             pace: self,
             waiting: Some(waiting),
         };
         if let Some(waiting) = &mut ticket.waiting {
-            // The sender is only dropped with the gate itself, which we borrow.
+            // The sender is dropped unused with the gate alone, and that is borrowed here.
             drop(waiting.await);
         }
         ticket.waiting = None;
@@ -81,30 +97,30 @@ impl Pace {
     /// Notes a good answer.
     pub(crate) fn went_well(&self) {
         let mut state = self.state();
+        // Only a gate that is in use to its limit has shown that the host bears more.
+        if state.under_way < state.allowed || state.allowed >= MOST {
+            return;
+        }
         state.earned += 1;
-        // Only a gate that is in use to its limit has shown that it bears more.
-        if state.earned >= state.allowed && state.allowed < MOST && state.under_way >= state.allowed
-        {
+        if state.earned >= state.allowed {
             state.allowed += 1;
             state.earned = 0;
             state.admit();
         }
     }
 
-    /// Notes that the host asked for patience.
-    pub(crate) fn slow_down(&self) {
-        let mut state = self.state();
-        if state.halved.is_some_and(|last| last.elapsed() < QUIET) {
+    /// Notes that the host asked for patience, and for how long if it said so.
+    pub(crate) fn slow_down(&self, wait: Option<Duration>) {
+        let (mut state, now) = (self.state(), Instant::now());
+        if let Some(until) = wait.and_then(|wait| now.checked_add(wait)) {
+            state.closed = state.closed.max(Some(until));
+        }
+        if state.halved.is_some_and(|last| now - last < QUIET) {
             return;
         }
         state.allowed = (state.allowed / 2).max(1);
         state.earned = 0;
-        state.halved = Some(Instant::now());
-    }
-
-    #[cfg(test)]
-    fn allowed(&self) -> usize {
-        self.state().allowed
+        state.halved = Some(now);
     }
 }
 
@@ -148,5 +164,72 @@ impl Drop for Ticket<'_> {
             state.under_way -= 1;
             state.admit();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt as _;
+
+    use super::*;
+
+    /// Takes as many turns as can be had without waiting.
+    fn at_once(pace: &Pace) -> Vec<Turn<'_>> {
+        std::iter::from_fn(|| pace.turn().now_or_never()).collect()
+    }
+
+    #[test]
+    fn a_host_that_answers_is_asked_more_and_one_that_refuses_half() {
+        let pace = Pace::default();
+        assert_eq!(at_once(&pace).len(), START);
+        for _ in 0..1000 {
+            pace.went_well();
+        }
+        assert_eq!(at_once(&pace).len(), START, "a gate nobody waits at does not widen");
+        for wanted in START..MOST {
+            let turns = at_once(&pace);
+            assert_eq!(turns.len(), wanted);
+            turns.iter().for_each(|_| pace.went_well());
+        }
+        let turns = at_once(&pace);
+        turns.iter().for_each(|_| pace.went_well());
+        drop(turns);
+        assert_eq!(at_once(&pace).len(), MOST);
+        pace.slow_down(None);
+        pace.slow_down(None);
+        assert_eq!(at_once(&pace).len(), MOST / 2, "several refusals at once are one");
+    }
+
+    #[test]
+    fn whoever_waits_longest_goes_first_and_whoever_gives_up_takes_nothing() {
+        let pace = Pace::default();
+        let mut turns = at_once(&pace);
+        let (mut first, mut second) = (Box::pin(pace.turn()), Box::pin(pace.turn()));
+        assert!(first.as_mut().now_or_never().is_none());
+        assert!(second.as_mut().now_or_never().is_none());
+        turns.pop();
+        assert!(second.as_mut().now_or_never().is_none(), "the first comes first");
+        // It was let go, and is dropped before it has looked.
+        drop(first);
+        assert!(second.as_mut().now_or_never().is_some());
+        drop(second);
+        drop(turns);
+        assert_eq!(at_once(&pace).len(), START, "every turn came back");
+    }
+
+    #[test]
+    fn a_closed_gate_lets_nobody_through() {
+        let pace = Pace::default();
+        pace.slow_down(Some(Duration::from_secs(3600)));
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_time()
+            .build()
+            .unwrap();
+        let waited = runtime.block_on(async {
+            tokio::time::timeout(Duration::from_millis(5), pace.turn())
+                .await
+                .is_err()
+        });
+        assert!(waited);
     }
 }

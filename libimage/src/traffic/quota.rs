@@ -5,8 +5,8 @@
 //! <https://docs.docker.com/docker-hub/usage/pulls/>, the draft `draft-ietf-httpapi-ratelimit-headers`.
 
 use std::{
-    sync::{Mutex, PoisonError},
-    time::{Duration, Instant},
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 
 /// How many pulls a registry allows, as its last answer said.
@@ -45,26 +45,73 @@ fn value(text: &str) -> Option<(u64, Option<u64>)> {
     Some((count, window))
 }
 
-/// The last quota a host told.
+/// The last quota a host told, and what is to be left of it.
 #[derive(Debug, Default)]
-pub(crate) struct Meter(Mutex<Option<(Quota, Instant)>>);
+pub(crate) struct Meter(Mutex<Reading>);
+
+#[derive(Debug, Default, Clone, Copy)]
+struct Reading {
+    last: Option<Quota>,
+    least: Option<u64>,
+}
 
 impl Meter {
+    fn reading(&self) -> MutexGuard<'_, Reading> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Notes what an answer said.
     pub(crate) fn note(&self, quota: Quota) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some((quota, Instant::now()));
+        self.reading().last = Some(quota);
     }
 
     /// Returns what the last answer said, if one has said anything.
     pub(crate) fn last(&self) -> Option<Quota> {
-        let last = *self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        last.map(|(quota, _)| quota)
+        self.reading().last
+    }
+
+    /// Sets how many pulls are to be left.
+    pub(crate) fn keep(&self, least: u64) {
+        self.reading().least = Some(least);
+    }
+
+    /// Takes a pull from what is known to be left; the answer to it will say what is left indeed.
+    ///
+    /// # Errors
+    ///
+    /// Fewer would be left than are to be left.
+    pub(crate) fn take(&self) -> Result<(), (Quota, u64)> {
+        let mut reading = self.reading();
+        let least = reading.least;
+        let (Some(quota), Some(least)) = (&mut reading.last, least) else {
+            return Ok(());
+        };
+        if quota.remaining <= least {
+            return Err((*quota, least));
+        }
+        quota.remaining -= 1;
+        Ok(())
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn pulls_are_taken_only_down_to_what_is_to_be_left() {
+        let meter = Meter::default();
+        assert!(meter.take().is_ok(), "nothing is known yet");
+        meter.keep(2);
+        meter.note(Quota {
+            limit: None,
+            remaining: 4,
+            window: None,
+        });
+        let taken: Vec<bool> = (0..3).map(|_| meter.take().is_ok()).collect();
+        assert_eq!(taken, [true, true, false]);
+        assert_eq!(meter.last().map(|quota| quota.remaining), Some(2));
+    }
 
     #[test]
     fn headers_of_the_field_are_read() {
