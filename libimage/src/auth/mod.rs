@@ -85,6 +85,8 @@ type Slot = Arc<OnceCell<Token>>;
 #[derive(Debug)]
 struct State {
     mode: Mode,
+    /// Repositories that a token for pushing has to cover too.
+    also_pull: Vec<String>,
     slots: HashMap<Access, Slot>,
 }
 
@@ -93,8 +95,9 @@ struct State {
 pub struct Authorizer {
     base: Url,
     repository: String,
-    also_pull: Vec<String>,
     credentials: Credentials,
+    /// Whether tokens for reading are for pushing too, as that will be wanted next.
+    pushes: bool,
     state: Mutex<State>,
 }
 
@@ -110,15 +113,47 @@ impl Authorizer {
     ) -> Self {
         let state = Mutex::new(State {
             mode: Mode::Unasked,
+            also_pull,
             slots: HashMap::new(),
         });
         Self {
             base,
             repository,
-            also_pull,
             credentials,
+            pushes: false,
             state,
         }
+    }
+
+    /// Asks for tokens to read and push at once: the repository is going to be written to. Without credentials that would be refused
+    /// by token servers that give tokens for reading to anybody.
+    #[must_use]
+    pub fn for_pushing(mut self) -> Self {
+        self.pushes = self.credentials != Credentials::Anonymous;
+        self
+    }
+
+    fn effective(&self, access: Access) -> Access {
+        match access {
+            Access::Pull if self.pushes => Access::Push,
+            other => other,
+        }
+    }
+
+    /// Asks for reading another repository too when the next token for pushing is fetched: a blob is to be mounted from there.
+    pub fn also_pull(&self, repository: &str) {
+        let mut state = self.state();
+        if !state.also_pull.iter().any(|known| known == repository) {
+            state.also_pull.push(repository.to_owned());
+            state.slots.remove(&Access::Push);
+        }
+    }
+
+    /// Stops asking for reading another repository: it may not be read.
+    pub fn not_pull(&self, repository: &str) {
+        let mut state = self.state();
+        state.also_pull.retain(|known| known != repository);
+        state.slots.remove(&Access::Push);
     }
 
     fn state(&self) -> std::sync::MutexGuard<'_, State> {
@@ -141,6 +176,7 @@ impl Authorizer {
         url: &Url,
         access: Access,
     ) -> Result<Proof, AuthError> {
+        let access = self.effective(access);
         if url.origin() != self.base.origin() {
             return Ok(Proof::None);
         }
@@ -191,6 +227,7 @@ impl Authorizer {
     ///
     /// Nothing we have will help.
     pub fn answer(&self, challenge: &str, sent: &Proof, access: Access) -> Result<(), AuthError> {
+        let access = self.effective(access);
         let challenges = challenge::parse(challenge);
         let of = |scheme: &str| {
             challenges
@@ -259,7 +296,8 @@ impl Authorizer {
             Access::Delete => vec![format!("repository:{}:pull,push,delete", self.repository)],
             Access::Push => {
                 let own = format!("repository:{}:pull,push", self.repository);
-                let others = self
+                let state = self.state();
+                let others = state
                     .also_pull
                     .iter()
                     .map(|repository| format!("repository:{repository}:pull"));

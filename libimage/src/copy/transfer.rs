@@ -56,6 +56,12 @@ pub(super) async fn blobs(
         tally.skipped = blobs.len() as u64;
         return Ok(tally);
     }
+    if let Some(registry) = run.source.registry() {
+        // Its manifest would not be there without them.
+        blobs
+            .iter()
+            .for_each(|(blob, _)| registry.remember(&blob.digest));
+    }
     let (crew, muster) = worker::crew();
     let transfer = Transfer {
         source: run.source.clone(),
@@ -77,6 +83,11 @@ pub(super) async fn blobs(
 impl Transfer {
     async fn blob(self, blob: Descriptor, kind: BlobKind) -> Result<Outcome, Error> {
         let digest = &blob.digest;
+        // Copies that run side by side, of tags that share layers, bring each layer once.
+        let _claim = match self.sink.registry() {
+            Some(registry) => Some(registry.claim(digest).await),
+            None => None,
+        };
         if self.sink.has_blob(&blob).await? {
             self.progress.event(&Event::Skipped {
                 digest,

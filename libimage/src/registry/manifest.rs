@@ -148,12 +148,13 @@ impl Registry {
             )
             .await?;
         let call = call.body(Bytes::copy_from_slice(manifest.raw()), media_type);
-        let response = self
-            .send(
-                &call,
-                &[StatusCode::CREATED, StatusCode::OK, StatusCode::ACCEPTED],
-            )
-            .await?;
+        let accepted = [StatusCode::CREATED, StatusCode::OK, StatusCode::ACCEPTED];
+        let response = self.send(&call, &accepted).await;
+        // Perhaps something it names is gone that was there earlier in this run: nothing is believed to be there any more.
+        if response.is_err() {
+            self.forget();
+        }
+        let response = response?;
         let tracked = response.headers().contains_key(SUBJECT);
         match digest_of(&response) {
             // Another algorithm's digest says nothing about ours.

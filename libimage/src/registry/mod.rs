@@ -8,17 +8,20 @@
 //! <https://github.com/opencontainers/distribution-spec/blob/v1.1.1/spec.md>
 
 mod blob;
+mod chunked;
 mod delete;
 mod error;
 mod http;
 mod list;
 mod lookaside;
 mod manifest;
+mod mount;
 mod quota;
 mod referrers;
 mod request;
 mod unsized_upload;
 mod upload;
+mod watch;
 
 use std::{
     fmt,
@@ -264,6 +267,10 @@ impl Registry {
             self.0.also_pull.clone(),
             self.0.credentials.clone(),
         );
+        let auth = match self.0.side {
+            Side::Source => auth,
+            Side::Destination => auth.for_pushing(),
+        };
         Ok(Base { url, auth })
     }
 

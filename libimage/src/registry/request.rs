@@ -36,8 +36,7 @@ pub(super) struct Call {
     /// What is wanted, for people: `manifest latest of docker.io/library/debian`.
     pub(super) what: String,
     headers: HeaderMap,
-    /// In pieces, as they came.
-    body: Option<Vec<Bytes>>,
+    body: Option<Bytes>,
 }
 
 impl Call {
@@ -71,17 +70,8 @@ impl Call {
     }
 
     pub(super) fn body(mut self, body: Bytes, media_type: HeaderValue) -> Self {
-        self.body = Some(vec![body]);
+        self.body = Some(body);
         self.header(CONTENT_TYPE, media_type)
-    }
-
-    /// Sends bytes that came in pieces.
-    pub(super) fn pieces(mut self, pieces: Vec<Bytes>) -> Self {
-        let length: usize = pieces.iter().map(Bytes::len).sum();
-        self.body = Some(pieces);
-        let media_type = HeaderValue::from_static("application/octet-stream");
-        self.header(CONTENT_TYPE, media_type)
-            .header(CONTENT_LENGTH, HeaderValue::from(length))
     }
 
     /// Builds the request; its body can be sent again.
@@ -89,15 +79,9 @@ impl Call {
         let request = http
             .request(self.method.clone(), self.url.clone())
             .headers(self.headers.clone());
-        match self.body.as_deref() {
+        match &self.body {
             None => request,
-            Some([whole]) => request.body(whole.clone()),
-            Some(pieces) => {
-                let pieces = pieces.to_vec().into_iter().map(Ok::<_, std::io::Error>);
-                request.body(reqwest::Body::wrap_stream(futures_util::stream::iter(
-                    pieces,
-                )))
-            }
+            Some(body) => request.body(body.clone()),
         }
     }
 

@@ -4,17 +4,14 @@
 //!
 //! <https://github.com/opencontainers/distribution-spec/blob/v1.1.1/spec.md#pushing-a-blob-in-chunks>
 
-use std::sync::{Arc, Mutex, PoisonError, atomic::Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use futures_util::StreamExt as _;
-use reqwest::{
-    Method, StatusCode,
-    header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue},
-};
+use reqwest::{Method, StatusCode};
 
 use super::{
     Begun, BlobStream, Location, Registry, RegistryError, UploadFailure, request::Call,
-    upload::Watch,
+    upload::wants_chunks,
 };
 use crate::{
     auth::Access,
@@ -68,76 +65,46 @@ impl Registry {
     ) -> Result<(Digest, u64), UploadFailure<E>> {
         let what = self.what_unsized();
         let seen: Seen = Arc::new(Mutex::new((Hasher::new(Algorithm::Sha256), 0)));
-        let location = self
-            .send_unsized(&what, location, hashed(content, &seen))
+        self.send_unsized(&what, &location, hashed(content, &seen))
             .await?;
         let (digest, size) = {
             let seen = seen.lock().unwrap_or_else(PoisonError::into_inner);
             (seen.0.clone().finish(), seen.1)
         };
-        let mut url = location.0;
-        url.query_pairs_mut().append_pair("digest", digest.as_str());
-        let call = Call::new(Method::PUT, url, Access::Push, what).empty_body();
-        let accepted = [StatusCode::CREATED, StatusCode::OK, StatusCode::NO_CONTENT];
-        self.send(&call, &accepted).await?;
+        self.name_upload(&what, &location, &digest).await?;
         Ok((digest, size))
     }
 
-    /// Sends the bytes, and returns where the registry wants to hear their digest.
+    /// Sends the bytes: in one request of unknown length, or in chunks where the registry has refused that.
     async fn send_unsized<E: std::fmt::Display + Send + 'static>(
         &self,
         what: &str,
-        location: Location,
+        location: &Location,
         content: BlobStream<E>,
-    ) -> Result<Location, UploadFailure<E>> {
-        let url = location.0;
-        let base = self.base().await?;
-        let proof = base
-            .auth
-            .proof(&self.0.http, &url, Access::Push)
-            .await
-            .map_err(RegistryError::from)?;
-        // The length is not known: no number of bytes is ever the last one.
-        let watch = Watch::new(u64::MAX);
-        let mut request = self
-            .0
-            .http
-            .patch(url.clone())
-            .header(
-                CONTENT_TYPE,
-                HeaderValue::from_static("application/octet-stream"),
-            )
-            .body(Watch::over(&watch, content));
-        if let Some(header) = proof.header() {
-            request = request.header(AUTHORIZATION, header);
+    ) -> Result<(), UploadFailure<E>> {
+        let chunks = &self.0.traffic.chunks;
+        if chunks.wanted(u64::MAX) {
+            return self.send_chunks(what, location, content).await;
         }
-        self.0.requests.fetch_add(1, Ordering::Relaxed);
-        let answer = tokio::select! {
-            answer = request.send() => answer.map_err(|error| RegistryError::of_http(&self.0.host, what, error)),
-            after = watch.silence(self.0.patience.stall) => {
-                Err(RegistryError::Stalled { host: self.0.host.clone(), what: what.to_owned(), after })
-            }
-        };
-        if let Some(error) = watch.failure() {
-            return Err(UploadFailure::Source(error));
+        let call = Call::new(
+            Method::PATCH,
+            location.url(),
+            Access::Push,
+            what.to_owned(),
+        );
+        let response = self.send_stream(&call, None, content).await?;
+        let taken = [StatusCode::ACCEPTED, StatusCode::OK, StatusCode::NO_CONTENT];
+        if taken.contains(&response.status()) {
+            location.follow(&self.location_of(what, &response)?);
+            return Ok(());
         }
-        let response = answer?;
-        match response.status() {
-            StatusCode::ACCEPTED | StatusCode::OK | StatusCode::NO_CONTENT => {
-                Ok(self.location_of(what, &response)?)
-            }
-            StatusCode::UNAUTHORIZED if response.url().origin() == base.url.origin() => {
-                let challenge = super::challenge_of(response.headers());
-                base.auth
-                    .answer(&challenge, &proof, Access::Push)
-                    .map_err(RegistryError::from)?;
-                // The content cannot be sent again from here: whoever has it starts anew, with a fresh token.
-                Err(self
-                    .interrupted(what, "the registry wants a newer token")
-                    .into())
-            }
-            _ => Err(self.failure(what, response).await.into()),
+        let refusal = self.failure(what, response).await;
+        if wants_chunks(&refusal) {
+            chunks.whole_refused(u64::MAX);
+            let problem = "the registry does not take it in one piece";
+            return Err(self.interrupted(what, problem).into());
         }
+        Err(refusal.into())
     }
 }
 

@@ -3,30 +3,59 @@
 use std::{
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        atomic::Ordering,
     },
-    time::Duration,
 };
 
 use bytes::Bytes;
-use futures_util::StreamExt as _;
 use reqwest::{
     Method, Response, StatusCode, Url,
-    header::{AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, LOCATION},
+    header::{AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, HeaderValue, LOCATION},
 };
 
-use super::{BlobStream, Registry, RegistryError, request::Call};
-use crate::{auth::Access, digest::Digest, manifest::Descriptor};
+use super::{BlobStream, Registry, RegistryError, request::Call, watch::Watch};
+use crate::{
+    auth::Access,
+    digest::Digest,
+    error::ErrorKind,
+    manifest::Descriptor,
+};
 
-/// How long a registry may take to store a blob after its last byte: object stores copy it once more.
-pub(super) const COMMIT: Duration = Duration::from_secs(10 * 60);
+/// How registries announce the size of the smallest chunk they take.
+const LEAST_CHUNK: &str = "oci-chunk-min-length";
+/// What says that a blob is stored.
+const STORED: [StatusCode; 3] = [
+    StatusCode::CREATED,
+    StatusCode::OK,
+    StatusCode::NO_CONTENT,
+];
 
-/// Where the registry wants the bytes.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Location(pub(super) Url);
+/// Where the registry wants the bytes. It moves with every part of an upload, and clones move along.
+#[derive(Debug, Clone)]
+pub struct Location {
+    url: Arc<Mutex<Url>>,
+    /// Bytes of the smallest chunk the registry takes, if it says so.
+    pub(super) least_chunk: u64,
+}
+
+impl Location {
+    /// Returns where the next part goes.
+    pub(super) fn url(&self) -> Url {
+        self.url
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    /// Follows the registry to where it wants the next part.
+    pub(super) fn follow(&self, next: &Location) {
+        let next = next.url();
+        *self.url.lock().unwrap_or_else(PoisonError::into_inner) = next;
+    }
+}
 
 /// What a registry answers to the wish to write a blob.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub enum Begun {
     /// It took the blob from another repository: nothing is left to do.
     Mounted,
@@ -73,6 +102,7 @@ impl Registry {
         let Some(from) = mount_from else {
             return self.announce(&plain, false).await;
         };
+        self.base().await?.auth.also_pull(from);
         let mut mount = plain.clone();
         mount
             .url
@@ -80,13 +110,13 @@ impl Registry {
             .append_pair("mount", digest.as_str())
             .append_pair("from", from);
         match self.announce(&mount, true).await {
-            // Some registries refuse where the specification wants them to fall back.
-            Err(
-                RegistryError::NotFound { .. }
-                | RegistryError::Status {
-                    status: 400..=499, ..
-                },
-            ) => self.announce(&plain, false).await,
+            // Some registries refuse where the specification wants them to fall back, and the token server may not let us read
+            // there.
+            Err(error) if is_refusal(&error) => {
+                self.may_not_mount(from);
+                self.base().await?.auth.not_pull(from);
+                self.announce(&plain, false).await
+            }
             other => other,
         }
     }
@@ -113,12 +143,9 @@ impl Registry {
         what: &str,
         response: &Response,
     ) -> Result<Location, RegistryError> {
-        let location = response
-            .headers()
-            .get(LOCATION)
-            .and_then(|value| value.to_str().ok());
-        let location =
-            location.ok_or_else(|| self.nonsense(what, "it names no location for the upload"))?;
+        let header = |name| response.headers().get(name)?.to_str().ok();
+        let location = header(LOCATION.as_str())
+            .ok_or_else(|| self.nonsense(what, "it names no location for the upload"))?;
         let url = response
             .url()
             .join(location)
@@ -128,15 +155,21 @@ impl Registry {
         if downgrade || !matches!(url.scheme(), "http" | "https") {
             return Err(self.nonsense(what, "the location for the upload is not https"));
         }
-        Ok(Location(url))
+        let least_chunk = header(LEAST_CHUNK).and_then(|text| text.trim().parse().ok());
+        Ok(Location {
+            url: Arc::new(Mutex::new(url)),
+            least_chunk: least_chunk.unwrap_or(0),
+        })
     }
 
-    /// Sends a blob in one request and names its digest, without which the registry stores nothing. The stream has to end with an
-    /// error if its content turns out wrong: the request then stays incomplete.
+    /// Sends a blob and names its digest, without which the registry stores nothing: in one request, or in chunks where the
+    /// registry has refused others of that size as a whole. The stream has to end with an error if its content turns out wrong:
+    /// the upload then stays incomplete.
     ///
     /// # Errors
     ///
-    /// Either end failed. Nothing is stored then.
+    /// Either end failed. Nothing is stored then. A registry that refuses the blob as a whole is a transient failure: the next try
+    /// sends chunks.
     pub async fn upload<E: std::fmt::Display + Send + 'static>(
         &self,
         location: Location,
@@ -144,51 +177,108 @@ impl Registry {
         content: BlobStream<E>,
     ) -> Result<(), UploadFailure<E>> {
         let what = self.what_upload(&blob.digest);
-        let mut url = location.0;
+        let chunks = &self.0.traffic.chunks;
+        if chunks.wanted(blob.size) {
+            self.send_chunks(&what, &location, content).await?;
+            return Ok(self.name_upload(&what, &location, &blob.digest).await?);
+        }
+        let mut url = location.url();
         url.query_pairs_mut()
             .append_pair("digest", blob.digest.as_str());
+        let call = Call::new(Method::PUT, url, Access::Push, what);
+        let sent = self.send_stream(&call, Some(blob.size), content).await;
+        let refusal = match sent {
+            Ok(response) if STORED.contains(&response.status()) => return Ok(()),
+            Ok(response) => self.failure(&call.what, response).await,
+            Err(UploadFailure::Registry(error)) => error,
+            Err(failure) => return Err(failure),
+        };
+        if blob.size > 0 && wants_chunks(&refusal) {
+            chunks.whole_refused(blob.size);
+            let problem = "the registry does not take it in one piece";
+            return Err(self.interrupted(&call.what, problem).into());
+        }
+        if matches!(refusal.kind(), ErrorKind::Network { transient: true }) {
+            chunks.whole_broke(blob.size);
+        }
+        Err(refusal.into())
+    }
+
+    /// Ends an upload whose bytes the registry has: it checks the digest, and stores the blob.
+    pub(super) async fn name_upload(
+        &self,
+        what: &str,
+        location: &Location,
+        digest: &Digest,
+    ) -> Result<(), RegistryError> {
+        let mut url = location.url();
+        url.query_pairs_mut().append_pair("digest", digest.as_str());
+        let call = Call::new(Method::PUT, url, Access::Push, what.to_owned());
+        let mut attempt = 1;
+        loop {
+            let nothing: BlobStream<std::io::Error> = Box::pin(futures_util::stream::empty());
+            let error = match self.send_stream(&call, Some(0), nothing).await {
+                Ok(response) if STORED.contains(&response.status()) => return Ok(()),
+                Ok(response) => self.failure(what, response).await,
+                Err(UploadFailure::Registry(error)) => error,
+                Err(UploadFailure::Source(error)) => self.interrupted(what, error),
+            };
+            // An earlier try may have done it, and only its answer was lost.
+            if attempt > 1 && self.blob_size(digest).await?.is_some() {
+                return Ok(());
+            }
+            self.pause(&mut attempt, what, error).await?;
+        }
+    }
+
+    /// Sends a request whose body comes from elsewhere, once, with its own gate. A body of unknown size goes out in pieces.
+    pub(super) async fn send_stream<E: std::fmt::Display + Send + 'static>(
+        &self,
+        call: &Call,
+        size: Option<u64>,
+        content: BlobStream<E>,
+    ) -> Result<Response, UploadFailure<E>> {
+        let gate = &self.0.traffic.uploads;
+        let _turn = gate.turn().await;
         let base = self.base().await?;
-        let proof = base
-            .auth
-            .proof(&self.0.http, &url, Access::Push)
-            .await
-            .map_err(RegistryError::from)?;
-        let watch = Watch::new(blob.size);
-        let mut request = self
-            .0
-            .http
-            .put(url.clone())
-            .header(CONTENT_LENGTH, blob.size)
-            .header(CONTENT_TYPE, "application/octet-stream")
+        let proof = base.auth.proof(&self.0.http, &call.url, call.access).await;
+        let proof = proof.map_err(RegistryError::from)?;
+        // Of an unknown length no byte is ever the last one.
+        let watch = Watch::new(size.unwrap_or(u64::MAX));
+        let mut request = call
+            .build(&self.0.http)
+            .header(CONTENT_TYPE, OCTETS)
             .body(Watch::over(&watch, content));
+        if let Some(size) = size {
+            request = request.header(CONTENT_LENGTH, size);
+        }
         if let Some(header) = proof.header() {
             request = request.header(AUTHORIZATION, header);
         }
         self.0.requests.fetch_add(1, Ordering::Relaxed);
         let answer = tokio::select! {
-            answer = request.send() => answer.map_err(|error| RegistryError::of_http(&self.0.host, &what, error)),
+            answer = request.send() => answer.map_err(|error| RegistryError::of_http(&self.0.host, &call.what, error)),
             after = watch.silence(self.0.patience.stall) => {
-                Err(RegistryError::Stalled { host: self.0.host.clone(), what: what.clone(), after })
+                Err(RegistryError::Stalled { host: self.0.host.clone(), what: call.what.clone(), after })
             }
         };
         if let Some(error) = watch.failure() {
             return Err(UploadFailure::Source(error));
         }
         let response = answer?;
-        match response.status() {
-            StatusCode::CREATED | StatusCode::OK | StatusCode::NO_CONTENT => Ok(()),
-            StatusCode::UNAUTHORIZED if response.url().origin() == base.url.origin() => {
-                let challenge = super::challenge_of(response.headers());
-                base.auth
-                    .answer(&challenge, &proof, Access::Push)
-                    .map_err(RegistryError::from)?;
-                // The content cannot be sent again from here: whoever has it starts anew, with a fresh token.
-                Err(self
-                    .interrupted(&what, "the registry wants a newer token")
-                    .into())
-            }
-            _ => Err(self.failure(&what, response).await.into()),
+        self.heed(&response, gate);
+        if response.status() == StatusCode::UNAUTHORIZED
+            && response.url().origin() == base.url.origin()
+        {
+            let challenge = super::challenge_of(response.headers());
+            base.auth
+                .answer(&challenge, &proof, call.access)
+                .map_err(RegistryError::from)?;
+            // The content cannot be sent again from here: whoever has it starts anew, with a fresh token.
+            let problem = "the registry wants a newer token";
+            return Err(self.interrupted(&call.what, problem).into());
         }
+        Ok(response)
     }
 
     /// Writes a small blob whose bytes are at hand; asks first whether it is there.
@@ -242,17 +332,13 @@ impl Registry {
 
     /// Gives up an upload, so that the registry can forget it. It would in time by itself: failure is no matter.
     pub async fn cancel_upload(&self, location: Location) {
-        let call = Call::new(
-            Method::DELETE,
-            location.0,
-            Access::Push,
-            "end of an upload".to_owned(),
-        );
+        let what = "end of an upload".to_owned();
+        let call = Call::new(Method::DELETE, location.url(), Access::Push, what);
         let Ok(base) = self.base().await else { return };
         let Ok(proof) = base.auth.proof(&self.0.http, &call.url, Access::Push).await else {
             return;
         };
-        let mut request = self.0.http.delete(call.url.clone());
+        let mut request = call.build(&self.0.http);
         if let Some(header) = proof.header() {
             request = request.header(AUTHORIZATION, header);
         }
@@ -260,72 +346,30 @@ impl Registry {
     }
 }
 
-/// Sees whether an upload moves.
-#[derive(Debug)]
-pub(super) struct Watch<E> {
-    size: u64,
-    taken: AtomicU64,
-    /// Whether it is the source that is being waited for, which has a watch of its own.
-    starved: AtomicBool,
-    /// The source's error, which would not survive its way through the HTTP client.
-    failure: Mutex<Option<E>>,
+const OCTETS: HeaderValue = HeaderValue::from_static("application/octet-stream");
+
+/// Tells whether the wish to mount was refused, rather than unheard.
+fn is_refusal(error: &RegistryError) -> bool {
+    matches!(
+        error.kind(),
+        ErrorKind::NotFound
+            | ErrorKind::Unauthorized
+            | ErrorKind::Denied
+            | ErrorKind::Unsupported
+            | ErrorKind::Conflict
+            | ErrorKind::LimitExceeded
+    ) || matches!(error, RegistryError::Status { status: 400..=499, .. } if !error.is_transient())
 }
 
-impl<E: std::fmt::Display + Send + 'static> Watch<E> {
-    pub(super) fn new(size: u64) -> Arc<Self> {
-        Arc::new(Self {
-            size,
-            taken: AtomicU64::new(0),
-            starved: AtomicBool::new(false),
-            failure: Mutex::new(None),
-        })
-    }
-
-    pub(super) fn over(watch: &Arc<Self>, mut content: BlobStream<E>) -> reqwest::Body {
-        let watch = Arc::clone(watch);
-        let content = futures_util::stream::poll_fn(move |cx| {
-            let polled = content.poll_next_unpin(cx);
-            watch.starved.store(polled.is_pending(), Ordering::Relaxed);
-            polled.map(|piece| piece.map(|piece| watch.see(piece)))
-        });
-        reqwest::Body::wrap_stream(content)
-    }
-
-    fn see(&self, piece: Result<Bytes, E>) -> std::io::Result<Bytes> {
-        match piece {
-            Ok(piece) => {
-                self.taken.fetch_add(piece.len() as u64, Ordering::Relaxed);
-                Ok(piece)
-            }
-            Err(error) => {
-                let message = error.to_string();
-                *self.failure.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
-                Err(std::io::Error::other(message))
-            }
+/// Tells whether a registry may take in chunks what it refuses as a whole. A wrong digest stays wrong.
+pub(super) fn wants_chunks(error: &RegistryError) -> bool {
+    match error {
+        RegistryError::Status {
+            status, message, ..
+        } => {
+            matches!(status, 400 | 405 | 411 | 413 | 415 | 416 | 501)
+                && !message.contains("DIGEST_INVALID")
         }
-    }
-
-    pub(super) fn failure(&self) -> Option<E> {
-        self.failure
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take()
-    }
-
-    /// Returns once the registry has taken nothing for `stall`, or has been storing for too long.
-    pub(super) async fn silence(&self, stall: Duration) -> Duration {
-        let mut seen = 0;
-        loop {
-            tokio::time::sleep(stall).await;
-            let taken = self.taken.load(Ordering::Relaxed);
-            if taken == self.size {
-                tokio::time::sleep(COMMIT).await;
-                return COMMIT;
-            }
-            if taken == seen && !self.starved.load(Ordering::Relaxed) {
-                return stall;
-            }
-            seen = taken;
-        }
+        _ => false,
     }
 }

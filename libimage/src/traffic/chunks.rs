@@ -15,6 +15,8 @@ pub(crate) const SMALLEST: u64 = 1 << 20;
 pub(crate) struct Chunks {
     /// Bytes of the smallest blob that was refused as a whole; zero if none was.
     refused: AtomicU64,
+    /// How often a connection broke under a large blob.
+    broken: AtomicU64,
     /// Bytes of the largest chunk it takes; zero as long as none was refused.
     most: AtomicU64,
 }
@@ -28,6 +30,14 @@ impl Chunks {
             self.refused
                 .fetch_update(Ordering::Relaxed, Ordering::Relaxed, smaller),
         );
+    }
+
+    /// Notes that the connection broke while a blob was sent as a whole: the second time, chunks are tried, which go on where they
+    /// broke.
+    pub(crate) fn whole_broke(&self, size: u64) {
+        if size > CHUNK && self.broken.fetch_add(1, Ordering::Relaxed) > 0 {
+            self.whole_refused(size);
+        }
     }
 
     /// Tells whether a blob of that size need not be tried as a whole.

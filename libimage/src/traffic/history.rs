@@ -61,15 +61,22 @@ impl History {
         places.is_some_and(|places| places.iter().any(|place| &**place == repository))
     }
 
-    /// Returns another repository that has a blob and lets `repository` mount it, as far as is known.
-    pub(crate) fn elsewhere(&self, digest: &Digest, repository: &Arc<str>) -> Option<String> {
+    /// Returns another repository that has a blob and lets `repository` mount it, as far as is known; the preferred one if it does.
+    pub(crate) fn elsewhere(
+        &self,
+        digest: &Digest,
+        repository: &Arc<str>,
+        preferred: Option<&str>,
+    ) -> Option<String> {
         let known = self.known();
-        let places = known.blobs.get(digest)?.iter();
-        let mut places = places.filter(|place| *place != repository).map(|place| place.to_string());
-        places.find(|place| {
-            let pair = (Arc::clone(repository), place.clone());
-            !known.refused.contains(&pair)
-        })
+        let may = |place: &&Arc<str>| {
+            let pair = (Arc::clone(repository), place.to_string());
+            *place != repository && !known.refused.contains(&pair)
+        };
+        let places = known.blobs.get(digest)?.iter().filter(may);
+        places
+            .min_by_key(|place| Some(&***place) != preferred)
+            .map(|place| place.to_string())
     }
 
     /// Notes that a repository may not mount from another.
@@ -78,9 +85,9 @@ impl History {
         self.known().refused.insert(pair);
     }
 
-    /// Notes that a repository lacks a blob after all.
-    pub(crate) fn lacks(&self, digest: &Digest, repository: &str) {
-        if let Some(places) = self.known().blobs.get_mut(digest) {
+    /// Forgets all about a repository: it has lost something.
+    pub(crate) fn forget(&self, repository: &str) {
+        for places in self.known().blobs.values_mut() {
             places.retain(|place| &**place != repository);
         }
     }
@@ -108,16 +115,20 @@ mod tests {
     fn blobs_are_remembered_where_they_are() {
         let (history, blob) = (History::default(), Digest::of(b"blob"));
         let [a, b, c]: [Arc<str>; 3] = ["a", "b", "c"].map(Arc::from);
-        assert_eq!(history.elsewhere(&blob, &a), None);
+        assert_eq!(history.elsewhere(&blob, &a, None), None);
         history.has(&blob, &a);
         assert!(history.knows(&blob, "a") && !history.knows(&blob, "b"));
-        assert_eq!(history.elsewhere(&blob, &a), None, "a repository needs no mount from itself");
-        assert_eq!(history.elsewhere(&blob, &b).as_deref(), Some("a"));
+        assert_eq!(history.elsewhere(&blob, &a, None), None, "a repository needs no mount from itself");
+        assert_eq!(history.elsewhere(&blob, &b, None).as_deref(), Some("a"));
         history.has(&blob, &c);
+        assert_eq!(
+            history.elsewhere(&blob, &b, Some("c")).as_deref(),
+            Some("c")
+        );
         history.refuses(&b, "a");
-        assert_eq!(history.elsewhere(&blob, &b).as_deref(), Some("c"));
-        history.lacks(&blob, "c");
-        assert_eq!(history.elsewhere(&blob, &b), None);
+        assert_eq!(history.elsewhere(&blob, &b, None).as_deref(), Some("c"));
+        history.forget("c");
+        assert_eq!(history.elsewhere(&blob, &b, None), None);
     }
 
     #[test]

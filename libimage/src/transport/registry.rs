@@ -71,16 +71,35 @@ impl RegistrySink {
 
     /// Tells whether a blob is there. A registry that can mount it is not asked: the mount itself is the question.
     pub(super) async fn has_blob(&self, blob: &Descriptor) -> Result<bool, Error> {
-        if self.mount_from.is_some() {
+        let registry = &self.registry;
+        if registry.remembers(&blob.digest) {
+            return Ok(true);
+        }
+        if self.candidate(&blob.digest).is_some() {
             return Ok(false);
         }
-        Ok(self.registry.has_blob(blob).await?)
+        let has = registry.has_blob(blob).await?;
+        if has {
+            registry.remember(&blob.digest);
+        }
+        Ok(has)
+    }
+
+    /// Returns the repository a blob can be mounted from: the source's, or another that this run has met.
+    fn candidate(&self, digest: &Digest) -> Option<String> {
+        self.registry
+            .mount_candidate(digest, self.mount_from.as_deref())
     }
 
     /// Announces an upload, in a task of its own: if nobody waits for the answer any more, because another blob failed, the upload
     /// that it opened is cancelled.
-    async fn begin(&self, digest: &Digest, crew: &Crew) -> Result<Begun, Error> {
-        let (registry, from) = (self.registry.clone(), self.mount_from.clone());
+    async fn begin(
+        &self,
+        digest: &Digest,
+        from: Option<String>,
+        crew: &Crew,
+    ) -> Result<Begun, Error> {
+        let registry = self.registry.clone();
         let digest = digest.clone();
         let begin = async move { registry.begin_upload(&digest, from.as_deref()).await };
         self.announced(begin, crew).await
@@ -115,9 +134,11 @@ impl RegistrySink {
         let registry = &self.registry;
         let mut attempt = 1;
         loop {
-            let location = match self.begin(&blob.digest, crew).await? {
+            let from = self.candidate(&blob.digest);
+            let location = match self.begin(&blob.digest, from.clone(), crew).await? {
                 Begun::Mounted => {
-                    return Ok(Put::Mounted(self.mount_from.clone().unwrap_or_default()));
+                    registry.remember(&blob.digest);
+                    return Ok(Put::Mounted(from.unwrap_or_default()));
                 }
                 Begun::At(location) => location,
             };
@@ -125,7 +146,10 @@ impl RegistrySink {
             let sent = registry.upload(location.clone(), blob, open()).await;
             unfinished.disarm();
             match sent {
-                Ok(()) => return Ok(Put::Copied),
+                Ok(()) => {
+                    registry.remember(&blob.digest);
+                    return Ok(Put::Copied);
+                }
                 Err(UploadFailure::Source(error)) => {
                     registry.cancel_upload(location).await;
                     return Err(error);
