@@ -11,7 +11,10 @@ use oci_client::{
     secrets::RegistryAuth,
     token_cache::{RegistryToken, RegistryTokenType},
 };
-use reqwest::{Method, Response, StatusCode, header::{CONTENT_LENGTH, CONTENT_RANGE}};
+use reqwest::{
+    Method, Response, StatusCode,
+    header::{CONTENT_LENGTH, CONTENT_RANGE},
+};
 
 use super::{Registry, RegistryError, http};
 use crate::{

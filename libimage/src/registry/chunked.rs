@@ -109,7 +109,8 @@ impl<E: std::fmt::Display + Send + 'static> Chunked<'_, E> {
             self.what.to_owned(),
         )
         .header(CONTENT_RANGE, range);
-        let content: BlobStream<std::io::Error> = Box::pin(stream::iter(pieces.into_iter().map(Ok)));
+        let content: BlobStream<std::io::Error> =
+            Box::pin(stream::iter(pieces.into_iter().map(Ok)));
         let registry = self.registry;
         let error = match registry.send_stream(&call, Some(length), content).await {
             Ok(response) if TAKEN.contains(&response.status()) => {
@@ -167,7 +168,8 @@ impl<E: std::fmt::Display + Send + 'static> Chunked<'_, E> {
             }
             other => other?,
         };
-        let has = held_of(&response).ok_or_else(|| lost("the registry does not say how much has arrived"))?;
+        let has = held_of(&response)
+            .ok_or_else(|| lost("the registry does not say how much has arrived"))?;
         if has < self.done || has > self.done + self.waiting {
             return Err(lost("the registry has something else than was sent"));
         }

@@ -249,9 +249,7 @@ impl RegistryError {
 }
 
 fn window_of(window: &Option<Duration>) -> String {
-    window.map_or_else(String::new, |window| {
-        format!(" in {} s", window.as_secs())
-    })
+    window.map_or_else(String::new, |window| format!(" in {} s", window.as_secs()))
 }
 
 /// Walks the chain of causes, into the errors that an `io::Error` carries and hides from `source()`.

@@ -9,8 +9,8 @@ use bytes::Bytes;
 use reqwest::{
     Method, Response, StatusCode, Url,
     header::{
-        ACCEPT, AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, DATE, HeaderMap, HeaderName, HeaderValue,
-        RANGE, RETRY_AFTER, WWW_AUTHENTICATE,
+        ACCEPT, AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, DATE, HeaderMap, HeaderName,
+        HeaderValue, RANGE, RETRY_AFTER, WWW_AUTHENTICATE,
     },
 };
 

@@ -86,12 +86,7 @@ impl Registry {
         if chunks.wanted(u64::MAX) {
             return self.send_chunks(what, location, content).await;
         }
-        let call = Call::new(
-            Method::PATCH,
-            location.url(),
-            Access::Push,
-            what.to_owned(),
-        );
+        let call = Call::new(Method::PATCH, location.url(), Access::Push, what.to_owned());
         let response = self.send_stream(&call, None, content).await?;
         let taken = [StatusCode::ACCEPTED, StatusCode::OK, StatusCode::NO_CONTENT];
         if taken.contains(&response.status()) {

@@ -1,11 +1,6 @@
 //! The endpoint `/blobs/uploads/`: mounts, and uploads in one piece.
 
-use std::{
-    sync::{
-        Arc, Mutex, PoisonError,
-        atomic::Ordering,
-    },
-};
+use std::sync::{Arc, Mutex, PoisonError, atomic::Ordering};
 
 use bytes::Bytes;
 use reqwest::{
@@ -14,21 +9,12 @@ use reqwest::{
 };
 
 use super::{BlobStream, Registry, RegistryError, request::Call, watch::Watch};
-use crate::{
-    auth::Access,
-    digest::Digest,
-    error::ErrorKind,
-    manifest::Descriptor,
-};
+use crate::{auth::Access, digest::Digest, error::ErrorKind, manifest::Descriptor};
 
 /// How registries announce the size of the smallest chunk they take.
 const LEAST_CHUNK: &str = "oci-chunk-min-length";
 /// What says that a blob is stored.
-const STORED: [StatusCode; 3] = [
-    StatusCode::CREATED,
-    StatusCode::OK,
-    StatusCode::NO_CONTENT,
-];
+const STORED: [StatusCode; 3] = [StatusCode::CREATED, StatusCode::OK, StatusCode::NO_CONTENT];
 
 /// Where the registry wants the bytes. It moves with every part of an upload, and clones move along.
 #[derive(Debug, Clone)]

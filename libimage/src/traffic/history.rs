@@ -33,7 +33,10 @@ struct Known {
 #[derive(Debug)]
 #[must_use = "others wait while this is held"]
 pub(crate) struct Claim(
-    #[expect(dead_code, reason = "it is held to be dropped: that lets the next one go")]
+    #[expect(
+        dead_code,
+        reason = "it is held to be dropped: that lets the next one go"
+    )]
     OwnedMutexGuard<()>,
 );
 
@@ -97,7 +100,9 @@ impl History {
         let turn = {
             let mut known = self.known();
             // What nobody waits for or holds any more is forgotten here.
-            known.under_way.retain(|_, turn| Arc::strong_count(turn) > 1);
+            known
+                .under_way
+                .retain(|_, turn| Arc::strong_count(turn) > 1);
             let place = (Arc::clone(repository), digest.clone());
             Arc::clone(known.under_way.entry(place).or_default())
         };
@@ -118,7 +123,11 @@ mod tests {
         assert_eq!(history.elsewhere(&blob, &a, None), None);
         history.has(&blob, &a);
         assert!(history.knows(&blob, "a") && !history.knows(&blob, "b"));
-        assert_eq!(history.elsewhere(&blob, &a, None), None, "a repository needs no mount from itself");
+        assert_eq!(
+            history.elsewhere(&blob, &a, None),
+            None,
+            "a repository needs no mount from itself"
+        );
         assert_eq!(history.elsewhere(&blob, &b, None).as_deref(), Some("a"));
         history.has(&blob, &c);
         assert_eq!(
@@ -137,8 +146,18 @@ mod tests {
         let first = history.claim(&blob, &place).now_or_never().unwrap();
         let mut second = Box::pin(history.claim(&blob, &place));
         assert!(second.as_mut().now_or_never().is_none());
-        assert!(history.claim(&Digest::of(b"other"), &place).now_or_never().is_some());
-        assert!(history.claim(&blob, &Arc::from("b")).now_or_never().is_some());
+        assert!(
+            history
+                .claim(&Digest::of(b"other"), &place)
+                .now_or_never()
+                .is_some()
+        );
+        assert!(
+            history
+                .claim(&blob, &Arc::from("b"))
+                .now_or_never()
+                .is_some()
+        );
         drop(first);
         assert!(second.now_or_never().is_some());
     }

@@ -185,7 +185,11 @@ mod tests {
         for _ in 0..1000 {
             pace.went_well();
         }
-        assert_eq!(at_once(&pace).len(), START, "a gate nobody waits at does not widen");
+        assert_eq!(
+            at_once(&pace).len(),
+            START,
+            "a gate nobody waits at does not widen"
+        );
         for wanted in START..MOST {
             let turns = at_once(&pace);
             assert_eq!(turns.len(), wanted);
@@ -197,7 +201,11 @@ mod tests {
         assert_eq!(at_once(&pace).len(), MOST);
         pace.slow_down(None);
         pace.slow_down(None);
-        assert_eq!(at_once(&pace).len(), MOST / 2, "several refusals at once are one");
+        assert_eq!(
+            at_once(&pace).len(),
+            MOST / 2,
+            "several refusals at once are one"
+        );
     }
 
     #[test]
@@ -208,7 +216,10 @@ mod tests {
         assert!(first.as_mut().now_or_never().is_none());
         assert!(second.as_mut().now_or_never().is_none());
         turns.pop();
-        assert!(second.as_mut().now_or_never().is_none(), "the first comes first");
+        assert!(
+            second.as_mut().now_or_never().is_none(),
+            "the first comes first"
+        );
         // It was let go, and is dropped before it has looked.
         drop(first);
         assert!(second.as_mut().now_or_never().is_some());
