@@ -127,6 +127,11 @@ impl Context {
         })
     }
 
+    /// Starts from what this context has, connections and all, to change some of it.
+    pub fn to_builder(&self) -> ContextBuilder {
+        ContextBuilder(self.clone())
+    }
+
     fn end(&self, side: Side) -> &End {
         match side {
             Side::Source => &self.source,

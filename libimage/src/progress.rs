@@ -75,6 +75,17 @@ pub enum Event<'a> {
         /// The blob.
         digest: &'a Digest,
     },
+    /// One image of a synchronisation is done with.
+    Image {
+        /// Where it is.
+        from: &'a str,
+        /// Where it goes; empty if that cannot be said.
+        to: &'a str,
+        /// One word: `copied`, `unchanged`, `immutable`, `would-copy`, `failed` or `not-tried`.
+        outcome: &'a str,
+        /// Why it failed.
+        reason: Option<&'a str>,
+    },
     /// Something a person should read, and that stops nothing.
     Warning {
         /// One sentence.

@@ -190,6 +190,18 @@ pub async fn copy_into(
     run.perform().await
 }
 
+/// Returns what would be at the destination of a copy without conversion.
+pub(crate) async fn selected(
+    source: &Source,
+    whole: Verified,
+    options: &CopyOptions,
+) -> Result<Verified, Error> {
+    if options.sparse {
+        return Ok(whole);
+    }
+    select::select(source, whole, &options.platforms).await
+}
+
 /// A copy under way: both ends, and what they said about their references.
 #[derive(Debug)]
 struct Run<'a> {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+use futures_util::{FutureExt as _, StreamExt as _, TryStreamExt as _, future::BoxFuture, stream};
 
 use super::select::{DEPTH, SelectError};
 use crate::{
@@ -106,9 +106,11 @@ impl Walk<'_> {
         if wanted.is_empty() {
             return Ok(None);
         }
-        let fetching = wanted
+        // Boxed, or the compiler does not see that a copy may go to another thread.
+        let fetching: Vec<BoxFuture<'_, _>> = wanted
             .into_iter()
-            .map(|(parent, entry)| self.fetch(parent, entry));
+            .map(|(parent, entry)| self.fetch(parent, entry).boxed())
+            .collect();
         let fetched: Vec<Option<Verified>> = stream::iter(fetching)
             .buffered(self.jobs.max(1))
             .try_collect()

@@ -7,7 +7,7 @@
 //!
 //! For each repository one list of tags, if the selection needs one (each page of it is a request); for each image one HEAD at each
 //! end. An image whose digests agree costs nothing more. Tags that must not change ([`SyncOptions::immutable_tags`]) and are there cost
-//! nothing at the source: if two or more of a repository are concerned, the destination's tags are listed once instead of asked for
+//! nothing at the source: if four or more of a repository are concerned, the destination's tags are listed once instead of asked for
 //! one by one. Images of one run share connections and tokens, and a blob that several of them need is transferred once: the others
 //! wait for it, and find it there or have it mounted.
 //!
@@ -33,12 +33,18 @@
 //!
 //! Nothing is deleted at the destination. Images of the local store are no source: `copy` takes those one by one.
 
+mod date;
 mod error;
+mod immutable;
+mod list;
 mod pattern;
 mod plan;
+mod preview;
 mod report;
+mod run;
 mod select;
 mod version;
+mod walk;
 mod yaml;
 
 pub use error::{SelectionError, SyncError};
@@ -90,9 +96,9 @@ impl Default for SyncOptions {
 /// Needs a tokio runtime with time and I/O. Dropping the future stops everything that is under way, as with [`crate::copy::copy`]:
 /// images that were finished stay, and the next run goes on from there.
 pub async fn sync(
-    _cx: &Context,
-    _plan: &SyncPlan,
-    _options: &SyncOptions,
+    cx: &Context,
+    plan: &SyncPlan,
+    options: &SyncOptions,
 ) -> Result<SyncReport, Error> {
-    unimplemented!()
+    run::run(cx, plan, options).await
 }

@@ -256,7 +256,7 @@ mod tests {
         #[test]
         fn no_text_makes_it_panic(pattern in ".{0,40}", text in ".{0,40}") {
             if let Ok(pattern) = pattern.parse::<Pattern>() {
-                pattern.matches(&text);
+                proptest::prop_assert_eq!(pattern.matches(&text), pattern.matches(&text));
             }
         }
     }

@@ -61,8 +61,8 @@ impl Outcome {
 pub struct SyncedImage {
     /// Where it is.
     pub from: ImageRef,
-    /// Where it goes.
-    pub to: ImageRef,
+    /// Where it goes; nothing if that is what failed.
+    pub to: Option<ImageRef>,
     /// What became of it.
     pub outcome: Outcome,
     /// Blobs transferred.

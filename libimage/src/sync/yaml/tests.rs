@@ -255,7 +255,7 @@ fn mistakes_are_named_with_line_and_key() {
     fails("version: 2\nsync: []\n", "1:10: ", &["version"]);
     fails("version: 1\nsink: []\n", "2:1: ", &["sink"]);
     fails(
-        "version: 1\nsync:\n- source: docker://a.example.com/x\n  semver: x\n",
+        "version: 1\nsync:\n- source: docker://a.example.com/x\n  semver: latest\n",
         "4:11: ",
         &["semver"],
     );

@@ -36,6 +36,14 @@ pub(super) fn of(event: &Event<'_>) -> Option<Value> {
             "afterMilliseconds": u64::try_from(after.as_millis()).unwrap_or(u64::MAX),
         }),
         Event::Done { digest } => json!({"event": "done", "digest": digest}),
+        Event::Image {
+            from,
+            to,
+            outcome,
+            reason,
+        } => {
+            json!({"event": "image", "from": from, "to": to, "outcome": outcome, "reason": reason})
+        }
         Event::Warning { message } => json!({"event": "warning", "message": message}),
         _ => return None,
     })

@@ -258,6 +258,12 @@ impl Board {
                 ),
                 Weight::Warning,
             )),
+            Event::Image {
+                from,
+                to,
+                outcome,
+                reason,
+            } => Some(image(from, to, outcome, *reason)),
             Event::Warning { message } => Some((format!("warning: {message}"), Weight::Warning)),
             _ => None,
         }
@@ -308,6 +314,17 @@ impl Board {
 enum Weight {
     Step,
     Warning,
+}
+
+/// A line about one image of many; what failed is worth a line also where others are not wanted.
+fn image(from: &str, to: &str, outcome: &str, reason: Option<&str>) -> (String, Weight) {
+    match reason {
+        Some(reason) => (
+            format!("{outcome} {from} -> {to}: {reason}"),
+            Weight::Warning,
+        ),
+        None => (format!("{outcome} {from} -> {to}"), Weight::Step),
+    }
 }
 
 fn word(kind: BlobKind) -> &'static str {
