@@ -88,10 +88,11 @@ impl<'a> Signing<'a> {
             return self.keep_beside(sink, top).await;
         }
         let (crew, muster) = worker::crew();
-        let signing = digests(top).into_iter().map(|digest| {
+        let mut signing = Vec::new();
+        for digest in digests(top) {
             let crew = crew.clone();
-            async move { self.sign_one(sink, &digest, &crew).await }
-        });
+            signing.push(async move { self.sign_one(sink, &digest, &crew).await });
+        }
         let signed: Result<Vec<u64>, Error> =
             stream::iter(signing).buffered(AT_ONCE).try_collect().await;
         drop(crew);

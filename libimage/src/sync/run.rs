@@ -116,6 +116,8 @@ impl Crew<'_> {
                     results[at] = Some(self.note(&cx, untouched(&job, outcome)));
                 } else {
                     let dry_run = self.options.dry_run;
+                    // An error here means that a copy may no longer go to another thread: most often by a closure that makes
+                    // futures inside of a stream. Collecting them into a Vec first helps.
                     under_way.spawn(async move { (at, one(&cx, &job, &copy, dry_run).await, cx) });
                 }
             }

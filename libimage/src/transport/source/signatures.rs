@@ -120,23 +120,14 @@ impl Source {
         let Some(needs) = trust::wants(policy, &self.image) else {
             return Ok(verify(policy, &Material::default())?);
         };
-        let judge = async |material: &Material| {
-            if !needs.simple {
-                return Ok(verify(policy, material));
-            }
-            // This runs a program and waits for it.
-            let (verify, policy, material) = (verify.clone(), policy.clone(), material.clone());
-            let run = move || Ok::<_, Error>(verify(&policy, &material));
-            worker::run("verify signatures", run).await
-        };
         let mut material = self.material(cx, needs, digest).await?;
-        let first = judge(&material).await?;
+        let first = judge(policy, needs.simple, &verify, &material).await?;
         let lacking = match &first {
             Ok(verified) => !verified.is_covered(),
             Err(error) => matches!(error, TrustError::Unsigned { .. }),
         };
         if lacking && needs.sigstore && self.add_artifacts(cx, digest, &mut material).await? {
-            return Ok(judge(&material).await??);
+            return Ok(judge(policy, needs.simple, &verify, &material).await??);
         }
         Ok(first?)
     }
@@ -232,7 +223,10 @@ impl Source {
         if attached.len() + material.sigstore.len() > attachment::SIGNATURES {
             return Err(self.too_many(digest, attachment::SIGNATURES).into());
         }
-        let fetching = attached.iter().map(|attached| self.payload(attached));
+        let fetching: Vec<_> = attached
+            .iter()
+            .map(|attached| self.payload(attached))
+            .collect();
         let fetched: Vec<Result<SigstoreSignature, Error>> = stream::iter(fetching)
             .buffered(AT_ONCE)
             .map(Ok::<_, Error>)
@@ -309,6 +303,27 @@ async fn one_simple(storage: &Lookaside, number: usize) -> Result<Option<Vec<u8>
         }
     };
     worker::run("read signature", read).await
+}
+
+/// Asks the policy; with simple signatures this runs a program and waits for it, on a thread of its own.
+async fn judge<V>(
+    policy: &crate::config::Policy,
+    simple: bool,
+    verify: &V,
+    material: &Material,
+) -> Result<Result<Verified, TrustError>, Error>
+where
+    V: Fn(&crate::config::Policy, &Material) -> Result<Verified, TrustError>
+        + Clone
+        + Send
+        + 'static,
+{
+    if !simple {
+        return Ok(verify(policy, material));
+    }
+    let (verify, policy, material) = (verify.clone(), policy.clone(), material.clone());
+    let run = move || Ok::<_, Error>(verify(&policy, &material));
+    worker::run("verify signatures", run).await
 }
 
 /// What is missing or damaged is noted; that a place cannot be asked is a failure.
