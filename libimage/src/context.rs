@@ -199,6 +199,15 @@ impl Context {
         &self.extra_roots
     }
 
+    /// Returns the same surroundings with another policy.
+    #[must_use]
+    pub fn with_policy(&self, policy: Policy) -> Self {
+        Self {
+            policy,
+            ..self.clone()
+        }
+    }
+
     /// Returns the trust policy.
     #[must_use]
     pub fn policy(&self) -> &Policy {

@@ -188,6 +188,15 @@ impl Policy {
         Ok(Self::of(default, transports))
     }
 
+    /// Returns a policy that asks the same of every image, and finds and checks signatures as this one does.
+    #[must_use]
+    pub fn with_requirements(&self, requirements: Vec<Requirement>) -> Self {
+        Self {
+            tables: Self::requiring(requirements).tables,
+            ..self.clone()
+        }
+    }
+
     /// Sets where signatures are found.
     #[must_use]
     pub fn with_registries_d(mut self, registries_d: RegistriesD) -> Self {

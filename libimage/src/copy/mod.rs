@@ -5,7 +5,7 @@ mod inspect;
 mod plan;
 mod referrers;
 mod select;
-pub(crate) mod sign;
+mod sign;
 mod transfer;
 
 use std::sync::Arc;
@@ -14,6 +14,7 @@ pub use convert::{ConvertError, Format, Recompress};
 pub use inspect::{InspectOptions, Inspected, InspectedImage, inspect, tags};
 pub use select::SelectError;
 pub(crate) use select::one;
+pub(crate) use sign::Signing;
 
 use crate::{
     context::Context,
@@ -38,6 +39,8 @@ pub struct CopyOptions {
     pub referrers: Referrers,
     /// Who signs what is copied: a whole index with each of its images, in the form that cosign reads.
     pub sign: Vec<Signer>,
+    /// Whether signatures of the source stay behind, of what would come along.
+    pub remove_signatures: bool,
     /// How many blobs are under way at once.
     pub jobs: usize,
     /// The store that `store:` means.
@@ -88,6 +91,7 @@ impl Default for CopyOptions {
             platforms: Vec::new(),
             referrers: Referrers::default(),
             sign: Vec::new(),
+            remove_signatures: false,
             jobs: 4,
             store: None,
             min_quota: None,

@@ -1,7 +1,7 @@
-//! Which files may hold registry credentials and policy, in the order the field's tools look.
+//! Which files may hold registry credentials, in the order the field's tools look.
 
 use crate::failure::Failure;
-use libimage::config::{AuthFile, Policy};
+use libimage::config::AuthFile;
 use std::ffi::OsString;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
@@ -49,20 +49,6 @@ pub fn credentials(
     .collect()
 }
 
-/// The policy file that says which images may be used: the user's, else the system's; `None` if neither exists.
-///
-/// # References
-/// containers-policy.json(5)
-pub fn policy_here() -> Option<PathBuf> {
-    let config = std::env::var_os("XDG_CONFIG_HOME")
-        .map(PathBuf::from)
-        .or_else(|| std::env::var_os("HOME").map(|home| Path::new(&home).join(".config")));
-    let user = config.map(|dir| dir.join("containers/policy.json"));
-    user.into_iter()
-        .chain([PathBuf::from("/etc/containers/policy.json")])
-        .find(|path| path.exists())
-}
-
 /// Reads the credential files of this process, in order of precedence; those that do not exist are left out.
 ///
 /// # Errors
@@ -97,24 +83,6 @@ pub fn read_for(flag: Option<&Path>, uid: u32) -> Result<Vec<AuthFile>, Failure>
         found.push(parsed);
     }
     Ok(found)
-}
-
-/// Reads the policy of this process; without a file, every image is accepted.
-///
-/// # Errors
-/// If the file cannot be read or understood: a policy that is ignored protects nobody.
-pub fn read_policy_here() -> Result<Policy, Failure> {
-    let Some(path) = policy_here() else {
-        return Ok(Policy::accept_anything());
-    };
-    let text = std::fs::read_to_string(&path).map_err(|error| {
-        Failure::new(format!(
-            "cannot read the policy {}: {error}",
-            path.display()
-        ))
-    })?;
-    Policy::parse(&text)
-        .map_err(|error| Failure::new(format!("cannot use the policy {}: {error}", path.display())))
 }
 
 #[cfg(test)]

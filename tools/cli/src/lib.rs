@@ -11,7 +11,8 @@
 //! | [`parse`] | how does a command line become a type, and its help text come out |
 //! | [`program`] | by which name were we called |
 //! | [`directories`] | where are images, containers and state |
-//! | [`authfile`] | which files may hold registry credentials, which hold policy |
+//! | [`authfile`] | which files may hold registry credentials |
+//! | [`policy`] | which images may be used, and where their signatures are |
 //! | [`registry`] | which flags and files make the surroundings of a transfer |
 //! | [`progress`] | how is progress drawn |
 //! | [`output`] | how does data reach stdout |
@@ -30,6 +31,7 @@ pub mod human;
 pub mod interrupt;
 pub mod output;
 pub mod parse;
+pub mod policy;
 pub mod program;
 pub mod progress;
 pub mod registry;

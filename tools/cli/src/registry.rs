@@ -27,7 +27,7 @@ impl RegistryArgs {
     /// # Errors
     /// A file is malformed, one that was named is missing, or `--creds` has no colon.
     pub fn context(&self, uid: u32, progress: std::sync::Arc<Drawing>) -> Result<Context, Failure> {
-        let mut builder = Context::builder(authfile::read_policy_here()?)
+        let mut builder = Context::builder(crate::policy::read_here()?)
             .tls_verify(Side::Source, self.tls_verify)
             .tls_verify(Side::Destination, self.tls_verify)
             .progress(progress);

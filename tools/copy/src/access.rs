@@ -4,6 +4,7 @@ use clap::Args;
 use libimage::config::Credentials;
 use libimage::context::{Context, Patience, Side};
 use std::path::PathBuf;
+use trimaran_cli::policy::PolicyArgs;
 use trimaran_cli::progress::{Drawing, Mode};
 use trimaran_cli::{Failure, authfile};
 
@@ -51,6 +52,9 @@ struct Shared {
     /// File with credentials, instead of the usual ones
     #[arg(long, value_name = "PATH")]
     authfile: Option<PathBuf>,
+
+    #[command(flatten)]
+    policy: PolicyArgs,
 
     /// How often a request that failed is tried again
     #[arg(long, value_name = "N", default_value_t = Patience::default().attempts - 1)]
@@ -132,7 +136,7 @@ fn context(shared: &Shared, ends: impl IntoIterator<Item = End>) -> Result<Conte
         attempts: shared.retry_times.saturating_add(1),
         ..Patience::default()
     };
-    let mut builder = Context::builder(authfile::read_policy_here()?)
+    let mut builder = Context::builder(shared.policy.read()?)
         .patience(patience)
         .progress(Drawing::in_mode(shared.mode()));
     for file in authfile::read_here(shared.authfile.as_deref())? {

@@ -3,12 +3,14 @@
 use crate::access::TwoEnds;
 use crate::format::Format;
 use crate::local::Local;
+use crate::signing::Signing;
 use crate::transfer;
 use libimage::context::Context;
 use libimage::copy::{CopyOptions, CopyReport, Referrers, SelectError};
 use libimage::name::ImageRef;
 use libimage::platform::Platform;
 use libimage::store::Store;
+use libimage::trust::Signer;
 use serde_json::json;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -48,6 +50,9 @@ pub(crate) struct Args {
     #[arg(long, conflicts_with = "referrers")]
     no_referrers: bool,
 
+    #[command(flatten)]
+    signing: Signing,
+
     /// How many blobs are copied at once
     #[arg(long, value_name = "N", default_value_t = CopyOptions::default().jobs, value_parser = crate::format::jobs)]
     jobs: usize,
@@ -64,8 +69,9 @@ pub(crate) struct Args {
 /// Runs the verb.
 pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     let store = args.local.open(&[&args.from, &args.to])?;
+    let signers = args.signing.signers()?;
     let context = args.access.context()?;
-    let report = transfer::perform(copied(args, &context, store))?;
+    let report = transfer::perform(copied(args, &context, store, signers))?;
     drop(context);
     if let Some(path) = &args.digestfile {
         write_digest(path, &report)?;
@@ -95,11 +101,14 @@ async fn copied(
     args: &Args,
     context: &Context,
     store: Option<Arc<Store>>,
+    signers: Vec<Signer>,
 ) -> Result<CopyReport, libimage::Error> {
     let copy = async |platforms| {
         let options = CopyOptions {
             platforms,
             referrers: args.referrers(),
+            sign: signers.clone(),
+            remove_signatures: args.signing.removes_signatures(),
             jobs: args.jobs,
             store: store.clone(),
             ..CopyOptions::default()
@@ -134,7 +143,10 @@ fn write_digest(path: &Path, report: &CopyReport) -> Result<(), Failure> {
 
 fn summary(report: &CopyReport) -> String {
     if report.unchanged {
-        return "the destination has it already".to_owned();
+        return match report.signatures {
+            0 => "the destination has it already".to_owned(),
+            made => format!("the destination has it already; {made} signatures made"),
+        };
     }
     let mut text = format!(
         "copied {} blobs ({})",
@@ -153,6 +165,9 @@ fn summary(report: &CopyReport) -> String {
     if report.referrers > 0 {
         text.push_str(&format!(", and {} referrers", report.referrers));
     }
+    if report.signatures > 0 {
+        text.push_str(&format!("; {} signatures made", report.signatures));
+    }
     if report.digest != report.source_digest {
         text.push_str(&format!(
             "\nthe digest is another, because of the platforms chosen: {} -> {}",
@@ -170,6 +185,7 @@ fn as_json(report: &CopyReport) -> serde_json::Value {
         "manifests": report.manifests,
         "blobs": {"copied": report.copied, "skipped": report.skipped, "mounted": report.mounted},
         "referrers": report.referrers,
+        "signatures": report.signatures,
         "bytes": report.bytes,
         "requests": report.requests,
     })

@@ -20,6 +20,7 @@ mod manifest;
 mod mutate;
 mod referrers;
 mod sign;
+mod signing;
 mod sync;
 mod tag;
 mod transfer;

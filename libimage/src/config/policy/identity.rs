@@ -28,6 +28,12 @@ impl SignedName {
         self.name.without_reference()
     }
 
+    /// Returns the name; where it is bare, with the tag that is meant then.
+    #[must_use]
+    pub fn name(&self) -> &Name {
+        &self.name
+    }
+
     /// Tells whether it names neither tag nor digest.
     #[must_use]
     pub fn is_bare(&self) -> bool {

@@ -58,6 +58,9 @@ impl<'a> Bringer<'a> {
         let (mut listed, mut next): (BTreeMap<Digest, Vec<Descriptor>>, _) = Default::default();
         let mut tags = Vec::new();
         for Found { subject, how } in found {
+            if self.run.options.remove_signatures && how.is_signature() {
+                continue;
+            }
             match how {
                 How::Tagged(tag) => tags.push(tag),
                 How::Listed(entry) if self.seen.insert(entry.digest.clone()) => {

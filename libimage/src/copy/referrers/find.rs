@@ -16,6 +16,12 @@ use crate::{
 /// What cosign appends to the tag made from a digest: signatures, attestations, SBOMs.
 const SUFFIXES: [&str; 3] = ["sig", "att", "sbom"];
 
+/// The kinds of artifacts that are signatures: cosign's and Notation's.
+const SIGNATURES: [&str; 2] = [
+    "application/vnd.dev.cosign.artifact.sig.v1+json",
+    "application/vnd.cncf.notary.signature",
+];
+
 /// Something that refers to a manifest.
 #[derive(Debug, Clone)]
 pub(crate) struct Found {
@@ -32,6 +38,19 @@ pub(crate) enum How {
     Listed(Descriptor),
     /// By its tag.
     Tagged(String),
+}
+
+impl How {
+    /// Tells whether it is a signature, and not an SBOM or an attestation.
+    pub(crate) fn is_signature(&self) -> bool {
+        match self {
+            Self::Listed(entry) => entry
+                .artifact_type
+                .as_deref()
+                .is_some_and(|found| SIGNATURES.contains(&found)),
+            Self::Tagged(tag) => tag.ends_with(".sig"),
+        }
+    }
 }
 
 /// Looks for what refers to manifests of one repository, layout or archive.

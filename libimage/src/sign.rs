@@ -1,1 +1,0 @@
-//! Signs images and verifies signatures where images are.
