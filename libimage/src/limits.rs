@@ -42,5 +42,8 @@ pub const ZSTD_WINDOW_LOG: u32 = 27;
 /// Bytes of the names of a layer's directories, kept until its end: a million directories at 256 bytes.
 pub const DIRECTORY_NAMES_BYTES: usize = 256 << 20;
 
+/// Bytes kept to remember what of an image is visible while it is exported: over two million paths.
+pub const SCENE_BYTES: usize = 256 << 20;
+
 /// Symlinks followed while missing parent directories are made: fewer than the kernel's 40, as each may need directories.
 pub const PARENT_SYMLINKS: usize = 16;

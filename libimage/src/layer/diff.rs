@@ -164,7 +164,7 @@ impl<W: Write> Packer<'_, W> {
             uid: 0,
             gid: 0,
             size: 0,
-            mtime: self.options.epoch.unwrap_or(0),
+            mtime: (self.options.epoch.unwrap_or(0), 0),
             link: b"",
             device: None,
             xattrs: &[],
@@ -280,10 +280,12 @@ impl<W: Write> Packer<'_, W> {
             uid: stat.st_uid,
             gid: stat.st_gid,
             size: 0,
-            mtime: self
-                .options
-                .epoch
-                .map_or(stat.st_mtime, |epoch| epoch.min(stat.st_mtime)),
+            mtime: (
+                self.options
+                    .epoch
+                    .map_or(stat.st_mtime, |epoch| epoch.min(stat.st_mtime)),
+                0,
+            ),
             link: b"",
             device: None,
             xattrs: &[],

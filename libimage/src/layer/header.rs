@@ -23,8 +23,8 @@ pub(super) struct Fields<'a> {
     pub(super) uid: u32,
     pub(super) gid: u32,
     pub(super) size: u64,
-    /// Whole seconds since 1970.
-    pub(super) mtime: i64,
+    /// Seconds since 1970, rounded down, and nanoseconds.
+    pub(super) mtime: (i64, u32),
     pub(super) link: &'a [u8],
     pub(super) device: Option<(u32, u32)>,
     /// Sorted by name.
@@ -48,12 +48,11 @@ pub(super) fn write(out: &mut impl Write, fields: &Fields<'_>) -> io::Result<()>
     header.set_uid(number("uid", fields.uid.into(), MAX_8));
     header.set_gid(number("gid", fields.gid.into(), MAX_8));
     header.set_size(number("size", fields.size, MAX_12));
-    match u64::try_from(fields.mtime) {
-        Ok(mtime) if mtime <= MAX_12 => header.set_mtime(mtime),
-        _ => {
-            record("mtime", fields.mtime.to_string().as_bytes());
-            header.set_mtime(0);
-        }
+    let whole = u64::try_from(fields.mtime.0).ok();
+    let whole = whole.filter(|mtime| *mtime <= MAX_12);
+    header.set_mtime(whole.unwrap_or(0));
+    if whole.is_none() || fields.mtime.1 > 0 {
+        record("mtime", decimal_time(fields.mtime).as_bytes());
     }
     if let Some((major, minor)) = fields.device {
         header.set_device_major(major)?;
@@ -71,6 +70,19 @@ pub(super) fn write(out: &mut impl Write, fields: &Fields<'_>) -> io::Result<()>
     write_records(out, records)?;
     header.set_cksum();
     out.write_all(header.as_bytes())
+}
+
+/// Writes a point in time as PAX does: `-1.25` is a second and a quarter before 1970.
+fn decimal_time((seconds, nanoseconds): (i64, u32)) -> String {
+    if nanoseconds == 0 {
+        return seconds.to_string();
+    }
+    let (sign, whole, fraction) = match seconds {
+        0.. => ("", seconds.unsigned_abs(), nanoseconds),
+        _ => ("-", seconds.unsigned_abs() - 1, 1_000_000_000 - nanoseconds),
+    };
+    let text = format!("{sign}{whole}.{fraction:09}");
+    text.trim_end_matches('0').to_owned()
 }
 
 fn write_records(out: &mut impl Write, mut records: Vec<(Vec<u8>, Vec<u8>)>) -> io::Result<()> {
@@ -139,5 +151,25 @@ fn split_path(path: &[u8]) -> Option<(&[u8], &[u8])> {
 fn copy_ascii(field: &mut [u8], value: &[u8]) {
     for (to, from) in field.iter_mut().zip(value) {
         *to = if from.is_ascii() { *from } else { b'_' };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_written_as_decimals() {
+        let table = [
+            ((1, 0), "1"),
+            ((1, 500_000_000), "1.5"),
+            ((-2, 750_000_000), "-1.25"),
+            ((-1, 999_999_999), "-0.000000001"),
+            ((-3, 0), "-3"),
+            ((0, 1), "0.000000001"),
+        ];
+        for (time, expected) in table {
+            assert_eq!(decimal_time(time), expected, "{time:?}");
+        }
     }
 }

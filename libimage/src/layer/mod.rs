@@ -2,19 +2,24 @@
 
 mod apply;
 mod archive;
+mod check;
 mod diff;
 mod error;
+mod flatten;
 mod header;
 mod metadata;
 mod path;
 mod pax;
 mod scan;
+mod scene;
 mod tree;
 mod xattr;
 
 pub use apply::{ApplyOptions, Devices, LayerStats, Owners, apply};
+pub use check::check;
 pub use diff::{DiffOptions, DiffStats, diff};
 pub use error::LayerError;
+pub use flatten::{FlattenStats, flatten};
 
 /// The namespace in which overlay looks for its own extended attributes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
