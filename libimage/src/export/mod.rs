@@ -5,10 +5,7 @@
 
 mod error;
 
-use std::{
-    io::Write,
-    sync::Arc,
-};
+use std::{io::Write, sync::Arc};
 
 use futures_util::StreamExt as _;
 use tokio::sync::mpsc;
@@ -149,7 +146,6 @@ fn open_layer(ask: &mpsc::Sender<Wanted>, number: usize) -> Result<Ahead, LayerE
     compress::decode_ahead(reader).map_err(|error| read(error.into()))
 }
 
-
 /// Sends the layers that are asked for, one after the other.
 async fn feed_all(
     source: &Source,
@@ -172,10 +168,7 @@ async fn feed_all(
     Ok(())
 }
 
-async fn feed(
-    mut content: BlobStream<Error>,
-    sender: &mpsc::Sender<Message>,
-) -> Result<(), Error> {
+async fn feed(mut content: BlobStream<Error>, sender: &mpsc::Sender<Message>) -> Result<(), Error> {
     while let Some(piece) = content.next().await {
         // A thread that is gone has failed, and says why itself.
         if sender.send(Message::Piece(piece?)).await.is_err() {

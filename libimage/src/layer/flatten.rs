@@ -400,7 +400,14 @@ impl<W: Write> Pass<'_, W> {
             }
             let above = path::split(&path[..end]).map_or(&b""[..], |(above, _)| above);
             let start: &[u8] = if target.starts_with(b"/") { b"" } else { above };
-            let whole = [start, b"/", target, b"/", &path[(end + 1).min(path.len())..]].concat();
+            let whole = [
+                start,
+                b"/",
+                target,
+                b"/",
+                &path[(end + 1).min(path.len())..],
+            ]
+            .concat();
             path = path::clean_target(&whole)?;
             from = 0;
         }

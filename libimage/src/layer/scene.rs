@@ -59,7 +59,9 @@ impl Scene {
 
     /// Tells whether a layer can show anything at all.
     pub(super) fn shows_any(&self, layer: u16) -> bool {
-        self.nodes.get(&b""[..]).is_none_or(|root| root.opaque >= layer)
+        self.nodes
+            .get(&b""[..])
+            .is_none_or(|root| root.opaque >= layer)
     }
 
     /// Tells whether a directory of this layer is open to view, itself and all above it.

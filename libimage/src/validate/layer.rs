@@ -1,9 +1,6 @@
 //! One blob: its bytes, and if it is a layer, what it unpacks to.
 
-use std::{
-    io,
-    sync::Arc,
-};
+use std::{io, sync::Arc};
 
 use futures_util::StreamExt as _;
 use tokio::sync::mpsc;
@@ -54,7 +51,12 @@ pub(super) async fn check(
         problems: Vec::new(),
     };
     let problem = |kind, message| {
-        Problem::new(kind, job.place.clone(), Some(job.blob.digest.clone()), message)
+        Problem::new(
+            kind,
+            job.place.clone(),
+            Some(job.blob.digest.clone()),
+            message,
+        )
     };
     if fast {
         match source.blob_size(&job.blob.digest).await {
@@ -102,7 +104,12 @@ fn of(error: &Error, job: &Job) -> Problem {
 
 fn compare(job: &Job, unpacked: Result<Unpacked, Error>, problems: &mut Vec<Problem>) {
     let problem = |kind, message| {
-        Problem::new(kind, job.place.clone(), Some(job.blob.digest.clone()), message)
+        Problem::new(
+            kind,
+            job.place.clone(),
+            Some(job.blob.digest.clone()),
+            message,
+        )
     };
     let unpacked = match unpacked {
         Ok(unpacked) => unpacked,

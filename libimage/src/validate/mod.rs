@@ -158,10 +158,14 @@ impl Walk<'_> {
         if self.options.platforms.is_empty() {
             return self.levels(top, name).await;
         }
-        self.found.manifests += u64::from(matches!(top.manifest().content(), Content::Index { .. }));
+        self.found.manifests +=
+            u64::from(matches!(top.manifest().content(), Content::Index { .. }));
         for platform in &self.options.platforms {
             match copy::one(self.source, top.clone(), platform).await {
-                Ok(image) => self.image(&image, &format!("{name} ({platform})"), None).await?,
+                Ok(image) => {
+                    self.image(&image, &format!("{name} ({platform})"), None)
+                        .await?
+                }
                 Err(error) if finding::is(&error) && !finding::is_selection(&error) => {
                     let place = format!("{name} ({platform})");
                     self.problem(Problem::of(&error, place, None));
@@ -198,7 +202,12 @@ impl Walk<'_> {
         }
         let (_, place, _) = &level[0];
         let message = format!("more than {DEPTH} indexes inside each other");
-        self.problem(Problem::new(ProblemKind::Limit, place.clone(), None, message));
+        self.problem(Problem::new(
+            ProblemKind::Limit,
+            place.clone(),
+            None,
+            message,
+        ));
         Ok(())
     }
 
@@ -253,7 +262,12 @@ impl Walk<'_> {
         if found != blob.size {
             let message = format!("it has {found} bytes, its descriptor says {}", blob.size);
             let digest = Some(blob.digest.clone());
-            self.problem(Problem::new(ProblemKind::Size, place.to_owned(), digest, message));
+            self.problem(Problem::new(
+                ProblemKind::Size,
+                place.to_owned(),
+                digest,
+                message,
+            ));
         }
     }
 
