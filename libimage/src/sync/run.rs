@@ -136,6 +136,11 @@ impl Crew<'_> {
 
     /// Tells what became of an image, and remembers a failure.
     fn note(&mut self, cx: &Context, image: SyncedImage) -> SyncedImage {
+        // What a dry run finds out is its result, not its progress.
+        let silent = self.options.dry_run && !matches!(image.outcome, Outcome::Failed { .. });
+        if silent {
+            return image;
+        }
         let reason = match &image.outcome {
             Outcome::Failed { message, .. } => {
                 self.stopped |= !self.options.keep_going;

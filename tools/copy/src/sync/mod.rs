@@ -1,0 +1,258 @@
+//! `copy sync SRC DST`: repositories and selections of tags, brought up to date.
+
+mod ends;
+mod show;
+
+use crate::access::TwoEnds;
+use crate::format::Format;
+use crate::transfer;
+use libimage::copy::{CopyOptions, Referrers};
+use libimage::platform::Platform;
+use libimage::sync::{Age, Newest, Pattern, Selection, SyncOptions, SyncReport, VersionRange};
+use std::path::PathBuf;
+use trimaran_cli::{Failure, output};
+
+/// Copies repositories and selections of tags, and does nothing where nothing changed
+///
+/// In the first form both ends say what they are: SRC is docker://REPOSITORY[:TAG], docker://HOST with --all-repositories, oci:PATH,
+/// dir:PATH or yaml:FILE, and DST is docker://HOST[/PATH], oci:PATH or dir:PATH. Repositories are put below DST under the last part of
+/// their name. In the second form, skopeo's, --src and --dest say it, and SRC and DST have no transports.
+///
+/// Without a tag in SRC and without a selection, all tags are meant. Explicit tags (--tag) are taken as they are; of the listed tags stay
+/// those that match --tag-regex and --semver and any --allow; then any --deny takes away, and --newest keeps the newest of the listed.
+#[derive(Debug, Clone, clap::Args)]
+#[command(
+    override_usage = "copy sync [OPTIONS] SRC [DST]\n       copy sync [OPTIONS] --src TRANSPORT --dest TRANSPORT SRC DST"
+)]
+pub(crate) struct Args {
+    /// Where the images are; with yaml:FILE the file says it (skopeo's format, or ours, which is on the manual page; - is stdin)
+    #[arg(value_name = "SRC")]
+    from: String,
+
+    /// Where they go; only a YAML file can say that itself
+    #[arg(value_name = "DST")]
+    to: Option<String>,
+
+    /// What SRC is, as skopeo has it
+    #[arg(long, short, value_name = "TRANSPORT", value_enum, requires = "dest")]
+    src: Option<ends::From>,
+
+    /// What DST is, as skopeo has it; oci is one layout then, whose images are called NAME:TAG
+    #[arg(long, short, value_name = "TRANSPORT", value_enum, requires = "src")]
+    dest: Option<ends::To>,
+
+    #[command(flatten)]
+    select: Select,
+
+    #[command(flatten)]
+    naming: Naming,
+
+    /// Copy only these platforms, such as linux/amd64,linux/arm64/v8; the digest of an index changes with them
+    #[arg(long, value_name = "LIST", value_delimiter = ',')]
+    platform: Vec<Platform>,
+
+    /// Copy the images of all platforms, which is the default
+    #[arg(long, short, conflicts_with = "platform")]
+    all: bool,
+
+    /// Leave signatures, SBOMs and attestations behind
+    #[arg(long)]
+    no_referrers: bool,
+
+    /// Print what would be copied, and copy nothing
+    #[arg(long)]
+    dry_run: bool,
+
+    /// Try all images, also after one has failed
+    #[arg(long)]
+    keep_going: bool,
+
+    /// Tags that never change (a glob, or a regular expression between slashes): what the destination has of them is not asked for
+    #[arg(long, value_name = "PATTERN")]
+    immutable_tags: Vec<Pattern>,
+
+    /// How many images are under way at once
+    #[arg(long, value_name = "N", default_value_t = SyncOptions::default().parallel, value_parser = crate::format::jobs)]
+    parallel: usize,
+
+    /// How many blobs of an image are copied at once
+    #[arg(long, value_name = "N", default_value_t = CopyOptions::default().jobs, value_parser = crate::format::jobs)]
+    jobs: usize,
+
+    #[command(flatten)]
+    access: TwoEnds,
+
+    /// Write digest and name of every image that is at the destination to this file
+    #[arg(long, value_name = "PATH")]
+    digestfile: Option<PathBuf>,
+
+    /// How the result is printed: a table on stderr, or a report in JSON on stdout
+    #[arg(long, short, value_name = "FORMAT", value_enum, default_value_t)]
+    output: Format,
+}
+
+/// Which images are meant.
+#[derive(Debug, Clone, clap::Args)]
+#[command(next_help_heading = "Selection")]
+struct Select {
+    /// These tags
+    #[arg(long = "tag", value_name = "TAG", value_delimiter = ',')]
+    tags: Vec<String>,
+
+    /// Tags in which this regular expression matches anywhere
+    #[arg(long, value_name = "REGEX", value_parser = regex)]
+    tag_regex: Option<Pattern>,
+
+    /// Tags that are versions in this range, such as ">=1.2 <2", "^1.4", "~1.4.2" or "1.x"; pre-releases only if the range names one
+    #[arg(long, value_name = "RANGE")]
+    semver: Option<VersionRange>,
+
+    /// Tags that any of these matches: globs, or regular expressions between slashes
+    #[arg(long, value_name = "PATTERN")]
+    allow: Vec<Pattern>,
+
+    /// Not the tags that any of these matches: globs, or regular expressions between slashes
+    #[arg(long, value_name = "PATTERN")]
+    deny: Vec<Pattern>,
+
+    /// Only the newest of the tags found
+    #[arg(long, value_name = "N")]
+    newest: Option<usize>,
+
+    /// What makes a tag newer: its version, or when the image was made (which costs two or three requests a tag)
+    #[arg(
+        long,
+        value_name = "WHAT",
+        value_enum,
+        default_value_t,
+        requires = "newest"
+    )]
+    newest_by: NewestBy,
+
+    /// All repositories that the registry SRC lists
+    #[arg(long)]
+    all_repositories: bool,
+
+    /// Of all repositories those that any of these matches: globs, or regular expressions between slashes
+    #[arg(long, value_name = "PATTERN", requires = "all_repositories")]
+    repository: Vec<Pattern>,
+}
+
+/// What images are called at the destination.
+#[derive(Debug, Clone, clap::Args)]
+#[command(next_help_heading = "Names")]
+struct Naming {
+    /// Keep the whole path, with the registry, and not only the last part of a repository's name
+    #[arg(long)]
+    scoped: bool,
+
+    /// DST is the repository itself, and not the place below which repositories are put
+    #[arg(long, conflicts_with_all = ["scoped", "one_layout"])]
+    exact: bool,
+
+    /// With oci: as DST, one layout for everything, whose images are called NAME:TAG, and not a layout for each repository
+    #[arg(long)]
+    one_layout: bool,
+
+    /// Append this to the tags
+    #[arg(long, value_name = "TEXT", default_value = "")]
+    append_suffix: String,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
+enum NewestBy {
+    /// The version the tag says
+    #[default]
+    Version,
+    /// The date in the image's configuration
+    Created,
+}
+
+fn regex(text: &str) -> Result<Pattern, libimage::sync::SelectionError> {
+    Pattern::regex(text)
+}
+
+/// Runs the verb.
+pub(crate) fn run(args: &Args) -> Result<(), Failure> {
+    let plan = ends::plan(args)?;
+    let options = args.options();
+    let context = args.access.context()?;
+    let report = transfer::perform(libimage::sync::sync(&context, &plan, &options))?;
+    // A bar on the terminal is taken off first.
+    drop(context);
+    if let Some(path) = &args.digestfile {
+        show::write_digests(path, &report)?;
+    }
+    match args.output {
+        Format::Json => output::json(&show::as_json(&report, args.dry_run))?,
+        Format::Text if args.dry_run => output::text(&show::preview(&report))?,
+        Format::Text => {}
+    }
+    if !args.access.quiet() {
+        output::note(show::summary(&report));
+    }
+    outcome(&report)
+}
+
+/// Ends with a failure if anything has failed; what has, has been told already.
+fn outcome(report: &SyncReport) -> Result<(), Failure> {
+    let totals = report.totals();
+    if totals.failed == 0 {
+        return Ok(());
+    }
+    let failure = Failure::new(format!(
+        "{} could not be synchronised",
+        show::count(totals.failed, "image or source", "images or sources")
+    ));
+    Err(if totals.not_tried > 0 {
+        failure.with_hint("--keep-going tries the others too; what is done is not done again")
+    } else {
+        failure
+    })
+}
+
+impl Args {
+    fn options(&self) -> SyncOptions {
+        SyncOptions {
+            dry_run: self.dry_run,
+            keep_going: self.keep_going,
+            immutable_tags: self.immutable_tags.clone(),
+            parallel: self.parallel,
+            copy: CopyOptions {
+                platforms: self.platform.clone(),
+                referrers: if self.no_referrers {
+                    Referrers::Never
+                } else {
+                    Referrers::default()
+                },
+                jobs: self.jobs,
+                ..CopyOptions::default()
+            },
+        }
+    }
+}
+
+impl Select {
+    fn selection(&self) -> Selection {
+        Selection {
+            tags: self.tags.clone(),
+            digests: Vec::new(),
+            regex: self.tag_regex.clone(),
+            range: self.semver.clone(),
+            allow: self.allow.clone(),
+            deny: self.deny.clone(),
+            newest: self.newest.map(|count| Newest {
+                count,
+                age: match self.newest_by {
+                    NewestBy::Version => Age::Version,
+                    NewestBy::Created => Age::Created,
+                },
+            }),
+        }
+    }
+
+    /// Whether the command line selects anything.
+    fn is_used(&self) -> bool {
+        self.selection() != Selection::default() || self.all_repositories
+    }
+}
