@@ -4,6 +4,7 @@ use std::{
     any::{Any, TypeId},
     collections::HashMap,
     fmt,
+    path::{Path, PathBuf},
     sync::{Arc, Mutex, OnceLock, PoisonError},
     time::Duration,
 };
@@ -107,7 +108,15 @@ pub struct Context {
     /// What is learned about registries on the way.
     pub(crate) traffic: Arc<Traffic>,
     kept: Kept,
+    /// Where the source's and the destination's Docker engines are.
+    engines: [Option<String>; 2],
+    temporary: PathBuf,
 }
+
+/// Where engines listen if nobody says otherwise.
+const ENGINE: &str = "unix:///var/run/docker.sock";
+/// Where things go that may be too large for a file system in memory.
+const TEMPORARY: &str = "/var/tmp";
 
 impl Context {
     /// Starts with a policy; everything else has the obvious value: no credentials, TLS verified, silence.
@@ -124,6 +133,8 @@ impl Context {
             roots: Arc::default(),
             traffic: Arc::default(),
             kept: Kept::default(),
+            engines: [None, None],
+            temporary: PathBuf::from(TEMPORARY),
         })
     }
 
@@ -206,6 +217,23 @@ impl Context {
             policy,
             ..self.clone()
         }
+    }
+
+    /// Returns where a side's Docker engine is, as `DOCKER_HOST` says it.
+    #[must_use]
+    pub fn engine(&self, side: Side) -> &str {
+        let [source, destination] = &self.engines;
+        let engine = match side {
+            Side::Source => source,
+            Side::Destination => destination,
+        };
+        engine.as_deref().unwrap_or(ENGINE)
+    }
+
+    /// Returns the directory for what cannot be read twice and has to be: archives from pipes and engines.
+    #[must_use]
+    pub fn temporary(&self) -> &Path {
+        &self.temporary
     }
 
     /// Returns the trust policy.
@@ -299,6 +327,18 @@ impl ContextBuilder {
     /// Sets who is told what happens.
     pub fn progress(mut self, progress: Arc<dyn Progress>) -> Self {
         self.0.progress = progress;
+        self
+    }
+
+    /// Sets where a side's Docker engine is: `unix://PATH` or `tcp://HOST:PORT`.
+    pub fn engine(mut self, side: Side, address: impl Into<String>) -> Self {
+        self.0.engines[usize::from(side == Side::Destination)] = Some(address.into());
+        self
+    }
+
+    /// Sets the directory for nameless files that hold what comes from a pipe or an engine, instead of `/var/tmp`.
+    pub fn temporary(mut self, directory: impl Into<PathBuf>) -> Self {
+        self.0.temporary = directory.into();
         self
     }
 

@@ -80,7 +80,7 @@ pub fn decoder_with_limit<R: BufRead>(
 }
 
 /// Tells the format from the first four bytes. zstd streams may begin with a skippable frame.
-fn sniff(magic: &[u8]) -> Compression {
+pub(crate) fn sniff(magic: &[u8]) -> Compression {
     match magic {
         [0x1f, 0x8b, ..] => Compression::Gzip,
         [0x28, 0xb5, 0x2f, 0xfd] | [0x50..=0x5f, 0x2a, 0x4d, 0x18] => Compression::Zstd,

@@ -15,7 +15,7 @@ use crate::{
     platform::Platform,
     registry::Registry,
     store::Store,
-    transport::{Source, TransportError, worker},
+    transport::{self, Source, TransportError, worker},
     trust::{self, Verified},
 };
 
@@ -138,6 +138,9 @@ pub async fn tags(cx: &Context, repository: &ImageRef) -> Result<Vec<String>, Er
             let entries =
                 worker::run("read layout", move || Layout::open(&path)?.entries()).await?;
             Ok(entries.into_iter().filter_map(|entry| entry.tag).collect())
+        }
+        ImageRef::OciArchive { .. } | ImageRef::DockerArchive { .. } => {
+            transport::names(cx, repository).await
         }
         _ => Err(TransportError::NoTags {
             image: repository.to_string(),

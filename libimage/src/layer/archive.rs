@@ -19,7 +19,7 @@ const BLOCK: usize = 512;
 
 /// What a member is.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(crate) enum Kind {
     Regular,
     /// Stored are the parts (offset, length) of a file of [`Member::size`] bytes; the rest is zeros.
     Sparse(Vec<(u64, u64)>),
@@ -35,23 +35,23 @@ pub(super) enum Kind {
 
 /// A member, without its content. Names are as the archive has them.
 #[derive(Debug)]
-pub(super) struct Member {
-    pub(super) path: Vec<u8>,
-    pub(super) link: Vec<u8>,
-    pub(super) kind: Kind,
+pub(crate) struct Member {
+    pub(crate) path: Vec<u8>,
+    pub(crate) link: Vec<u8>,
+    pub(crate) kind: Kind,
     /// Permission bits, set-id bits and the sticky bit.
-    pub(super) mode: u32,
-    pub(super) uid: u32,
-    pub(super) gid: u32,
+    pub(crate) mode: u32,
+    pub(crate) uid: u32,
+    pub(crate) gid: u32,
     /// Seconds since 1970 and nanoseconds.
-    pub(super) mtime: (i64, u32),
+    pub(crate) mtime: (i64, u32),
     /// Bytes of the file.
-    pub(super) size: u64,
-    pub(super) xattrs: Vec<Xattr>,
+    pub(crate) size: u64,
+    pub(crate) xattrs: Vec<Xattr>,
 }
 
 /// Reads members one after the other.
-pub(super) struct Archive<R> {
+pub(crate) struct Archive<R> {
     reader: R,
     /// Stored bytes of the current member that are not read yet.
     remaining: u64,
@@ -72,7 +72,7 @@ struct Extensions {
 }
 
 impl<R: Read> Archive<R> {
-    pub(super) fn new(reader: R, max_bytes: u64) -> Self {
+    pub(crate) fn new(reader: R, max_bytes: u64) -> Self {
         Self {
             reader,
             remaining: 0,
@@ -84,12 +84,12 @@ impl<R: Read> Archive<R> {
     }
 
     /// Returns the number of bytes read so far.
-    pub(super) fn position(&self) -> u64 {
+    pub(crate) fn position(&self) -> u64 {
         self.position
     }
 
     /// Returns the next member; `None` at the end of the archive.
-    pub(super) fn next(&mut self) -> Result<Option<Member>, LayerError> {
+    pub(crate) fn next(&mut self) -> Result<Option<Member>, LayerError> {
         let mut extensions = Extensions::default();
         loop {
             self.skip_rest()?;
@@ -138,7 +138,7 @@ impl<R: Read> Archive<R> {
     }
 
     /// Reads content of the current member; 0 at its end.
-    pub(super) fn read(&mut self, buffer: &mut [u8]) -> Result<usize, LayerError> {
+    pub(crate) fn read(&mut self, buffer: &mut [u8]) -> Result<usize, LayerError> {
         let want = usize::try_from(self.remaining)
             .unwrap_or(usize::MAX)
             .min(buffer.len());
@@ -156,9 +156,27 @@ impl<R: Read> Archive<R> {
     }
 
     /// Reads to the end of the stream, past the end of the archive: the diffID covers it.
-    pub(super) fn drain(&mut self) -> Result<(), LayerError> {
+    pub(crate) fn drain(&mut self) -> Result<(), LayerError> {
         let mut buffer = vec![0; 32 << 10];
         while self.read_some(&mut buffer)? > 0 {}
+        Ok(())
+    }
+
+    /// Leaves what is unread of the current member's content behind: `skip` moves the reader on by a number of bytes.
+    pub(crate) fn skip_content(
+        &mut self,
+        skip: impl FnOnce(&mut R, u64) -> std::io::Result<()>,
+    ) -> Result<(), LayerError> {
+        let whole = self.remaining.saturating_add(self.padding);
+        skip(&mut self.reader, whole).map_err(|source| LayerError::Read { source })?;
+        self.position = self.position.saturating_add(whole);
+        (self.remaining, self.padding) = (0, 0);
+        if self.position > self.max_bytes {
+            return Err(LayerError::Limit {
+                what: "bytes",
+                limit: self.max_bytes,
+            });
+        }
         Ok(())
     }
 

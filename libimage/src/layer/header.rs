@@ -15,24 +15,24 @@ const MAX_8: u64 = 0o777_7777;
 
 /// What a header says.
 #[derive(Debug)]
-pub(super) struct Fields<'a> {
+pub(crate) struct Fields<'a> {
     /// Directories end in a slash.
-    pub(super) path: &'a [u8],
-    pub(super) kind: EntryType,
-    pub(super) mode: u32,
-    pub(super) uid: u32,
-    pub(super) gid: u32,
-    pub(super) size: u64,
+    pub(crate) path: &'a [u8],
+    pub(crate) kind: EntryType,
+    pub(crate) mode: u32,
+    pub(crate) uid: u32,
+    pub(crate) gid: u32,
+    pub(crate) size: u64,
     /// Seconds since 1970, rounded down, and nanoseconds.
-    pub(super) mtime: (i64, u32),
-    pub(super) link: &'a [u8],
-    pub(super) device: Option<(u32, u32)>,
+    pub(crate) mtime: (i64, u32),
+    pub(crate) link: &'a [u8],
+    pub(crate) device: Option<(u32, u32)>,
     /// Sorted by name.
-    pub(super) xattrs: &'a [Xattr],
+    pub(crate) xattrs: &'a [Xattr],
 }
 
 /// Writes the header of a member, and a PAX header before it if it needs one.
-pub(super) fn write(out: &mut impl Write, fields: &Fields<'_>) -> io::Result<()> {
+pub(crate) fn write(out: &mut impl Write, fields: &Fields<'_>) -> io::Result<()> {
     let mut records: Vec<(Vec<u8>, Vec<u8>)> = Vec::new();
     let mut record = |key: &str, value: &[u8]| records.push((key.into(), value.into()));
     let mut header = Header::new_ustar();
@@ -85,6 +85,25 @@ fn decimal_time((seconds, nanoseconds): (i64, u32)) -> String {
     text.trim_end_matches('0').to_owned()
 }
 
+/// Returns the header of a plain file that belongs to root and is as old as time: all that archives of images hold.
+pub(crate) fn of_file(path: &str, size: u64) -> Vec<u8> {
+    let fields = Fields {
+        path: path.as_bytes(),
+        kind: EntryType::Regular,
+        mode: 0o644,
+        uid: 0,
+        gid: 0,
+        size,
+        mtime: (0, 0),
+        link: b"",
+        device: None,
+        xattrs: &[],
+    };
+    let mut header = Vec::new();
+    write(&mut header, &fields).expect("a vector takes everything, and there is no device");
+    header
+}
+
 fn write_records(out: &mut impl Write, mut records: Vec<(Vec<u8>, Vec<u8>)>) -> io::Result<()> {
     if records.is_empty() {
         return Ok(());
@@ -112,7 +131,7 @@ fn write_records(out: &mut impl Write, mut records: Vec<(Vec<u8>, Vec<u8>)>) -> 
 }
 
 /// Fills the last block of a member's content.
-pub(super) fn pad(out: &mut impl Write, size: u64) -> io::Result<()> {
+pub(crate) fn pad(out: &mut impl Write, size: u64) -> io::Result<()> {
     let padding = size.next_multiple_of(512) - size;
     out.write_all(&[0; 512][..usize::try_from(padding).expect("less than a block")])
 }

@@ -1,12 +1,12 @@
 //! Layers as trees: apply (tar to directory) and diff (directory to tar), which are inverses.
 
 mod apply;
-mod archive;
+pub(crate) mod archive;
 mod check;
 mod diff;
 mod error;
 mod flatten;
-mod header;
+pub(crate) mod header;
 mod metadata;
 mod path;
 mod pax;

@@ -8,7 +8,7 @@ use std::borrow::Cow;
 use base64::Engine as _;
 
 /// An extended attribute: name and value.
-pub(super) type Xattr = (Vec<u8>, Vec<u8>);
+pub(crate) type Xattr = (Vec<u8>, Vec<u8>);
 
 /// What the records of one entry say. Absent means: see the header.
 #[derive(Debug, Default, PartialEq, Eq)]

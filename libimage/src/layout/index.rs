@@ -66,7 +66,7 @@ impl Entry {
             .map(|(_, value)| value.as_str())
     }
 
-    fn parse(value: &Value) -> Option<Self> {
+    pub(crate) fn parse(value: &Value) -> Option<Self> {
         let mut annotations: Vec<(String, String)> = value
             .get("annotations")
             .and_then(Value::as_object)
@@ -95,7 +95,7 @@ impl Entry {
         })
     }
 
-    fn to_json(&self, tag: Option<&str>) -> Value {
+    pub(crate) fn to_json(&self, tag: Option<&str>) -> Value {
         let mut value = json!({ "mediaType": self.media_type, "digest": self.digest.as_str(), "size": self.size });
         if let Some(platform) = &self.platform {
             value["platform"] = json!(platform);

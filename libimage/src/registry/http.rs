@@ -92,7 +92,7 @@ fn follow(attempt: redirect::Attempt<'_>) -> redirect::Action {
 }
 
 /// rustls asks a process-wide variable which cryptography to use when, as in oci-client, nobody can tell it.
-fn install_provider() {
+pub(crate) fn install_provider() {
     // An error says that the embedding program has chosen one already: then that one is used.
     drop(rustls::crypto::ring::default_provider().install_default());
 }

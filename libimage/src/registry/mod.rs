@@ -36,6 +36,7 @@ use tokio::sync::OnceCell;
 
 pub use crate::traffic::Quota;
 pub use blob::BlobStream;
+pub(crate) use http::install_provider;
 pub use error::RegistryError;
 pub use list::{ListOptions, Pages};
 pub(crate) use lookaside::Lookaside;

@@ -78,6 +78,56 @@ pub enum TransportError {
         /// The archive's own.
         archive: String,
     },
+    /// A position in an archive, for writing.
+    #[error("{image} names an image by its position, which is for reading only")]
+    OnlyForReading {
+        /// The reference.
+        image: String,
+    },
+    /// A `dir:` cannot be read or written.
+    #[error("cannot {operation} {}", .path.display())]
+    Directory {
+        /// What was tried.
+        operation: &'static str,
+        /// The file or directory.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// A directory holds something else than an image.
+    #[error("{} is no image directory (dir:): {what}", .path.display())]
+    NotADirectory {
+        /// The directory.
+        path: PathBuf,
+        /// What is wrong.
+        what: &'static str,
+    },
+    /// The address of a Docker engine cannot be used.
+    #[error("{address:?} is no address of a Docker engine that can be used (unix://PATH, tcp://HOST:PORT)")]
+    EngineAddress {
+        /// What was given.
+        address: String,
+    },
+    /// A Docker engine cannot be reached, or broke off.
+    #[error("the Docker engine at {address} cannot be talked to")]
+    Engine {
+        /// Where it is.
+        address: String,
+        /// Why.
+        #[source]
+        source: reqwest::Error,
+    },
+    /// A Docker engine refuses.
+    #[error("the Docker engine at {address} refuses{}: {message}", .status.map(|status| format!(" ({status})")).unwrap_or_default())]
+    EngineRefuses {
+        /// Where it is.
+        address: String,
+        /// The HTTP status, if it is not one of success.
+        status: Option<u16>,
+        /// What it says.
+        message: String,
+    },
     /// Tags of something that has none.
     #[error("{image} has no list of tags")]
     NoTags {
@@ -91,16 +141,23 @@ impl TransportError {
     #[must_use]
     pub fn kind(&self) -> ErrorKind {
         match self {
-            Self::NoStore { .. } | Self::NoTags { .. } | Self::NoMoreTags { .. } => {
-                ErrorKind::Unsupported
-            }
+            Self::NoStore { .. }
+            | Self::NoTags { .. }
+            | Self::NoMoreTags { .. }
+            | Self::EngineAddress { .. } => ErrorKind::Unsupported,
             Self::NoTransport { .. } | Self::TagElsewhere { .. } | Self::NotBeside { .. } => {
                 ErrorKind::InvalidReference
             }
             Self::TooLarge { .. } => ErrorKind::LimitExceeded,
             Self::DestinationDigest { .. } => ErrorKind::DigestMismatch,
             Self::NotFound { .. } => ErrorKind::NotFound,
-            Self::Write { source, .. } => ErrorKind::of_io(source),
+            Self::Write { source, .. } | Self::Directory { source, .. } => {
+                ErrorKind::of_io(source)
+            }
+            Self::NotADirectory { .. } => ErrorKind::Malformed,
+            Self::Engine { .. } => ErrorKind::Network { transient: false },
+            Self::EngineRefuses { status: Some(404), .. } => ErrorKind::NotFound,
+            Self::EngineRefuses { .. } => ErrorKind::Denied,
         }
     }
 }

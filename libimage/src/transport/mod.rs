@@ -2,6 +2,9 @@
 //!
 //! A registry is asynchronous; everything else is on this machine and works in threads, behind the traits of `local`.
 
+mod archive;
+mod daemon;
+mod dir;
 mod error;
 mod layout;
 pub(crate) mod local;
@@ -16,3 +19,11 @@ pub(crate) mod worker;
 pub use error::TransportError;
 pub use sink::{Put, Sink};
 pub use source::Source;
+
+use crate::{context::Context, error::Error, name::ImageRef};
+
+/// Lists the names of the images in an archive.
+pub(crate) async fn names(cx: &Context, image: &ImageRef) -> Result<Vec<String>, Error> {
+    let (image, temporary) = (image.clone(), cx.temporary().to_owned());
+    worker::run("read archive", move || archive::names(&image, &temporary)).await
+}

@@ -10,6 +10,9 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::{
     Source, TransportError,
+    archive::ArchiveSink,
+    daemon,
+    dir::DirSink,
     layout::LayoutSink,
     local::{self, LocalSink, Message},
     registry::RegistrySink,
@@ -102,7 +105,7 @@ impl Sink {
                     more: Vec::new(),
                 })
             }
-            _ => Medium::Local(open_local(image, store).await?),
+            _ => Medium::Local(open_local(cx, image, store).await?),
         };
         Ok(Self {
             image: image.clone(),
@@ -341,6 +344,7 @@ impl Sink {
 }
 
 async fn open_local(
+    cx: &Context,
     image: &ImageRef,
     store: Option<&Arc<Store>>,
 ) -> Result<Arc<dyn LocalSink>, Error> {
@@ -358,7 +362,18 @@ async fn open_local(
             let sink = worker::run("hold store", move || StoreSink::new(store, name)).await?;
             Ok(Arc::new(sink))
         }
-        _ => Err(TransportError::NoTransport {
+        ImageRef::OciArchive { .. } | ImageRef::DockerArchive { .. } => {
+            let (cx, image) = (cx.clone(), image.clone());
+            let create = move || ArchiveSink::create(&cx, &image);
+            Ok(Arc::new(worker::run("create archive", create).await?))
+        }
+        ImageRef::Dir { path } => {
+            let path = path.clone();
+            let create = move || DirSink::create(&path);
+            Ok(Arc::new(worker::run("create directory", create).await?))
+        }
+        ImageRef::DockerDaemon(name) => Ok(Arc::new(daemon::create(cx, name).await?)),
+        ImageRef::Docker(_) | ImageRef::Bare(_) => Err(TransportError::NoTransport {
             image: image.to_string(),
         }
         .into()),

@@ -9,12 +9,16 @@ use futures_util::StreamExt as _;
 
 use super::{
     TransportError,
+    archive::ArchiveSource,
+    daemon,
+    dir::DirSource,
     layout::LayoutSource,
     local::{self, LocalSource},
     store::StoreSource,
     worker,
 };
 use crate::{
+    archive::Input,
     context::{Context, Side},
     digest::Digest,
     error::Error,
@@ -57,7 +61,7 @@ impl Source {
             ImageRef::Docker(name) => {
                 Medium::Registry(Registry::new(cx, Side::Source, name, Vec::new())?)
             }
-            _ => Medium::Local(open_local(image, store).await?),
+            _ => Medium::Local(open_local(cx, image, store).await?),
         };
         Ok(Self {
             image: image.clone(),
@@ -225,6 +229,7 @@ impl Source {
 }
 
 async fn open_local(
+    cx: &Context,
     image: &ImageRef,
     store: Option<&Arc<Store>>,
 ) -> Result<Arc<dyn LocalSource>, Error> {
@@ -243,7 +248,29 @@ async fn open_local(
                 name: name.clone(),
             }))
         }
-        _ => Err(TransportError::NoTransport {
+        ImageRef::OciArchive { path, tag } => {
+            let (path, tag) = (path.clone(), tag.clone());
+            let temporary = cx.temporary().to_owned();
+            let open =
+                move || ArchiveSource::oci(Input::open(&path, &temporary)?, tag.as_deref());
+            Ok(Arc::new(worker::run("open archive", open).await?))
+        }
+        ImageRef::DockerArchive { path, name, index } => {
+            let (path, name, index) = (path.clone(), name.clone(), *index);
+            let temporary = cx.temporary().to_owned();
+            let open = move || {
+                let input = Input::open(&path, &temporary)?;
+                ArchiveSource::docker(input, name.as_ref(), index)
+            };
+            Ok(Arc::new(worker::run("open archive", open).await?))
+        }
+        ImageRef::Dir { path } => {
+            let path = path.clone();
+            let open = move || DirSource::open(&path);
+            Ok(Arc::new(worker::run("open directory", open).await?))
+        }
+        ImageRef::DockerDaemon(name) => Ok(Arc::new(daemon::open(cx, name).await?)),
+        ImageRef::Docker(_) | ImageRef::Bare(_) => Err(TransportError::NoTransport {
             image: image.to_string(),
         }
         .into()),

@@ -1,1 +1,0 @@
-//! Archives of images: `oci-archive:` and `docker-archive:`, read and written as tar.
