@@ -83,6 +83,14 @@ impl Found {
         }
     }
 
+    /// Returns the size of a blob of the image in bytes; `None` if it is missing.
+    pub(crate) fn blob_size(&self, tar: &Tar, digest: &Digest) -> Option<u64> {
+        match self.path(digest) {
+            Ok(path) => tar.size(&path).ok(),
+            Err(bytes) => Some(bytes.len() as u64),
+        }
+    }
+
     /// Returns where a blob begins, if the archive has to be read in order.
     pub(crate) fn place(&self, tar: &Tar, digest: &Digest) -> Option<u64> {
         match self.path(digest) {

@@ -118,17 +118,13 @@ impl OciArchive {
         names.collect::<Vec<_>>().join(", ")
     }
 
-    /// Lists what refers to a manifest.
-    pub(crate) fn referrers(&self, subject: &Digest) -> Vec<Descriptor> {
+    /// Lists everything that refers to a manifest.
+    pub(crate) fn referrers(&self) -> Vec<Referrer> {
         let (mut seen, mut found) = (BTreeSet::new(), Vec::new());
         for entry in &self.entries {
             collect_referrers(&self.tar, &entry.digest, DEPTH, &mut seen, &mut found);
         }
-        found.retain(|referrer| referrer.subject == *subject);
         found
-            .into_iter()
-            .map(|referrer| referrer.descriptor)
-            .collect()
     }
 
     /// Returns the manifest that a tag has.

@@ -11,7 +11,6 @@ use std::{
 use super::{ArchiveError, Input, packed::Packed};
 use crate::{
     compress::{self, Compression},
-    error::Error,
     layer::{
         LayerError,
         archive::{Archive, Kind, Member},
@@ -115,7 +114,7 @@ impl Tar {
             // The content is not read: it must at least be there.
             if member.kind == Kind::Regular && at.saturating_add(member.size) > length {
                 let path = String::from_utf8_lossy(&member.path).into_owned();
-                return Err(self.bad(LayerError::Truncated { path }));
+                return Err(self.bad(LayerError::Truncated { path: path.into() }));
             }
             self.enter(&member, at)?;
             let skip = |reader: &mut BufReader<Positioned>, count: u64| {
@@ -252,10 +251,6 @@ impl Tar {
         Ok(self.find(name)?.2)
     }
 
-    /// Returns the names of all files and links.
-    pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
-        self.entries.keys().map(String::as_str)
-    }
 
     /// Returns where a file begins, if the archive has to be read in order.
     pub(crate) fn place(&self, name: &str) -> Option<u64> {

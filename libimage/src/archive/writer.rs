@@ -306,8 +306,9 @@ impl MemberWriter {
             let padding = self.size.next_multiple_of(BLOCK) - self.size;
             self.left = padding;
             let padding = usize::try_from(padding).expect("less than a block");
-            let failed = self.archive.failed("write");
-            self.write_all(&END[..padding]).map_err(failed)?;
+            let archive = Arc::clone(&self.archive);
+            self.write_all(&END[..padding])
+                .map_err(archive.failed("write"))?;
         }
         // In a file the padding is a hole, or comes to be one when what follows is written.
         self.complete = true;

@@ -1,7 +1,7 @@
 //! `oci-archive:` and `docker-archive:`, images in tar archives.
 
 use std::{
-    io::{Read, Write},
+    io::Read,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -12,12 +12,13 @@ use super::{
 };
 use crate::{
     archive::{
-        ArchiveError, BlobOut, Contents, DockerArchive, Form, Found, Input, OciArchive, Tar,
+        BlobOut, Contents, DockerArchive, Form, Found, Input, OciArchive, Tar,
         TarWriter, Target,
     },
     context::Context,
     digest::Digest,
     error::Error,
+    layout::Referrer,
     manifest::{Descriptor, Manifest},
     name::{ImageRef, Name},
 };
@@ -79,9 +80,20 @@ impl LocalSource for ArchiveSource {
         self.found.place(self.tar(), digest)
     }
 
-    fn referrers(&self, subject: &Digest) -> Result<Vec<Descriptor>, Error> {
+    fn blob_size(&self, digest: &Digest) -> Result<Option<u64>, Error> {
+        Ok(self.found.blob_size(self.tar(), digest))
+    }
+
+    fn held_referrers(&self) -> Result<Vec<Referrer>, Error> {
         Ok(match &self.archive {
-            Archive::Oci(archive) => archive.referrers(subject),
+            Archive::Oci(archive) => archive.referrers(),
+            Archive::Docker(_) => Vec::new(),
+        })
+    }
+
+    fn tags(&self) -> Result<Vec<String>, Error> {
+        Ok(match &self.archive {
+            Archive::Oci(archive) => archive.tags(),
             Archive::Docker(_) => Vec::new(),
         })
     }

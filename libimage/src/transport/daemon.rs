@@ -8,7 +8,7 @@
 use std::{
     io::{self, Write},
     path::PathBuf,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Mutex, PoisonError},
 };
 
 use bytes::Bytes;
@@ -145,9 +145,10 @@ pub(super) async fn open(cx: &Context, name: &str) -> Result<ArchiveSource, Erro
         }
     });
     let mut body = response.bytes_stream();
-    let sending = async {
+    let asked_engine = engine.clone();
+    let sending = async move {
         while let Some(piece) = body.next().await {
-            let piece = piece.map_err(|error| engine.failed(error))?;
+            let piece = piece.map_err(|error| asked_engine.failed(error))?;
             // A thread that is gone has failed, and says why itself.
             if sender.send(Message::Piece(piece)).await.is_err() {
                 return Ok(());
@@ -155,11 +156,6 @@ pub(super) async fn open(cx: &Context, name: &str) -> Result<ArchiveSource, Erro
         }
         drop(sender.send(Message::End).await);
         Ok::<(), Error>(())
-    };
-    let sending = async {
-        let sent = sending.await;
-        drop(sender);
-        sent
     };
     let (sent, kept) = tokio::join!(sending, keeping);
     sent?;

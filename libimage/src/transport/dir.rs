@@ -156,6 +156,10 @@ impl LocalSource for DirSource {
         Err(self.0.failed("open", digest.hex())(io::ErrorKind::NotFound.into()).into())
     }
 
+    fn blob_size(&self, digest: &Digest) -> Result<Option<u64>, Error> {
+        Ok(blob_size(&self.0, digest)?)
+    }
+
     fn signatures(&self) -> Result<Vec<Vec<u8>>, Error> {
         let mut signatures = Vec::new();
         while signatures.len() < SIGNATURES {
@@ -244,12 +248,7 @@ impl LocalSink for DirSink {
     }
 
     fn blob_size(&self, digest: &Digest) -> Result<Option<u64>, Error> {
-        let Some(file) = self.place.file(digest.hex())? else {
-            return Ok(None);
-        };
-        let metadata = file.metadata();
-        let metadata = metadata.map_err(self.place.failed("open", digest.hex()))?;
-        Ok(Some(metadata.len()))
+        Ok(blob_size(&self.place, digest)?)
     }
 
     fn blob(&self, expected: Option<&Descriptor>) -> Result<Box<dyn BlobWrite>, Error> {
@@ -293,6 +292,16 @@ impl LocalSink for DirSink {
     }
 }
 
+fn blob_size(place: &Place, digest: &Digest) -> Result<Option<u64>, TransportError> {
+    let Some(file) = place.file(digest.hex())? else {
+        return Ok(None);
+    };
+    let metadata = file.metadata();
+    Ok(Some(
+        metadata.map_err(place.failed("open", digest.hex()))?.len(),
+    ))
+}
+
 fn child_name(digest: &Digest) -> String {
     format!("{}.{MANIFEST}", digest.hex())
 }
@@ -334,13 +343,21 @@ impl Write for DirBlob {
 
 impl BlobWrite for DirBlob {
     fn finish(self: Box<Self>) -> Result<(Digest, u64), Error> {
-        let found = self.hasher.finish();
-        if let Some(expected) = self.expected {
-            if expected.size != self.size {
+        let Self {
+            file,
+            hasher,
+            size,
+            expected,
+            path,
+            dir,
+        } = *self;
+        let found = hasher.finish();
+        if let Some(expected) = expected {
+            if expected.size != size {
                 return Err(DigestError::Size {
                     digest: expected.digest,
                     expected: expected.size,
-                    found: self.size,
+                    found: size,
                     more: false,
                 }
                 .into());
@@ -350,14 +367,14 @@ impl BlobWrite for DirBlob {
                 return Err(DigestError::Mismatch { expected, found }.into());
             }
         }
-        let path = self.path.join(found.hex());
-        let written = self.file.file().sync_all();
-        let named = written.and_then(|()| self.file.persist(&self.dir, found.hex()));
+        let path = path.join(found.hex());
+        let written = file.file().sync_all();
+        let named = written.and_then(|()| file.persist(&dir, found.hex()));
         named.map_err(|source| TransportError::Directory {
             operation: "write",
             path,
             source,
         })?;
-        Ok((found, self.size))
+        Ok((found, size))
     }
 }

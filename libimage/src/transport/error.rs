@@ -145,9 +145,10 @@ impl TransportError {
             | Self::NoTags { .. }
             | Self::NoMoreTags { .. }
             | Self::EngineAddress { .. } => ErrorKind::Unsupported,
-            Self::NoTransport { .. } | Self::TagElsewhere { .. } | Self::NotBeside { .. } => {
-                ErrorKind::InvalidReference
-            }
+            Self::NoTransport { .. }
+            | Self::TagElsewhere { .. }
+            | Self::NotBeside { .. }
+            | Self::OnlyForReading { .. } => ErrorKind::InvalidReference,
             Self::TooLarge { .. } => ErrorKind::LimitExceeded,
             Self::DestinationDigest { .. } => ErrorKind::DigestMismatch,
             Self::NotFound { .. } => ErrorKind::NotFound,
