@@ -154,11 +154,7 @@ impl Contents {
     }
 
     /// Enters a manifest in index.json, under a tag or none; a tag's old entry goes.
-    pub(crate) fn enter(
-        &self,
-        manifest: &Manifest,
-        tag: Option<&str>,
-    ) -> Result<(), ArchiveError> {
+    pub(crate) fn enter(&self, manifest: &Manifest, tag: Option<&str>) -> Result<(), ArchiveError> {
         self.put_manifest(manifest, manifest.digest())?;
         let mut state = self.state();
         state
@@ -223,7 +219,8 @@ impl Contents {
             items.push(item_of(image_of(&state, manifest)?, names));
         }
         drop(state);
-        let index = json!({ "schemaVersion": 2, "mediaType": media::OCI_INDEX, "manifests": entries });
+        let index =
+            json!({ "schemaVersion": 2, "mediaType": media::OCI_INDEX, "manifests": entries });
         self.put_json("index.json", &index)?;
         if self.form == Form::Docker {
             self.put_json("manifest.json", &Value::Array(items))?;
@@ -262,7 +259,10 @@ fn item_of(image: &Manifest, names: &[Name]) -> Value {
         return Value::Null;
     };
     let tags: Vec<String> = names.iter().map(Name::to_string).collect();
-    let layers: Vec<String> = layers.iter().map(|layer| blob_path(&layer.digest)).collect();
+    let layers: Vec<String> = layers
+        .iter()
+        .map(|layer| blob_path(&layer.digest))
+        .collect();
     json!({
         "Config": blob_path(&config.digest),
         "RepoTags": if tags.is_empty() { Value::Null } else { json!(tags) },

@@ -3,10 +3,7 @@
 //! Since Docker 25 the same archive is an OCI layout too, and then the image's own manifest is used, byte for byte. Older ones have
 //! none: a manifest is made for them, the same one every time, from what is there: the configuration, and the layers as they are.
 
-use std::{
-    collections::BTreeMap,
-    io::Read as _,
-};
+use std::{collections::BTreeMap, io::Read as _};
 
 use serde::{Deserialize, Serialize};
 
@@ -126,11 +123,7 @@ impl DockerArchive {
     }
 
     /// Finds an image: by its name, by its position, or the only one.
-    pub(crate) fn find(
-        &self,
-        name: Option<&Name>,
-        index: Option<usize>,
-    ) -> Result<Found, Error> {
+    pub(crate) fn find(&self, name: Option<&Name>, index: Option<usize>) -> Result<Found, Error> {
         if self.items.is_empty() {
             let top = self.pick_legacy(name, index)?;
             return legacy::image(&self.tar, top);
@@ -179,7 +172,11 @@ impl DockerArchive {
             (None, Some(index)) => self.legacy.get(index),
             (None, None) => {
                 let first = self.legacy.first();
-                if self.legacy.iter().any(|(_, id)| first.is_some_and(|(_, other)| id != other)) {
+                if self
+                    .legacy
+                    .iter()
+                    .any(|(_, id)| first.is_some_and(|(_, other)| id != other))
+                {
                     return Err(self.ambiguous());
                 }
                 first
@@ -272,8 +269,8 @@ impl DockerArchive {
         match manifest.content() {
             Content::Image { config, layers } => {
                 let paths = layers.iter().map(|layer| blob_path(&layer.digest));
-                let same = config.digest == *wanted
-                    && paths.eq(item.layers.iter().flatten().cloned());
+                let same =
+                    config.digest == *wanted && paths.eq(item.layers.iter().flatten().cloned());
                 Ok(same.then_some(manifest))
             }
             Content::Index { entries } if depth > 0 => {
@@ -398,10 +395,7 @@ fn digest_of_path(path: &str) -> Option<Digest> {
 }
 
 fn is_manifest(entry: &Descriptor) -> bool {
-    matches!(
-        media::kind(&entry.media_type),
-        Kind::Manifest | Kind::Index
-    )
+    matches!(media::kind(&entry.media_type), Kind::Manifest | Kind::Index)
 }
 
 fn names_of(item: &Item) -> impl Iterator<Item = Name> {

@@ -94,7 +94,10 @@ pub(super) fn image(tar: &Tar, top: &str) -> Result<Found, Error> {
     for key in OF_THE_LAYER {
         config.remove(key);
     }
-    config.insert("rootfs".to_owned(), json!({"type": "layers", "diff_ids": diff_ids}));
+    config.insert(
+        "rootfs".to_owned(),
+        json!({"type": "layers", "diff_ids": diff_ids}),
+    );
     config.insert("history".to_owned(), Value::Array(history));
     let raw = serde_json::to_vec(&config).expect("it was JSON");
     let digest = Digest::of(&raw);

@@ -193,7 +193,11 @@ pub(super) fn entries(tar: &Tar) -> Result<Vec<Entry>, ArchiveError> {
         Value::Array(manifests) => manifests.as_slice(),
         // Go writes an empty list as null.
         Value::Null => &[],
-        _ => return Err(malformed("its index.json has no list of manifests".to_owned())),
+        _ => {
+            return Err(malformed(
+                "its index.json has no list of manifests".to_owned(),
+            ));
+        }
     };
     if manifests.len() > limits::INDEX_ENTRIES {
         return Err(ArchiveError::Limit {

@@ -60,7 +60,9 @@ impl Packed {
         };
         let mut buffer = vec![0; STRIDE];
         while cursor.at < at {
-            let want = usize::try_from(at - cursor.at).unwrap_or(STRIDE).min(STRIDE);
+            let want = usize::try_from(at - cursor.at)
+                .unwrap_or(STRIDE)
+                .min(STRIDE);
             match cursor.decoder.read(&mut buffer[..want])? {
                 0 => return Err(io::ErrorKind::UnexpectedEof.into()),
                 count => cursor.at += count as u64,

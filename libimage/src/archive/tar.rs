@@ -62,13 +62,12 @@ impl Tar {
     /// Reads the headers of an archive, which may be compressed as a whole.
     pub(crate) fn open(input: Input) -> Result<Self, ArchiveError> {
         let whole = Positioned::new(&input.file, input.start);
-        let decoder = compress::decoder(BufReader::new(whole)).map_err(|error| {
-            ArchiveError::Input {
+        let decoder =
+            compress::decoder(BufReader::new(whole)).map_err(|error| ArchiveError::Input {
                 operation: "read",
                 place: input.place.clone(),
                 source: error.into(),
-            }
-        })?;
+            })?;
         let packed = match decoder.compression() {
             Compression::None => None,
             _ => Some(Packed::new(&input.file, input.start)),
@@ -175,7 +174,10 @@ impl Tar {
         }
         self.names_bytes += name.len();
         if self.names_bytes > NAMES_BYTES {
-            return Err(limit("bytes in the names of its members", NAMES_BYTES as u64));
+            return Err(limit(
+                "bytes in the names of its members",
+                NAMES_BYTES as u64,
+            ));
         }
         match self.entries.entry(name.clone()) {
             btree_map::Entry::Vacant(vacant) => {
@@ -211,7 +213,10 @@ impl Tar {
         }
         let path = std::str::from_utf8(path).map_err(|_| bad("a name is no UTF-8"))?;
         let base_parts = base.filter(|_| !path.starts_with('/')).unwrap_or_default();
-        let mut parts: Vec<&str> = base_parts.split('/').filter(|part| !part.is_empty()).collect();
+        let mut parts: Vec<&str> = base_parts
+            .split('/')
+            .filter(|part| !part.is_empty())
+            .collect();
         for part in path.split('/') {
             match part {
                 "" | "." => {}
@@ -250,7 +255,6 @@ impl Tar {
     pub(crate) fn size(&self, name: &str) -> Result<u64, ArchiveError> {
         Ok(self.find(name)?.2)
     }
-
 
     /// Returns where a file begins, if the archive has to be read in order.
     pub(crate) fn place(&self, name: &str) -> Option<u64> {

@@ -170,9 +170,7 @@ impl TarWriter {
             size,
             complete: false,
         };
-        member
-            .write_all(&header)
-            .map_err(self.failed("write"))?;
+        member.write_all(&header).map_err(self.failed("write"))?;
         member.left = size;
         Ok(member)
     }
@@ -180,9 +178,7 @@ impl TarWriter {
     /// Writes a small member.
     pub(crate) fn put(self: &Arc<Self>, name: &str, content: &[u8]) -> Result<(), ArchiveError> {
         let mut member = self.member(name, content.len() as u64)?;
-        member
-            .write_all(content)
-            .map_err(self.failed("write"))?;
+        member.write_all(content).map_err(self.failed("write"))?;
         member.finish()
     }
 
@@ -261,7 +257,9 @@ fn open(path: &Path, replace: bool) -> Result<Out, ArchiveError> {
     }
     let name = path.file_name().and_then(|name| name.to_str());
     let name = name.ok_or_else(|| failed("name")(io::ErrorKind::InvalidFilename.into()))?;
-    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+    let parent = path
+        .parent()
+        .filter(|parent| !parent.as_os_str().is_empty());
     let parent = parent.unwrap_or_else(|| Path::new("."));
     let directory = Dir::open_ambient_dir(parent, ambient_authority());
     let directory = Arc::new(directory.map_err(failed("create"))?);
@@ -319,7 +317,9 @@ impl MemberWriter {
 impl Write for MemberWriter {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         if bytes.len() as u64 > self.left {
-            return Err(io::Error::other("a member of an archive is larger than announced"));
+            return Err(io::Error::other(
+                "a member of an archive is larger than announced",
+            ));
         }
         let count = match &self.archive.out {
             Out::File(file) => file.file.write_at(bytes, self.at)?,

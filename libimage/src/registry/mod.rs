@@ -36,8 +36,8 @@ use tokio::sync::OnceCell;
 
 pub use crate::traffic::Quota;
 pub use blob::BlobStream;
-pub(crate) use http::install_provider;
 pub use error::RegistryError;
+pub(crate) use http::install_provider;
 pub use list::{ListOptions, Pages};
 pub(crate) use lookaside::Lookaside;
 pub use manifest::{Answer, Head};

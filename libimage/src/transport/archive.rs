@@ -12,8 +12,7 @@ use super::{
 };
 use crate::{
     archive::{
-        BlobOut, Contents, DockerArchive, Form, Found, Input, OciArchive, Tar,
-        TarWriter, Target,
+        BlobOut, Contents, DockerArchive, Form, Found, Input, OciArchive, Tar, TarWriter, Target,
     },
     context::Context,
     digest::Digest,

@@ -82,8 +82,8 @@ impl Place {
             Err(Errno::NOENT) => return Ok(None),
             Err(errno) => return Err(self.failed("open", name)(errno.into())),
         };
-        let stat = rustix::fs::fstat(&file)
-            .map_err(|errno| self.failed("open", name)(errno.into()))?;
+        let stat =
+            rustix::fs::fstat(&file).map_err(|errno| self.failed("open", name)(errno.into()))?;
         if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
             let source = io::Error::other("it is no plain file");
             return Err(self.failed("open", name)(source));

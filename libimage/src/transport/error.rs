@@ -104,7 +104,9 @@ pub enum TransportError {
         what: &'static str,
     },
     /// The address of a Docker engine cannot be used.
-    #[error("{address:?} is no address of a Docker engine that can be used (unix://PATH, tcp://HOST:PORT)")]
+    #[error(
+        "{address:?} is no address of a Docker engine that can be used (unix://PATH, tcp://HOST:PORT)"
+    )]
     EngineAddress {
         /// What was given.
         address: String,
@@ -152,12 +154,12 @@ impl TransportError {
             Self::TooLarge { .. } => ErrorKind::LimitExceeded,
             Self::DestinationDigest { .. } => ErrorKind::DigestMismatch,
             Self::NotFound { .. } => ErrorKind::NotFound,
-            Self::Write { source, .. } | Self::Directory { source, .. } => {
-                ErrorKind::of_io(source)
-            }
+            Self::Write { source, .. } | Self::Directory { source, .. } => ErrorKind::of_io(source),
             Self::NotADirectory { .. } => ErrorKind::Malformed,
             Self::Engine { .. } => ErrorKind::Network { transient: false },
-            Self::EngineRefuses { status: Some(404), .. } => ErrorKind::NotFound,
+            Self::EngineRefuses {
+                status: Some(404), ..
+            } => ErrorKind::NotFound,
             Self::EngineRefuses { .. } => ErrorKind::Denied,
         }
     }

@@ -251,8 +251,7 @@ async fn open_local(
         ImageRef::OciArchive { path, tag } => {
             let (path, tag) = (path.clone(), tag.clone());
             let temporary = cx.temporary().to_owned();
-            let open =
-                move || ArchiveSource::oci(Input::open(&path, &temporary)?, tag.as_deref());
+            let open = move || ArchiveSource::oci(Input::open(&path, &temporary)?, tag.as_deref());
             Ok(Arc::new(worker::run("open archive", open).await?))
         }
         ImageRef::DockerArchive { path, name, index } => {
