@@ -10,14 +10,17 @@ use std::{
 };
 
 use crate::{
-    config::{AuthFile, Certificates, Credentials, Helpers, Policy, Registries},
+    config::{AuthFile, Candidate, Certificates, Credentials, Helpers, Policy, Registries},
     name::Name,
     progress::{Progress, Silent},
     traffic::Traffic,
 };
 
+/// How `registries.conf` calls the files of credentials among the helpers.
+const FILES: &str = "containers-auth.json";
+
 /// Which end of a transfer a setting is for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Side {
     /// Where images come from: pull, inspect, tags, and the first argument of copy.
     Source,
@@ -150,27 +153,48 @@ impl Context {
         }
     }
 
-    /// Returns what a repository is shown: the side's own credentials, else the first file's that has an entry.
+    /// Returns what may have credentials for a repository, in the order in which it is to be asked: the side's own credentials alone if
+    /// it has some; else what the files say, or the helpers `registries.conf` wants in their place.
     #[must_use]
-    pub fn credentials(&self, side: Side, name: &Name) -> Credentials {
-        let of_files = || {
-            self.end(side)
-                .auth_files
-                .iter()
-                .find_map(|file| file.lookup(name))
-                .cloned()
-        };
-        self.end(side)
-            .credentials
-            .clone()
-            .or_else(of_files)
-            .unwrap_or(Credentials::Anonymous)
+    pub fn candidates(&self, side: Side, name: &Name) -> Vec<Candidate> {
+        if let Some(credentials) = &self.end(side).credentials {
+            return vec![Candidate::Credentials(credentials.clone())];
+        }
+        self.stored(side, name)
     }
 
-    /// Tells whether certificates are verified (then plain http is never tried).
+    /// As [`Context::candidates`] without the side's own credentials, which are for the registry that was named, not for its mirrors.
+    #[must_use]
+    pub fn stored(&self, side: Side, name: &Name) -> Vec<Candidate> {
+        let files = || {
+            let files = self.end(side).auth_files.iter();
+            files.flat_map(|file| file.candidates(name))
+        };
+        match self.registries.credential_helpers() {
+            [] => files().collect(),
+            helpers => helpers
+                .iter()
+                .flat_map(|helper| match helper.as_str() {
+                    FILES => files().collect(),
+                    program => vec![Candidate::Helper {
+                        program: program.to_owned(),
+                        assigned: false,
+                    }],
+                })
+                .collect(),
+        }
+    }
+
+    /// Tells whether certificates are verified (then plain http is never tried), where `registries.conf` says nothing else.
     #[must_use]
     pub fn verifies_tls(&self, side: Side) -> bool {
         self.end(side).tls_verify.unwrap_or(true)
+    }
+
+    /// Tells whether the certificate of a registry is verified that `registries.conf` calls insecure, or does not.
+    #[must_use]
+    pub fn verifies(&self, side: Side, insecure: bool) -> bool {
+        self.end(side).tls_verify.unwrap_or(!insecure)
     }
 
     /// Returns the certificates for the hosts of a side.

@@ -28,6 +28,37 @@ pub enum AuthError {
         /// The user, or the kind of token.
         user: String,
     },
+    /// The credentials are right, but not for this.
+    #[error("{registry} does not allow {user:?} what {repository} was asked for: {scope}")]
+    Scope {
+        /// The registry.
+        registry: String,
+        /// The repository.
+        repository: String,
+        /// The user, or the kind of token.
+        user: String,
+        /// What the registry wants to be allowed.
+        scope: String,
+    },
+    /// A credential helper is of no help.
+    #[error("cannot find out the credentials of {registry}")]
+    Helper {
+        /// The registry.
+        registry: String,
+        /// Why.
+        #[source]
+        source: super::helper::HelperError,
+    },
+    /// The token server says nothing.
+    #[error("the token server {server} of {registry} has been silent for {} s", .after.as_secs())]
+    Stalled {
+        /// The registry.
+        registry: String,
+        /// The token server.
+        server: String,
+        /// How long.
+        after: std::time::Duration,
+    },
     /// The registry's challenge names no scheme we know.
     #[error("{registry} asks for an authentication nobody here knows: {challenge:?}")]
     Scheme {
@@ -82,14 +113,20 @@ pub enum AuthError {
 }
 
 impl AuthError {
+    /// Tells whether somebody was asked, and said no.
+    pub(super) fn is_refusal(&self) -> bool {
+        matches!(self, Self::Missing { .. } | Self::Rejected { .. })
+    }
+
     /// Returns what went wrong, for programs.
     #[must_use]
     pub fn kind(&self) -> ErrorKind {
         match self {
             Self::Missing { .. } | Self::Rejected { .. } => ErrorKind::Unauthorized,
             Self::Scheme { .. } => ErrorKind::Unsupported,
-            Self::Realm { .. } => ErrorKind::Denied,
-            Self::Unreachable { .. } => ErrorKind::Network { transient: true },
+            Self::Realm { .. } | Self::Scope { .. } => ErrorKind::Denied,
+            Self::Helper { source, .. } => source.kind(),
+            Self::Unreachable { .. } | Self::Stalled { .. } => ErrorKind::Network { transient: true },
             Self::Status { status: 429, .. } => ErrorKind::RateLimited { retry_after: None },
             Self::Status { status, .. } => ErrorKind::Network {
                 transient: *status >= 500,

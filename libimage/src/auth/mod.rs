@@ -1,15 +1,20 @@
-//! Credentials to headers: challenges, token exchange, and the one place that decides which request may carry what.
+//! Credentials to headers: where they are kept, challenges, token exchange, and the one place that decides which request may carry what.
 //!
 //! Credentials are bound to (scheme, host, port, repository). [`Authorizer::proof`] is the only source of `Authorization`
 //! headers, and gives none for any other URL: redirects, upload locations on other hosts and foreign layer URLs get nothing.
 
 mod challenge;
 mod error;
+pub mod helper;
+mod keyring;
+mod realm;
+mod scope;
 mod token;
 
 use std::{
-    collections::HashMap,
-    sync::{Arc, Mutex, PoisonError},
+    collections::{BTreeSet, HashMap},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
@@ -18,13 +23,17 @@ use tokio::sync::OnceCell;
 
 pub use challenge::{Challenge, parse as parse_challenges};
 pub use error::AuthError;
-use token::{Server, Token};
+pub use keyring::Keyring;
+use realm::Server;
+use token::Token;
 
 use crate::config::{Credentials, Secret};
 
 /// What a request wants to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Access {
+    /// Be known to the registry.
+    Registry,
     /// Read the repository.
     Pull,
     /// Read and write it.
@@ -72,11 +81,22 @@ impl Proof {
 }
 
 /// How the registry wants it, as far as it has said.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 enum Mode {
+    #[default]
     Unasked,
     Basic,
     Bearer(Server),
+}
+
+/// How a host has asked for credentials, whichever repository it was about: the next one need not be refused first.
+#[derive(Debug, Default)]
+pub struct Habit(Mutex<Mode>);
+
+impl Habit {
+    fn mode(&self) -> MutexGuard<'_, Mode> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// A token being fetched or fetched: whoever comes second waits for the first one's.
@@ -85,140 +105,160 @@ type Slot = Arc<OnceCell<Token>>;
 #[derive(Debug)]
 struct State {
     mode: Mode,
-    /// Repositories that a token for pushing has to cover too.
-    also_pull: Vec<String>,
-    slots: HashMap<Access, Slot>,
+    /// Whether the mode is what the host asked for another repository.
+    inherited: bool,
+    /// Whether tokens for reading are tokens for writing at once.
+    writes: bool,
+    /// Actions the registry named in its challenges, beyond what we would have asked for.
+    demanded: BTreeSet<String>,
+    /// By scopes.
+    slots: HashMap<Vec<String>, Slot>,
+}
+
+/// What an [`Authorizer`] is bound to.
+#[derive(Debug, Clone)]
+pub struct Binding {
+    /// The registry.
+    pub base: Url,
+    /// The repository.
+    pub repository: String,
+    /// Who we are there.
+    pub keyring: Keyring,
+    /// Speaks to token servers; it must not follow redirects.
+    pub http: reqwest::Client,
+    /// How long a token server may be silent.
+    pub stall: Duration,
+    /// Other repositories of the registry that tokens for writing let read: blobs may be mounted from them.
+    pub also_pull: AlsoPull,
+    /// Whether the repository will be written to: then one token does for everything.
+    pub writes: bool,
+    /// What is known of the host.
+    pub habit: Arc<Habit>,
 }
 
 /// Answers one registry's challenges for one repository.
 #[derive(Debug)]
 pub struct Authorizer {
-    base: Url,
-    repository: String,
-    credentials: Credentials,
-    /// Whether tokens for reading are for pushing too, as that will be wanted next.
-    pushes: bool,
+    binding: Binding,
     state: Mutex<State>,
 }
 
 impl Authorizer {
-    /// Binds credentials to the registry at `base` and to a repository. Tokens for pushing will also ask for reading
-    /// `also_pull`, the repositories blobs may be mounted from.
+    /// Binds credentials to a registry and a repository.
     #[must_use]
-    pub fn new(
-        base: Url,
-        repository: String,
-        also_pull: Vec<String>,
-        credentials: Credentials,
-    ) -> Self {
-        let state = Mutex::new(State {
-            mode: Mode::Unasked,
-            also_pull,
+    pub fn new(binding: Binding) -> Self {
+        let mode = binding.habit.mode().clone();
+        let state = State {
+            inherited: !matches!(mode, Mode::Unasked),
+            mode,
+            writes: binding.writes,
+            demanded: BTreeSet::new(),
             slots: HashMap::new(),
-        });
+        };
         Self {
-            base,
-            repository,
-            credentials,
-            pushes: false,
-            state,
+            binding,
+            state: Mutex::new(state),
         }
     }
 
-    /// Asks for tokens to read and push at once: the repository is going to be written to. Without credentials that would be refused
-    /// by token servers that give tokens for reading to anybody.
-    #[must_use]
-    pub fn for_pushing(mut self) -> Self {
-        self.pushes = self.credentials != Credentials::Anonymous;
-        self
-    }
-
-    fn effective(&self, access: Access) -> Access {
-        match access {
-            Access::Pull if self.pushes => Access::Push,
-            other => other,
-        }
-    }
-
-    /// Asks for reading another repository too when the next token for pushing is fetched: a blob is to be mounted from there.
+    /// Asks for reading another repository too when a token for writing is fetched: a blob is to be mounted from there.
     pub fn also_pull(&self, repository: &str) {
-        let mut state = self.state();
-        if !state.also_pull.iter().any(|known| known == repository) {
-            state.also_pull.push(repository.to_owned());
-            state.slots.remove(&Access::Push);
-        }
+        self.binding.also_pull.extend([repository.to_owned()]);
     }
 
     /// Stops asking for reading another repository: it may not be read.
     pub fn not_pull(&self, repository: &str) {
-        let mut state = self.state();
-        state.also_pull.retain(|known| known != repository);
-        state.slots.remove(&Access::Push);
+        self.binding.also_pull.names().remove(repository);
     }
 
-    fn state(&self) -> std::sync::MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, State> {
         // The state is valid after every statement: a panic elsewhere does not spoil it.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn registry(&self) -> String {
-        authority(&self.base)
+        authority(&self.binding.base)
     }
 
     /// Returns what may be sent with a request to `url`: nothing, unless it goes to this registry itself.
     ///
     /// # Errors
     ///
-    /// A token is needed and cannot be had.
-    pub async fn proof(
-        &self,
-        http: &reqwest::Client,
-        url: &Url,
-        access: Access,
-    ) -> Result<Proof, AuthError> {
-        let access = self.effective(access);
-        if url.origin() != self.base.origin() {
+    /// A token is needed and cannot be had, or there are no credentials.
+    pub async fn proof(&self, url: &Url, access: Access) -> Result<Proof, AuthError> {
+        if url.origin() != self.binding.base.origin() {
             return Ok(Proof::None);
         }
-        let (server, slot) = {
-            let mut state = self.state();
-            match (&state.mode, &self.credentials) {
-                (Mode::Unasked, _) => return Ok(Proof::None),
-                (_, Credentials::Bearer(token)) => return Ok(Proof::Bearer(token.clone())),
-                (Mode::Basic, Credentials::Basic { user, password }) => {
-                    return Ok(Proof::Basic {
-                        user: user.clone(),
-                        password: password.clone(),
-                    });
-                }
-                (Mode::Basic, _) => return Ok(Proof::None),
-                (Mode::Bearer(server), _) => {
-                    let server = server.clone();
-                    let slot = state.slots.entry(access).or_default();
-                    if slot.get().is_some_and(Token::is_stale) {
-                        *slot = Slot::default();
-                    }
-                    (server, Arc::clone(slot))
-                }
+        let (mode, inherited) = {
+            let state = self.state();
+            (state.mode.clone(), state.inherited)
+        };
+        if matches!(mode, Mode::Unasked) {
+            return Ok(Proof::None);
+        }
+        let proof = match (mode, self.binding.keyring.credentials().await?) {
+            (_, Credentials::Bearer(token)) => Ok(Proof::Bearer(token.clone())),
+            (Mode::Bearer(server), _) => self.token(&server, access).await.map(Proof::Bearer),
+            (_, Credentials::Basic { user, password }) => Ok(Proof::Basic {
+                user: user.clone(),
+                password: password.clone(),
+            }),
+            _ => Err(self.refused(&Proof::None)),
+        };
+        match proof {
+            // The host asked this for another repository; this one may be open to all.
+            Err(error) if inherited && error.is_refusal() => {
+                self.state().mode = Mode::Unasked;
+                Ok(Proof::None)
             }
+            proof => proof,
+        }
+    }
+
+    /// Returns a token that allows the access.
+    async fn token(&self, server: &Server, access: Access) -> Result<Secret, AuthError> {
+        // Without credentials, asking for more than reading would be refused where reading is free.
+        let anonymous = self.binding.keyring.known() == Some(&Credentials::Anonymous);
+        let wide = access == Access::Pull && self.state().writes && !anonymous;
+        let wanted = if wide { Access::Push } else { access };
+        let answer = match self.token_for(server, self.scopes(wanted)).await {
+            // Some token servers give nothing at all to who may only read, and asks for more.
+            Err(AuthError::Status { status: 403, .. }) if wide => {
+                self.state().writes = false;
+                self.token_for(server, self.scopes(access)).await
+            }
+            answer => answer,
         };
-        let registry = self.registry();
-        let fetch = || {
-            token::fetch(
-                http,
-                &server,
-                &self.credentials,
-                self.scopes(access),
-                &registry,
-            )
-        };
-        match slot.get_or_try_init(fetch).await {
-            Ok(token) => Ok(Proof::Bearer(token.secret.clone())),
+        match answer {
             Err(AuthError::Status {
                 status: 401 | 403, ..
             }) => Err(self.refused(&Proof::Bearer(Secret::new("")))),
-            Err(error) => Err(error),
+            answer => answer,
         }
+    }
+
+    async fn token_for(&self, server: &Server, scopes: Vec<String>) -> Result<Secret, AuthError> {
+        let slot = {
+            let mut state = self.state();
+            let slot = state.slots.entry(scopes.clone()).or_default();
+            if slot.get().is_some_and(Token::is_stale) {
+                *slot = Slot::default();
+            }
+            Arc::clone(slot)
+        };
+        let exchange = token::Exchange {
+            http: &self.binding.http,
+            server,
+            registry: self.registry(),
+            stall: self.binding.stall,
+        };
+        let fetch = || async {
+            let credentials = self.binding.keyring.credentials().await?;
+            exchange.fetch(credentials, &scopes).await
+        };
+        slot.get_or_try_init(fetch)
+            .await
+            .map(|token| token.secret.clone())
     }
 
     /// Reads the challenge of a 401 that `sent` was not enough for. When it returns, another try is worthwhile.
@@ -226,36 +266,44 @@ impl Authorizer {
     /// # Errors
     ///
     /// Nothing we have will help.
-    pub fn answer(&self, challenge: &str, sent: &Proof, access: Access) -> Result<(), AuthError> {
-        let access = self.effective(access);
+    pub fn answer(&self, challenge: &str, sent: &Proof) -> Result<(), AuthError> {
         let challenges = challenge::parse(challenge);
         let of = |scheme: &str| {
             challenges
                 .iter()
                 .find(|challenge| challenge.scheme == scheme)
         };
-        if matches!(self.credentials, Credentials::Bearer(_)) && *sent != Proof::None {
+        let as_it_is = matches!(
+            self.binding.keyring.known(),
+            Some(Credentials::Bearer(_))
+        );
+        if as_it_is && *sent != Proof::None {
             return Err(self.refused(sent));
         }
         if let Some(bearer) = of("bearer") {
-            let server = Server::of(bearer, &self.base)?;
+            let server = Server::of(bearer, &self.binding.base)?;
+            let demanded = scope::actions(
+                bearer.parameter("scope").unwrap_or_default(),
+                &self.binding.repository,
+            );
             let mut state = self.state();
             // A token that was refused is thrown away, unless somebody else has already renewed it.
-            if let (Proof::Bearer(refused), Some(slot)) = (sent, state.slots.get(&access))
-                && slot.get().is_some_and(|token| token.secret == *refused)
-            {
-                state.slots.remove(&access);
+            if let Proof::Bearer(refused) = sent {
+                state
+                    .slots
+                    .retain(|_, slot| slot.get().is_none_or(|token| token.secret != *refused));
             }
-            state.mode = Mode::Bearer(server);
+            state.demanded.extend(demanded);
+            self.settle(&mut state, Mode::Bearer(server));
             return Ok(());
         }
         if of("basic").is_some() {
-            return match (&self.credentials, sent) {
-                (Credentials::Basic { .. } | Credentials::Bearer(_), Proof::None) => {
-                    self.state().mode = Mode::Basic;
+            return match sent {
+                Proof::Basic { .. } => Err(self.refused(sent)),
+                _ => {
+                    self.settle(&mut self.state(), Mode::Basic);
                     Ok(())
                 }
-                _ => Err(self.refused(sent)),
             };
         }
         if challenge.is_empty() {
@@ -267,20 +315,56 @@ impl Authorizer {
         })
     }
 
+    fn settle(&self, state: &mut State, mode: Mode) {
+        *self.binding.habit.mode() = mode.clone();
+        (state.mode, state.inherited) = (mode, false);
+    }
+
+    /// Returns the error for a request that was refused with this challenge in spite of `sent`.
+    #[must_use]
+    pub fn denied(&self, challenge: &str, sent: &Proof) -> AuthError {
+        let challenges = challenge::parse(challenge);
+        let insufficient = challenges
+            .iter()
+            .find(|challenge| challenge.parameter("error") == Some("insufficient_scope"));
+        match (insufficient, self.refused(sent)) {
+            (
+                Some(challenge),
+                AuthError::Rejected {
+                    registry,
+                    repository,
+                    user,
+                },
+            ) => AuthError::Scope {
+                registry,
+                repository,
+                user,
+                scope: challenge
+                    .parameter("scope")
+                    .unwrap_or_default()
+                    .chars()
+                    .filter(|c| !c.is_control())
+                    .take(200)
+                    .collect(),
+            },
+            (_, refused) => refused,
+        }
+    }
+
     /// Returns the error for a request that was refused in spite of `sent`.
     #[must_use]
     pub fn refused(&self, sent: &Proof) -> AuthError {
-        let (registry, repository) = (self.registry(), self.repository.clone());
-        let user = match (&self.credentials, sent) {
-            (Credentials::Anonymous, _) => {
+        let (registry, repository) = (self.registry(), self.binding.repository.clone());
+        let user = match self.binding.keyring.known() {
+            None | Some(Credentials::Anonymous) if !matches!(sent, Proof::Basic { .. }) => {
                 return AuthError::Missing {
                     registry,
                     repository,
                 };
             }
-            (Credentials::Basic { user, .. }, _) => user.clone(),
-            (Credentials::Identity(_), _) => "an identity token".to_owned(),
-            (Credentials::Bearer(_), _) => "a registry token".to_owned(),
+            Some(Credentials::Basic { user, .. }) => user.clone(),
+            Some(Credentials::Identity(_)) => "an identity token".to_owned(),
+            _ => "a registry token".to_owned(),
         };
         AuthError::Rejected {
             registry,
@@ -290,18 +374,30 @@ impl Authorizer {
     }
 
     fn scopes(&self, access: Access) -> Vec<String> {
+        let state = self.state();
+        let own = |actions: &[&str]| {
+            let more = state.demanded.iter().map(String::as_str);
+            let more = more.filter(|action| !actions.contains(action));
+            let actions: Vec<&str> = actions.iter().copied().chain(more).collect();
+            format!(
+                "repository:{}:{}",
+                self.binding.repository,
+                actions.join(",")
+            )
+        };
         match access {
-            Access::Pull => vec![format!("repository:{}:pull", self.repository)],
+            Access::Registry => Vec::new(),
             Access::Catalog => vec!["registry:catalog:*".to_owned()],
-            Access::Delete => vec![format!("repository:{}:pull,push,delete", self.repository)],
+            Access::Pull => vec![own(&["pull"])],
+            Access::Delete => vec![own(&["pull", "push", "delete"])],
             Access::Push => {
-                let own = format!("repository:{}:pull,push", self.repository);
-                let state = self.state();
-                let others = state
-                    .also_pull
+                let others = self.binding.also_pull.names();
+                let others = others
                     .iter()
                     .map(|repository| format!("repository:{repository}:pull"));
-                std::iter::once(own).chain(others).collect()
+                std::iter::once(own(&["pull", "push"]))
+                    .chain(others)
+                    .collect()
             }
         }
     }

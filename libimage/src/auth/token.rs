@@ -3,12 +3,12 @@
 use std::time::{Duration, Instant};
 
 use reqwest::{
-    Url,
-    header::{AUTHORIZATION, CONTENT_TYPE},
+    Response, Url,
+    header::{AUTHORIZATION, CONTENT_TYPE, LOCATION},
 };
 use serde::Deserialize;
 
-use super::{AuthError, Challenge, Proof, authority};
+use super::{AuthError, Proof, authority, realm::Server};
 use crate::config::{Credentials, Secret};
 
 /// Bytes of a token server's answer: tokens with many scopes have a few kilobytes.
@@ -17,51 +17,10 @@ const ANSWER_BYTES: usize = 1 << 20;
 const LIFETIME: Duration = Duration::from_secs(60);
 /// A token is renewed this much before it ends, so that a request under way does not lose it.
 const MARGIN: Duration = Duration::from_secs(10);
+/// Redirects of a token server to itself: a missing slash, another path.
+const REDIRECTS: usize = 3;
 /// How we introduce ourselves in OAuth2.
 const CLIENT_ID: &str = "trimaran";
-
-/// A token server that credentials may be shown to.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Server {
-    realm: Url,
-    service: Option<String>,
-}
-
-impl Server {
-    /// Checks the realm of a challenge: https, unless the registry itself speaks plain http; nothing that only a confused or
-    /// hostile registry would name.
-    pub(super) fn of(challenge: &Challenge, base: &Url) -> Result<Self, AuthError> {
-        let realm = challenge.parameter("realm").unwrap_or_default();
-        let refuse = |reason| AuthError::Realm {
-            registry: authority(base),
-            realm: realm.chars().take(200).collect(),
-            reason,
-        };
-        let url = Url::parse(realm).map_err(|_| refuse("it is no URL"))?;
-        match url.scheme() {
-            "https" => {}
-            "http" if base.scheme() == "http" => {}
-            "http" => return Err(refuse("it is not https, but the registry is")),
-            _ => return Err(refuse("it is not https")),
-        }
-        if !url.username().is_empty() || url.password().is_some() {
-            return Err(refuse("it has credentials of its own"));
-        }
-        // An address in place of a name is how a hostile registry reaches into the network of its users (CVE-2026-48978).
-        let is_address = |url: &Url| {
-            url.host_str().is_some_and(|host| {
-                host.starts_with('[') || host.parse::<std::net::Ipv4Addr>().is_ok()
-            })
-        };
-        if is_address(&url) && url.host_str() != base.host_str() {
-            return Err(refuse("it is an IP address, and not the registry's"));
-        }
-        Ok(Self {
-            realm: url,
-            service: challenge.parameter("service").map(str::to_owned),
-        })
-    }
-}
 
 /// A token and its end.
 #[derive(Debug, Clone)]
@@ -86,107 +45,194 @@ struct Answer {
     expires_in: Option<u64>,
 }
 
-/// Exchanges credentials for a token.
-pub(super) async fn fetch(
-    http: &reqwest::Client,
-    server: &Server,
-    credentials: &Credentials,
-    scopes: Vec<String>,
-    registry: &str,
-) -> Result<Token, AuthError> {
-    let name = authority(&server.realm);
-    let unreachable = |source: reqwest::Error| AuthError::Unreachable {
-        registry: registry.to_owned(),
-        server: name.clone(),
-        source: source.without_url(),
-    };
-    let mut response = request(http, server, credentials, scopes)
-        .send()
-        .await
-        .map_err(unreachable)?;
-    let status = response.status();
-    let mut body = Vec::new();
-    while let Some(chunk) = response.chunk().await.map_err(unreachable)? {
-        body.extend_from_slice(&chunk);
-        if body.len() > ANSWER_BYTES {
-            return Err(AuthError::Token {
-                registry: registry.to_owned(),
-                server: name,
-            });
-        }
-    }
-    if !status.is_success() {
-        let message = String::from_utf8_lossy(&body)
-            .chars()
-            .filter(|c| !c.is_control())
-            .take(200)
-            .collect();
-        return Err(AuthError::Status {
-            registry: registry.to_owned(),
-            server: name,
-            status: status.as_u16(),
-            message,
-        });
-    }
-    let answer: Option<Answer> = serde_json::from_slice(&body).ok();
-    let lifetime = answer
-        .as_ref()
-        .and_then(|answer| answer.expires_in)
-        .map_or(LIFETIME, Duration::from_secs)
-        .max(LIFETIME);
-    let secret = answer
-        .and_then(|answer| answer.token.or(answer.access_token))
-        .filter(|secret| !secret.is_empty());
-    let secret = secret.ok_or(AuthError::Token {
-        registry: registry.to_owned(),
-        server: name,
-    })?;
-    // A day bounds what a nonsensical lifetime could do to the clock's arithmetic.
-    let lifetime = lifetime.min(Duration::from_secs(24 * 60 * 60)) - MARGIN;
-    Ok(Token {
-        secret: Secret::new(secret),
-        renew: Instant::now() + lifetime,
-    })
+/// One registry's token server, to be talked to.
+pub(super) struct Exchange<'a> {
+    pub(super) http: &'a reqwest::Client,
+    pub(super) server: &'a Server,
+    pub(super) registry: String,
+    pub(super) stall: Duration,
 }
 
-/// GET with the scopes as a query; for identity tokens OAuth2's POST.
-fn request(
-    http: &reqwest::Client,
-    server: &Server,
-    credentials: &Credentials,
-    scopes: Vec<String>,
-) -> reqwest::RequestBuilder {
-    if let Credentials::Identity(token) = credentials {
-        let mut form = Url::parse("form:").expect("a scheme alone is a URL");
-        let mut pairs = form.query_pairs_mut();
-        pairs
-            .append_pair("grant_type", "refresh_token")
-            .append_pair("client_id", CLIENT_ID);
-        pairs
-            .append_pair("refresh_token", token.reveal())
-            .append_pair("scope", &scopes.join(" "));
-        pairs.extend_pairs(server.service.iter().map(|service| ("service", service)));
-        drop(pairs);
-        let body = form.query().unwrap_or_default().to_owned();
-        return http
-            .post(server.realm.clone())
-            .header(CONTENT_TYPE, "application/x-www-form-urlencoded")
-            .body(body);
+impl Exchange<'_> {
+    /// Exchanges credentials for a token.
+    pub(super) async fn fetch(
+        &self,
+        credentials: &Credentials,
+        scopes: &[String],
+    ) -> Result<Token, AuthError> {
+        let mut url = match credentials {
+            Credentials::Identity(_) => self.server.realm.clone(),
+            _ => self.asking(scopes),
+        };
+        for _ in 0..=REDIRECTS {
+            let response = self.timed(self.request(&url, credentials, scopes).send()).await?;
+            let Some(next) = self.redirected(&response, &url, credentials)? else {
+                return self.read(response).await;
+            };
+            url = next;
+        }
+        Err(self.astray("it redirects in circles"))
     }
-    let mut url = server.realm.clone();
-    url.query_pairs_mut()
-        .extend_pairs(server.service.iter().map(|service| ("service", service)))
-        .extend_pairs(scopes.iter().map(|scope| ("scope", scope)));
-    let request = http.get(url);
-    let proof = match credentials {
-        Credentials::Basic { user, password } => Proof::Basic {
-            user: user.clone(),
-            password: password.clone(),
-        },
-        _ => Proof::None,
-    };
-    match proof.header() {
-        Some(header) => request.header(AUTHORIZATION, header),
-        None => request,
+
+    async fn timed<T>(
+        &self,
+        doing: impl Future<Output = Result<T, reqwest::Error>>,
+    ) -> Result<T, AuthError> {
+        match tokio::time::timeout(self.stall, doing).await {
+            Ok(done) => done.map_err(|source| AuthError::Unreachable {
+                registry: self.registry.clone(),
+                server: self.name(),
+                source: source.without_url(),
+            }),
+            Err(_) => Err(AuthError::Stalled {
+                registry: self.registry.clone(),
+                server: self.name(),
+                after: self.stall,
+            }),
+        }
+    }
+
+    fn name(&self) -> String {
+        authority(&self.server.realm)
+    }
+
+    /// Returns where a redirect leads. Only at the same server: whoever else is there must not see the credentials, nor the token. A body
+    /// with an identity token goes nowhere else at all.
+    fn redirected(
+        &self,
+        response: &Response,
+        url: &Url,
+        credentials: &Credentials,
+    ) -> Result<Option<Url>, AuthError> {
+        if !response.status().is_redirection() {
+            return Ok(None);
+        }
+        let location = response
+            .headers()
+            .get(LOCATION)
+            .and_then(|value| value.to_str().ok());
+        let next = location.and_then(|location| url.join(location).ok());
+        let posted = matches!(credentials, Credentials::Identity(_));
+        match next {
+            Some(next) if next.origin() == url.origin() && !posted => {
+                let mut next = next;
+                next.set_fragment(None);
+                Ok(Some(next))
+            }
+            Some(_) => Err(self.astray("it redirects elsewhere")),
+            None => Err(self.astray("it redirects to nowhere")),
+        }
+    }
+
+    fn astray(&self, reason: &'static str) -> AuthError {
+        AuthError::Realm {
+            registry: self.registry.clone(),
+            realm: self.name(),
+            reason,
+        }
+    }
+
+    async fn read(&self, mut response: Response) -> Result<Token, AuthError> {
+        let status = response.status();
+        let mut body = Vec::new();
+        while let Some(chunk) = self.timed(response.chunk()).await? {
+            body.extend_from_slice(&chunk);
+            if body.len() > ANSWER_BYTES {
+                return Err(self.no_token());
+            }
+        }
+        if !status.is_success() {
+            let message: String = String::from_utf8_lossy(&body)
+                .chars()
+                .filter(|c| !c.is_control())
+                .take(200)
+                .collect();
+            return Err(self.status(status.as_u16(), &message));
+        }
+        let answer: Option<Answer> = serde_json::from_slice(&body).ok();
+        let lifetime = answer
+            .as_ref()
+            .and_then(|answer| answer.expires_in)
+            .map_or(LIFETIME, Duration::from_secs)
+            .max(LIFETIME);
+        let secret = answer
+            .and_then(|answer| answer.token.or(answer.access_token))
+            .filter(|secret| !secret.is_empty());
+        let secret = secret.ok_or_else(|| self.no_token())?;
+        // A day bounds what a nonsensical lifetime could do to the clock's arithmetic.
+        let lifetime = lifetime.min(Duration::from_secs(24 * 60 * 60)) - MARGIN;
+        Ok(Token {
+            secret: Secret::new(secret),
+            renew: Instant::now() + lifetime,
+        })
+    }
+
+    fn no_token(&self) -> AuthError {
+        AuthError::Token {
+            registry: self.registry.clone(),
+            server: self.name(),
+        }
+    }
+
+    fn status(&self, status: u16, message: &str) -> AuthError {
+        AuthError::Status {
+            registry: self.registry.clone(),
+            server: self.name(),
+            status,
+            message: message.to_owned(),
+        }
+    }
+
+    fn service(&self) -> impl Iterator<Item = (&'static str, &str)> {
+        let service = self.server.service.iter();
+        service.map(|name| ("service", name.as_str()))
+    }
+
+    /// The realm with the question in its query.
+    fn asking(&self, scopes: &[String]) -> Url {
+        let mut url = self.server.realm.clone();
+        url.query_pairs_mut()
+            .extend_pairs(self.service())
+            .extend_pairs(scopes.iter().map(|scope| ("scope", scope)));
+        url
+    }
+
+    /// GET with the scopes as a query; for identity tokens OAuth2's POST.
+    fn request(
+        &self,
+        url: &Url,
+        credentials: &Credentials,
+        scopes: &[String],
+    ) -> reqwest::RequestBuilder {
+        if let Credentials::Identity(token) = credentials {
+            let mut form = Url::parse("form:").expect("a scheme alone is a URL");
+            let mut pairs = form.query_pairs_mut();
+            pairs
+                .append_pair("grant_type", "refresh_token")
+                .append_pair("client_id", CLIENT_ID);
+            pairs
+                .append_pair("refresh_token", token.reveal())
+                .append_pair("scope", &scopes.join(" "));
+            pairs.extend_pairs(self.service());
+            drop(pairs);
+            let body = form.query().unwrap_or_default().to_owned();
+            return self
+                .http
+                .post(url.clone())
+                .header(CONTENT_TYPE, "application/x-www-form-urlencoded")
+                .body(body);
+        }
+        let request = self.http.get(url.clone());
+        let proof = match credentials {
+            Credentials::Basic { user, password } => Proof::Basic {
+                user: user.clone(),
+                password: password.clone(),
+            },
+            _ => Proof::None,
+        };
+        match proof.header() {
+            Some(header) => request.header(AUTHORIZATION, header),
+            None => request,
+        }
     }
 }

@@ -12,7 +12,7 @@ use crate::{
 };
 
 /// Bytes of a file of credentials: thousands of entries, and still nothing.
-const FILE_BYTES: usize = 1 << 20;
+pub(super) const FILE_BYTES: usize = 1 << 20;
 
 /// The credentials of a file, by registry or by a path inside one.
 ///
@@ -24,6 +24,21 @@ pub struct AuthFile {
     entries: BTreeMap<String, Credentials>,
     helpers: BTreeMap<String, String>,
     default_helper: Option<String>,
+}
+
+/// Something that may have credentials for a repository.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Candidate {
+    /// They are here.
+    Credentials(Credentials),
+    /// The program `docker-credential-PROGRAM` may have them.
+    Helper {
+        /// The program's suffix.
+        program: String,
+        /// Whether it was named for this registry, or for all.
+        assigned: bool,
+    },
 }
 
 /// Why a text is no file of credentials.
@@ -120,13 +135,57 @@ impl AuthFile {
         keys(name).find_map(|key| self.entries.get(&key))
     }
 
-    /// Returns the credential helper for a repository: the suffix of a program `docker-credential-…` that the tool may ask.
+    /// Reads the text of docker's file of old, `.dockercfg`: entries without anything around them.
+    ///
+    /// # Errors
+    ///
+    /// As [`AuthFile::parse`].
+    pub fn parse_legacy(text: &str) -> Result<Self, AuthFileError> {
+        if text.trim().is_empty() {
+            return Ok(Self::default());
+        }
+        Self::parse(&format!("{{\"auths\": {}\n}}", text.trim_start()))
+    }
+
+    /// Returns what the file offers for a repository, in the order of precedence: the helper named for the registry, the one for all
+    /// registries, the entry.
+    pub fn candidates(&self, name: &Name) -> impl Iterator<Item = Candidate> {
+        let helper = |program: &String, assigned| Candidate::Helper {
+            program: program.clone(),
+            assigned,
+        };
+        // Helpers know registries; they are not asked for a path inside one.
+        let assigned = self.helpers.get(name.registry());
+        let for_all = self.default_helper.as_ref().filter(|_| assigned.is_none());
+        let entry = self.lookup(name).cloned().map(Candidate::Credentials);
+        assigned
+            .filter(|program| !program.is_empty())
+            .map(|program| helper(program, true))
+            .into_iter()
+            .chain(for_all.map(|program| helper(program, false)))
+            .chain(entry)
+    }
+
+    /// Returns the program that keeps a registry's credentials: the suffix of `docker-credential-…`.
     #[must_use]
-    pub fn helper(&self, name: &Name) -> Option<&str> {
-        keys(name)
-            .find_map(|key| self.helpers.get(&key))
+    pub fn helper(&self, registry: &str) -> Option<&str> {
+        let assigned = self.helpers.get(normalise(registry));
+        assigned
             .or(self.default_helper.as_ref())
             .map(String::as_str)
+            .filter(|program| !program.is_empty())
+    }
+
+    /// Returns the registries and paths the file names, whether it holds their credentials or a helper does.
+    pub fn keys(&self) -> impl Iterator<Item = &str> {
+        let keys = self.entries.keys().chain(self.helpers.keys());
+        keys.map(String::as_str)
+    }
+
+    /// Returns the credentials stored for exactly this registry or path.
+    #[must_use]
+    pub fn entry(&self, key: &str) -> Option<&Credentials> {
+        self.entries.get(normalise(key))
     }
 }
 
@@ -158,7 +217,7 @@ impl Entry {
 }
 
 /// Docker writes its own registry as a URL.
-fn normalise(key: &str) -> &str {
+pub(super) fn normalise(key: &str) -> &str {
     let key = key
         .strip_prefix("https://")
         .or_else(|| key.strip_prefix("http://"))
@@ -227,11 +286,8 @@ mod tests {
         for (name, expected) in cases {
             assert_eq!(user(&file, name).as_deref(), expected, "{name}");
         }
-        assert_eq!(
-            file.helper(&"ecr.example.org/x".parse().unwrap()),
-            Some("ecr-login")
-        );
-        assert_eq!(file.helper(&"quay.io/x".parse().unwrap()), None);
+        assert_eq!(file.helper("ecr.example.org"), Some("ecr-login"));
+        assert_eq!(file.helper("quay.io"), None);
     }
 
     #[test]
@@ -248,6 +304,49 @@ mod tests {
         );
         assert_eq!(user(&file, "c.org/x").as_deref(), Some("u"));
         assert!(AuthFile::parse("  ").unwrap().entries.is_empty());
+    }
+
+    #[test]
+    fn helpers_come_before_entries() {
+        let text = r#"{"credsStore": "all", "credHelpers": {"a.org": "one", "https://index.docker.io/v1/": "hub", "plain.org": ""},
+            "auths": {"a.org": {"username": "u", "password": "p"}, "b.org/team": {"username": "t", "password": "p"}}}"#;
+        let file = AuthFile::parse(text).unwrap();
+        let cases = [
+            ("a.org/x", "one! u"),
+            ("b.org/team/x", "all? t"),
+            ("b.org/x", "all?"),
+            ("debian", "hub!"),
+            // An empty name says that no helper is to be asked.
+            ("plain.org/x", ""),
+        ];
+        for (name, expected) in cases {
+            let found: Vec<String> = file
+                .candidates(&name.parse().unwrap())
+                .map(|candidate| match candidate {
+                    Candidate::Helper { program, assigned } => {
+                        format!("{program}{}", if assigned { "!" } else { "?" })
+                    }
+                    Candidate::Credentials(Credentials::Basic { user, .. }) => user,
+                    other => format!("{other:?}"),
+                })
+                .collect();
+            assert_eq!(found.join(" "), expected, "{name}");
+        }
+        let old = AuthFile::parse_legacy(r#"{"a.org": {"auth": "dTpw", "email": "x"}}"#).unwrap();
+        assert_eq!(user(&old, "a.org/x").as_deref(), Some("u"));
+        assert!(AuthFile::parse_legacy("").is_ok_and(|file| file.keys().next().is_none()));
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn any_text_is_read_without_panic(text in "(?s).*", auth in ".*", key in ".*") {
+            let near = serde_json::json!({"auths": {key.as_str(): {"auth": auth}}, "credHelpers": {"a.org": key}}).to_string();
+            for text in [text, near] {
+                if let Ok(file) = AuthFile::parse(&text) {
+                    drop(file.candidates(&"a.org/b".parse().unwrap()).count());
+                }
+            }
+        }
     }
 
     #[test]

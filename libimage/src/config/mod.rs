@@ -2,6 +2,7 @@
 //!
 //! Nothing here opens a file: the tools find the files and hand their texts in.
 
+mod auth_edit;
 mod auth_file;
 mod certificates;
 mod helpers;
@@ -12,7 +13,8 @@ pub(crate) mod scope;
 mod secret;
 pub(crate) mod strict;
 
-pub use auth_file::{AuthFile, AuthFileError};
+pub use auth_edit::AuthEdit;
+pub use auth_file::{AuthFile, AuthFileError, Candidate};
 pub use certificates::Certificates;
 pub use helpers::Helpers;
 pub use policy::{
