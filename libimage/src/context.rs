@@ -141,7 +141,8 @@ impl Context {
         })
     }
 
-    /// Starts from what this context has, connections and all, to change some of it.
+    /// Starts from what this context has, to change some of it. Connections and tokens are kept unless a setting about registries
+    /// changes.
     pub fn to_builder(&self) -> ContextBuilder {
         ContextBuilder(self.clone())
     }
@@ -166,6 +167,9 @@ impl Context {
     /// As [`Context::candidates`] without the side's own credentials, which are for the registry that was named, not for its mirrors.
     #[must_use]
     pub fn stored(&self, side: Side, name: &Name) -> Vec<Candidate> {
+        if self.end(side).credentials == Some(Credentials::Anonymous) {
+            return Vec::new();
+        }
         let files = || {
             let files = self.end(side).auth_files.iter();
             files.flat_map(|file| file.candidates(name))
@@ -285,6 +289,12 @@ impl Context {
 pub struct ContextBuilder(Context);
 
 impl ContextBuilder {
+    /// What was made with other settings must not be used on.
+    fn forget(&mut self) {
+        self.0.kept = Kept::default();
+        self.0.roots = Arc::default();
+    }
+
     fn end(&mut self, side: Side) -> &mut End {
         match side {
             Side::Source => &mut self.0.source,
@@ -296,6 +306,7 @@ impl ContextBuilder {
     /// server that registry names. [`Credentials::Anonymous`] forbids looking into the files.
     pub fn credentials(mut self, side: Side, credentials: Credentials) -> Self {
         self.end(side).credentials = Some(credentials);
+        self.forget();
         self
     }
 
@@ -308,24 +319,28 @@ impl ContextBuilder {
     /// Adds a file of credentials for one side, asked after those added before.
     pub fn auth_file_for(mut self, side: Side, file: AuthFile) -> Self {
         self.end(side).auth_files.push(file);
+        self.forget();
         self
     }
 
     /// Allows executing the credential helpers that the files of credentials name; without this they are never executed.
     pub fn helpers(mut self, helpers: Helpers) -> Self {
         self.0.helpers = Some(helpers);
+        self.forget();
         self
     }
 
     /// Sets what `registries.conf` says: mirrors, blocked and insecure registries, short names.
     pub fn registries(mut self, registries: Registries) -> Self {
         self.0.registries = Arc::new(registries);
+        self.forget();
         self
     }
 
     /// Sets where a side's certificates are: authorities and client certificates, host by host.
     pub fn certificates(mut self, side: Side, certificates: Certificates) -> Self {
         self.end(side).certificates = certificates;
+        self.forget();
         self
     }
 
@@ -333,12 +348,14 @@ impl ContextBuilder {
     /// where `registries.conf` does not. Without either, `registries.conf` decides for each registry.
     pub fn tls_verify(mut self, side: Side, verify: bool) -> Self {
         self.end(side).tls_verify = Some(verify);
+        self.forget();
         self
     }
 
     /// Adds CA certificates (PEM) to the system's.
     pub fn extra_roots(mut self, pem: impl Into<Vec<u8>>) -> Self {
         self.0.extra_roots.push(pem.into());
+        self.forget();
         self
     }
 

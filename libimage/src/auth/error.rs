@@ -126,7 +126,9 @@ impl AuthError {
             Self::Scheme { .. } => ErrorKind::Unsupported,
             Self::Realm { .. } | Self::Scope { .. } => ErrorKind::Denied,
             Self::Helper { source, .. } => source.kind(),
-            Self::Unreachable { .. } | Self::Stalled { .. } => ErrorKind::Network { transient: true },
+            Self::Unreachable { .. } | Self::Stalled { .. } => {
+                ErrorKind::Network { transient: true }
+            }
             Self::Status { status: 429, .. } => ErrorKind::RateLimited { retry_after: None },
             Self::Status { status, .. } => ErrorKind::Network {
                 transient: *status >= 500,

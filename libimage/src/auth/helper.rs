@@ -40,7 +40,9 @@ const TICK: Duration = Duration::from_millis(5);
 #[non_exhaustive]
 pub enum HelperError {
     /// Its name is more than a word.
-    #[error("{program:?} is no name of a credential helper: letters, digits, dots, dashes and underscores make one")]
+    #[error(
+        "{program:?} is no name of a credential helper: letters, digits, dots, dashes and underscores make one"
+    )]
     Name {
         /// What the file says.
         program: String,
@@ -129,7 +131,11 @@ struct Stored<'a> {
 /// # Errors
 ///
 /// There is no such program, or it fails.
-pub fn get(helpers: &Helpers, program: &str, registry: &str) -> Result<Option<Credentials>, HelperError> {
+pub fn get(
+    helpers: &Helpers,
+    program: &str,
+    registry: &str,
+) -> Result<Option<Credentials>, HelperError> {
     let path = find(helpers, program)?;
     for server in servers(registry) {
         let output = match execute(helpers, &path, "get", server.as_bytes()) {
@@ -137,15 +143,18 @@ pub fn get(helpers: &Helpers, program: &str, registry: &str) -> Result<Option<Cr
             Err(HelperError::Failed { complaint, .. }) if complaint.contains(NOT_FOUND) => continue,
             Err(error) => return Err(error),
         };
-        let answer: Answer =
-            serde_json::from_slice(&output).map_err(|_| HelperError::Answer { path: path.clone() })?;
+        let answer: Answer = serde_json::from_slice(&output)
+            .map_err(|_| HelperError::Answer { path: path.clone() })?;
         let secret = Secret::new(answer.secret);
         if secret.reveal().is_empty() {
             continue;
         }
         return Ok(Some(match answer.username.as_str() {
             TOKEN_USER => Credentials::Identity(secret),
-            user => Credentials::Basic { user: user.to_owned(), password: secret },
+            user => Credentials::Basic {
+                user: user.to_owned(),
+                password: secret,
+            },
         }));
     }
     Ok(None)
@@ -168,7 +177,11 @@ pub fn store(
         Credentials::Identity(token) => (TOKEN_USER, token.reveal()),
         _ => return Err(HelperError::Answer { path }),
     };
-    let stored = Stored { server: servers(registry)[0], username, secret };
+    let stored = Stored {
+        server: servers(registry)[0],
+        username,
+        secret,
+    };
     let input = serde_json::to_vec(&stored).expect("three strings make JSON");
     execute(helpers, &path, "store", &input).map(drop)
 }
@@ -212,18 +225,34 @@ fn servers(registry: &str) -> Vec<&str> {
 fn find(helpers: &Helpers, program: &str) -> Result<PathBuf, HelperError> {
     let word = !program.is_empty()
         && program.len() <= 100
-        && program.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_'));
+        && program
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_'));
     if !word {
-        return Err(HelperError::Name { program: program.chars().take(100).collect() });
+        return Err(HelperError::Name {
+            program: program.chars().take(100).collect(),
+        });
     }
     let name = format!("docker-credential-{program}");
     let mut paths = helpers.path.iter().map(|directory| directory.join(&name));
-    paths.find(|path| path.is_file()).ok_or_else(|| HelperError::Missing { program: program.to_owned() })
+    paths
+        .find(|path| path.is_file())
+        .ok_or_else(|| HelperError::Missing {
+            program: program.to_owned(),
+        })
 }
 
 /// Runs a program to its end. It stays in our process group: it may have to ask a person on the terminal, and is ended with us.
-fn execute(helpers: &Helpers, path: &PathBuf, verb: &str, input: &[u8]) -> Result<Vec<u8>, HelperError> {
-    let io = |source| HelperError::Io { path: path.clone(), source };
+fn execute(
+    helpers: &Helpers,
+    path: &PathBuf,
+    verb: &str,
+    input: &[u8],
+) -> Result<Vec<u8>, HelperError> {
+    let io = |source| HelperError::Io {
+        path: path.clone(),
+        source,
+    };
     let mut child = Command::new(path)
         .arg(verb)
         .stdin(Stdio::piped())
@@ -245,14 +274,29 @@ fn execute(helpers: &Helpers, path: &PathBuf, verb: &str, input: &[u8]) -> Resul
         return Ok(output);
     }
     // The protocol has programs complain on stdout; what looks like an answer is not shown.
-    let said = if complaint.trim_ascii().is_empty() { output } else { complaint };
-    let said = if said.trim_ascii_start().starts_with(b"{") { Vec::new() } else { said };
+    let said = if complaint.trim_ascii().is_empty() {
+        output
+    } else {
+        complaint
+    };
+    let said = if said.trim_ascii_start().starts_with(b"{") {
+        Vec::new()
+    } else {
+        said
+    };
     let complaint = String::from_utf8_lossy(&said);
-    let complaint = complaint.trim().chars().map(|c| if c.is_control() { ' ' } else { c });
+    let complaint = complaint
+        .trim()
+        .chars()
+        .map(|c| if c.is_control() { ' ' } else { c });
     Err(HelperError::Failed {
         path: path.clone(),
         status,
-        registry: if verb == "store" { "the new entry".to_owned() } else { String::from_utf8_lossy(input).into_owned() },
+        registry: if verb == "store" {
+            "the new entry".to_owned()
+        } else {
+            String::from_utf8_lossy(input).into_owned()
+        },
         complaint: complaint.take(COMPLAINT_SHOWN).collect(),
     })
 }
@@ -290,13 +334,17 @@ fn converse(child: &mut Child, input: &[u8], patience: Duration) -> io::Result<O
     Ok(None)
 }
 
-fn reader(pipe: Option<impl Read + Send + 'static>) -> io::Result<mpsc::Receiver<io::Result<Vec<u8>>>> {
+fn reader(
+    pipe: Option<impl Read + Send + 'static>,
+) -> io::Result<mpsc::Receiver<io::Result<Vec<u8>>>> {
     let (sender, receiver) = mpsc::channel();
-    std::thread::Builder::new().name("helper".to_owned()).spawn(move || {
-        let mut text = Vec::new();
-        let read = pipe.map_or(Ok(0), |pipe| pipe.take(OUTPUT_BYTES).read_to_end(&mut text));
-        // Nobody listens after the time is over.
-        sender.send(read.map(|_| text)).ok();
-    })?;
+    std::thread::Builder::new()
+        .name("helper".to_owned())
+        .spawn(move || {
+            let mut text = Vec::new();
+            let read = pipe.map_or(Ok(0), |pipe| pipe.take(OUTPUT_BYTES).read_to_end(&mut text));
+            // Nobody listens after the time is over.
+            sender.send(read.map(|_| text)).ok();
+        })?;
     Ok(receiver)
 }

@@ -4,7 +4,10 @@ use std::sync::Arc;
 
 use tokio::sync::OnceCell;
 
-use super::{AuthError, helper::{self, HelperError}};
+use super::{
+    AuthError,
+    helper::{self, HelperError},
+};
 use crate::{
     config::{Candidate, Credentials, Helpers},
     progress::{Event, Progress},
@@ -29,7 +32,13 @@ impl Keyring {
         helpers: Option<Helpers>,
         progress: Arc<dyn Progress>,
     ) -> Self {
-        Self { registry: registry.to_owned(), candidates, helpers, progress, found: Arc::default() }
+        Self {
+            registry: registry.to_owned(),
+            candidates,
+            helpers,
+            progress,
+            found: Arc::default(),
+        }
     }
 
     /// Returns the credentials that were found, if they have been looked for.
@@ -55,7 +64,10 @@ impl Keyring {
                 // A file that was copied from another machine names programs of that machine: most images need none of them.
                 Err(error @ HelperError::Missing { .. }) if !assigned => self.warn(&error),
                 Err(source) => {
-                    return Err(AuthError::Helper { registry: self.registry.clone(), source });
+                    return Err(AuthError::Helper {
+                        registry: self.registry.clone(),
+                        source,
+                    });
                 }
             }
         }
@@ -91,6 +103,8 @@ impl Keyring {
 
 impl std::fmt::Debug for Keyring {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Keyring").field("registry", &self.registry).finish_non_exhaustive()
+        f.debug_struct("Keyring")
+            .field("registry", &self.registry)
+            .finish_non_exhaustive()
     }
 }

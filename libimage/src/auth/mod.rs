@@ -94,6 +94,22 @@ enum Mode {
 pub struct Habit(Mutex<Mode>);
 
 impl Habit {
+    /// Reads a challenge that was about no repository; one that cannot be met is left to who meets it.
+    pub fn learn(&self, challenge: &str, base: &Url) {
+        let challenges = challenge::parse(challenge);
+        let of = |scheme: &str| {
+            challenges
+                .iter()
+                .find(|challenge| challenge.scheme == scheme)
+        };
+        let bearer = of("bearer").and_then(|bearer| Server::of(bearer, base).ok());
+        if let Some(server) = bearer {
+            *self.mode() = Mode::Bearer(server);
+        } else if of("basic").is_some() {
+            *self.mode() = Mode::Basic;
+        }
+    }
+
     fn mode(&self) -> MutexGuard<'_, Mode> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -115,8 +131,11 @@ struct State {
     slots: HashMap<Vec<String>, Slot>,
 }
 
+/// Gives the client for a token server. It must not follow redirects.
+pub type TokenClients = Arc<dyn Fn(&Url) -> Result<reqwest::Client, reqwest::Error> + Send + Sync>;
+
 /// What an [`Authorizer`] is bound to.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Binding {
     /// The registry.
     pub base: Url,
@@ -124,8 +143,8 @@ pub struct Binding {
     pub repository: String,
     /// Who we are there.
     pub keyring: Keyring,
-    /// Speaks to token servers; it must not follow redirects.
-    pub http: reqwest::Client,
+    /// Speaks to token servers.
+    pub http: TokenClients,
     /// How long a token server may be silent.
     pub stall: Duration,
     /// Other repositories of the registry that tokens for writing let read: blobs may be mounted from them.
@@ -134,6 +153,15 @@ pub struct Binding {
     pub writes: bool,
     /// What is known of the host.
     pub habit: Arc<Habit>,
+}
+
+impl std::fmt::Debug for Binding {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Binding")
+            .field("base", &self.base.as_str())
+            .field("repository", &self.repository)
+            .finish_non_exhaustive()
+    }
 }
 
 /// Answers one registry's challenges for one repository.
@@ -246,13 +274,18 @@ impl Authorizer {
             }
             Arc::clone(slot)
         };
-        let exchange = token::Exchange {
-            http: &self.binding.http,
-            server,
-            registry: self.registry(),
-            stall: self.binding.stall,
-        };
         let fetch = || async {
+            let http = (self.binding.http)(&server.realm);
+            let exchange = token::Exchange {
+                http: http.map_err(|source| AuthError::Unreachable {
+                    registry: self.registry(),
+                    server: authority(&server.realm),
+                    source,
+                })?,
+                server,
+                registry: self.registry(),
+                stall: self.binding.stall,
+            };
             let credentials = self.binding.keyring.credentials().await?;
             exchange.fetch(credentials, &scopes).await
         };
@@ -273,10 +306,7 @@ impl Authorizer {
                 .iter()
                 .find(|challenge| challenge.scheme == scheme)
         };
-        let as_it_is = matches!(
-            self.binding.keyring.known(),
-            Some(Credentials::Bearer(_))
-        );
+        let as_it_is = matches!(self.binding.keyring.known(), Some(Credentials::Bearer(_)));
         if as_it_is && *sent != Proof::None {
             return Err(self.refused(sent));
         }
@@ -318,6 +348,12 @@ impl Authorizer {
     fn settle(&self, state: &mut State, mode: Mode) {
         *self.binding.habit.mode() = mode.clone();
         (state.mode, state.inherited) = (mode, false);
+    }
+
+    /// Tells whether the registry has asked for credentials.
+    #[must_use]
+    pub fn was_asked(&self) -> bool {
+        !matches!(self.state().mode, Mode::Unasked)
     }
 
     /// Returns the error for a request that was refused with this challenge in spite of `sent`.

@@ -1,6 +1,6 @@
 //! Token servers: which of those that a registry may name are shown credentials.
 
-use std::net::IpAddr;
+use std::net::Ipv4Addr;
 
 use reqwest::Url;
 
@@ -49,11 +49,11 @@ pub(super) fn may_go(url: &Url, base: &Url) -> Result<(), &'static str> {
     // An address, or a name of the inner network, is how a hostile registry reaches into the network of its users
     // (CVE-2026-48978).
     match (reach(url), reach(base)) {
-        (Reach::Link, _) => Err("it is a link-local address"),
-        (Reach::Public, _) | (_, Reach::Private | Reach::Link) => Ok(()),
-        (Reach::Private, Reach::Public) => Err(
-            "it is an address, or a name of a local network, which the registry is not",
-        ),
+        (Reach::Address, _) => Err("it is an IP address, and not the registry's"),
+        (Reach::Inner, Reach::Public) => {
+            Err("it is a name of a local network, and the registry's is none")
+        }
+        (Reach::Public | Reach::Inner, _) => Ok(()),
     }
 }
 
@@ -62,24 +62,17 @@ pub(super) fn may_go(url: &Url, base: &Url) -> Result<(), &'static str> {
 enum Reach {
     /// A name of the world's.
     Public,
-    /// An address, or a name that means something else in every network.
-    Private,
-    /// An address of this link alone: where clouds keep the secrets of a machine.
-    Link,
+    /// A name that means something else in every network.
+    Inner,
+    /// No name.
+    Address,
 }
 
 fn reach(url: &Url) -> Reach {
     let host = url.host_str().unwrap_or_default();
-    let address = host
-        .strip_prefix('[')
-        .and_then(|host| host.strip_suffix(']'))
-        .unwrap_or(host);
-    if let Ok(address) = address.parse::<IpAddr>() {
-        let link = match address.to_canonical() {
-            IpAddr::V4(address) => address.is_link_local(),
-            IpAddr::V6(address) => address.is_unicast_link_local(),
-        };
-        return if link { Reach::Link } else { Reach::Private };
+    // The parser has brought IPv4 addresses into one form, whatever they were written as.
+    if host.starts_with('[') || host.parse::<Ipv4Addr>().is_ok() {
+        return Reach::Address;
     }
     let name = host.trim_end_matches('.');
     let inner = ["localhost", "local", "internal", "lan", "home.arpa"];
@@ -88,7 +81,7 @@ fn reach(url: &Url) -> Reach {
             .is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
     };
     if !name.contains('.') || inner.iter().any(|inner| is_inner(&inner)) {
-        Reach::Private
+        Reach::Inner
     } else {
         Reach::Public
     }
@@ -101,38 +94,102 @@ mod tests {
     #[test]
     fn credentials_go_to_sensible_token_servers_only() {
         let cases = [
-            ("https://registry.example", "https://auth.example/token", true),
-            ("https://registry.example", "https://registry.example/token", true),
-            ("https://registry.example", "https://registry.example:8443/token", true),
+            (
+                "https://registry.example",
+                "https://auth.example/token",
+                true,
+            ),
+            (
+                "https://registry.example",
+                "https://registry.example/token",
+                true,
+            ),
+            (
+                "https://registry.example",
+                "https://registry.example:8443/token",
+                true,
+            ),
             // Down to plain http (CVE-2019-10214).
-            ("https://registry.example", "http://registry.example/token", false),
-            ("https://registry.example", "http://auth.example/token", false),
-            ("https://registry.example", "ftp://auth.example/token", false),
+            (
+                "https://registry.example",
+                "http://registry.example/token",
+                false,
+            ),
+            (
+                "https://registry.example",
+                "http://auth.example/token",
+                false,
+            ),
+            (
+                "https://registry.example",
+                "ftp://auth.example/token",
+                false,
+            ),
             ("https://registry.example", "file:///etc/passwd", false),
             ("http://registry.example", "http://auth.example/token", true),
             // Into the network of who asks, in every spelling (CVE-2026-48978).
             ("https://registry.example", "https://127.0.0.1/token", false),
             ("https://registry.example", "https://10.0.0.1/token", false),
-            ("https://registry.example", "https://93.184.216.34/token", false),
-            ("https://registry.example", "https://2130706433/token", false),
+            (
+                "https://registry.example",
+                "https://93.184.216.34/token",
+                false,
+            ),
+            (
+                "https://registry.example",
+                "https://2130706433/token",
+                false,
+            ),
             ("https://registry.example", "https://0x7f.1/token", false),
             ("https://registry.example", "https://[::1]/token", false),
-            ("https://registry.example", "https://[::ffff:10.0.0.1]/token", false),
+            (
+                "https://registry.example",
+                "https://[::ffff:10.0.0.1]/token",
+                false,
+            ),
             ("https://registry.example", "https://localhost/token", false),
-            ("https://registry.example", "https://a.localhost./token", false),
+            (
+                "https://registry.example",
+                "https://a.localhost./token",
+                false,
+            ),
             ("https://registry.example", "https://vault/token", false),
-            ("https://registry.example", "https://vault.internal/token", false),
-            ("https://registry.example", "https://printer.local/token", false),
-            ("https://registry.example", "https://169.254.169.254/latest", false),
+            (
+                "https://registry.example",
+                "https://vault.internal/token",
+                false,
+            ),
+            (
+                "https://registry.example",
+                "https://printer.local/token",
+                false,
+            ),
+            (
+                "https://registry.example",
+                "https://169.254.169.254/latest",
+                false,
+            ),
             // A registry of the inner network may use its neighbours.
-            ("https://registry.internal", "https://auth.internal/token", true),
+            (
+                "https://registry.internal",
+                "https://auth.internal/token",
+                true,
+            ),
             ("http://registry:5000", "http://auth:5001/token", true),
             ("http://127.0.0.1:5000", "http://127.0.0.1:5001/token", true),
-            ("https://192.168.1.2", "https://192.168.1.3/token", true),
-            ("https://192.168.1.2", "https://169.254.169.254/token", false),
+            ("https://192.168.1.2", "https://192.168.1.3/token", false),
+            (
+                "https://192.168.1.2",
+                "https://169.254.169.254/token",
+                false,
+            ),
             ("https://192.168.1.2", "https://[fe80::1]/token", false),
             ("https://192.168.1.2", "https://auth.example/token", true),
-            ("https://registry.example", "https://me:secret@auth.example/token", false),
+            (
+                "https://registry.example",
+                "https://me:secret@auth.example/token",
+                false,
+            ),
             ("https://registry.example", "auth.example/token", false),
             ("https://registry.example", "", false),
         ];

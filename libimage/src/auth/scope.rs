@@ -34,7 +34,10 @@ mod tests {
     fn only_the_repository_s_own_actions_are_taken_over() {
         let cases = [
             ("repository:a/b:pull,push", "pull push"),
-            ("repository:a/b:pull repository:a/b:delete,*", "pull delete *"),
+            (
+                "repository:a/b:pull repository:a/b:delete,*",
+                "pull delete *",
+            ),
             ("repository:c/d:pull", ""),
             ("repository:c/d:pull repository:a/b:push", "push"),
             ("registry:catalog:*", ""),

@@ -47,7 +47,7 @@ struct Answer {
 
 /// One registry's token server, to be talked to.
 pub(super) struct Exchange<'a> {
-    pub(super) http: &'a reqwest::Client,
+    pub(super) http: reqwest::Client,
     pub(super) server: &'a Server,
     pub(super) registry: String,
     pub(super) stall: Duration,
@@ -65,7 +65,9 @@ impl Exchange<'_> {
             _ => self.asking(scopes),
         };
         for _ in 0..=REDIRECTS {
-            let response = self.timed(self.request(&url, credentials, scopes).send()).await?;
+            let response = self
+                .timed(self.request(&url, credentials, scopes).send())
+                .await?;
             let Some(next) = self.redirected(&response, &url, credentials)? else {
                 return self.read(response).await;
             };

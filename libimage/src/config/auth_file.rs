@@ -343,7 +343,7 @@ mod tests {
             let near = serde_json::json!({"auths": {key.as_str(): {"auth": auth}}, "credHelpers": {"a.org": key}}).to_string();
             for text in [text, near] {
                 if let Ok(file) = AuthFile::parse(&text) {
-                    drop(file.candidates(&"a.org/b".parse().unwrap()).count());
+                    assert!(file.candidates(&"a.org/b".parse().unwrap()).count() <= 2);
                 }
             }
         }

@@ -16,7 +16,7 @@ use reqwest::{
     header::{CONTENT_LENGTH, CONTENT_RANGE},
 };
 
-use super::{Registry, RegistryError, http};
+use super::{Registry, RegistryError};
 use crate::{
     auth::{Access, Proof},
     digest::{Digest, DigestError, Hasher},
@@ -145,15 +145,14 @@ impl Registry {
         offset: u64,
     ) -> Result<(Body, u64), RegistryError> {
         let base = self.base().await?;
-        let make = || async { http::downloads(&self.0.cx, self.0.side, base.url.scheme()) };
         let proof = base
             .auth
-            .proof(&self.0.http, &base.url, Access::Pull)
+            .proof(&base.url, Access::Pull)
             .await?;
         // oci-client shows neither challenge nor `Retry-After` nor `Content-Range`: what it was refused, and what has to begin in
         // the middle, is asked for by our own request.
         if offset == 0
-            && let Some(client) = self.0.downloads.get_or_init(make).await
+            && let Some(client) = self.downloads(base.url.scheme()).await
             && let Some(opened) = self.open_with(client, what, &proof, blob).await?
         {
             return Ok((opened, 0));

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use crate::{
     auth::AuthError,
+    config::PlaceError,
     digest::DigestError,
     error::{Error, ErrorKind},
 };
@@ -141,6 +142,19 @@ pub enum RegistryError {
     /// Authentication failed.
     #[error(transparent)]
     Auth(#[from] AuthError),
+    /// `registries.conf` forbids it, or moves it to where nothing can be.
+    #[error(transparent)]
+    Place(#[from] PlaceError),
+    /// The certificates for a host cannot be used.
+    #[error("cannot use the certificates for {host} in {}: {problem}", path.display())]
+    Certificates {
+        /// Host and port.
+        host: String,
+        /// The file or directory.
+        path: std::path::PathBuf,
+        /// What is wrong with it.
+        problem: String,
+    },
     /// The HTTP client could not be set up.
     #[error("cannot set up an HTTP client for {host}")]
     Client {
@@ -191,6 +205,8 @@ impl RegistryError {
             // The window's length says nothing about its end.
             Self::Quota { .. } => ErrorKind::RateLimited { retry_after: None },
             Self::Auth(error) => error.kind(),
+            Self::Place(error) => error.kind(),
+            Self::Certificates { .. } => ErrorKind::Malformed,
         }
     }
 

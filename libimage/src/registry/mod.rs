@@ -8,6 +8,7 @@
 //! <https://github.com/opencontainers/distribution-spec/blob/v1.1.1/spec.md>
 
 mod blob;
+mod certificates;
 mod chunked;
 mod delete;
 mod error;
@@ -19,6 +20,7 @@ mod mount;
 mod quota;
 mod referrers;
 mod request;
+mod site;
 mod unsized_upload;
 mod upload;
 mod watch;
@@ -31,8 +33,7 @@ use std::{
     },
 };
 
-use reqwest::{Method, Url};
-use tokio::sync::OnceCell;
+use reqwest::Method;
 
 pub use crate::traffic::Quota;
 pub use blob::BlobStream;
@@ -45,8 +46,8 @@ pub use referrers::fallback_tag;
 pub use upload::{Begun, Location, UploadFailure};
 
 use crate::{
-    auth::{Access, Authorizer},
-    config::Credentials,
+    auth::Access,
+    config::Endpoint,
     context::{Context, Patience, Side},
     digest::Digest,
     name::Name,
@@ -54,9 +55,13 @@ use crate::{
     traffic::Host,
 };
 use request::{Call, challenge_of};
+use site::{Repository, Site};
 
 /// The host that serves docker.io.
 const DOCKER_HUB: &str = "registry-1.docker.io";
+
+/// How often a mirror is asked for the same thing.
+const MIRROR_ATTEMPTS: u32 = 2;
 
 /// One repository of one registry, as one side of a transfer. Cheap to clone; clones share connections and tokens.
 #[derive(Clone)]
@@ -65,17 +70,19 @@ pub struct Registry(Arc<Inner>);
 struct Inner {
     cx: Context,
     side: Side,
+    /// Whether it is the registry that was named, not a mirror of it.
+    own: bool,
     name: Name,
     host: String,
     http: reqwest::Client,
-    credentials: Credentials,
-    also_pull: Vec<String>,
     patience: Patience,
     /// What is known about the host, also by others.
     traffic: Arc<Host>,
     progress: Arc<dyn Progress>,
-    base: Arc<OnceCell<Base>>,
-    downloads: Arc<OnceCell<Option<oci_client::Client>>>,
+    /// What is known about the host, for this side.
+    site: Arc<Site>,
+    /// What is known about the repository.
+    repository: Arc<Repository>,
     requests: Arc<AtomicU64>,
     referrers: Arc<referrers::Known>,
 }
@@ -86,65 +93,92 @@ impl Inner {
         Self {
             cx: self.cx.clone(),
             side: self.side,
+            own: self.own,
             name: name.clone(),
             host: self.host.clone(),
             http: self.http.clone(),
-            credentials: self.credentials.clone(),
-            also_pull: self.also_pull.clone(),
             patience: self.patience,
             traffic: Arc::clone(&self.traffic),
             progress: Arc::clone(&self.progress),
-            base: Arc::clone(&self.base),
-            downloads: Arc::clone(&self.downloads),
+            repository: Arc::clone(&self.repository),
+            site: Arc::clone(&self.site),
             requests: Arc::clone(&self.requests),
             referrers: Arc::clone(&self.referrers),
         }
     }
 }
 
-/// Where the registry is, once that is known.
-struct Base {
-    url: Url,
-    auth: Authorizer,
-}
-
 impl Registry {
     /// Prepares access to the repository of a name; nothing is sent yet. `also_pull` are repositories of the same registry that
-    /// blobs may be mounted from.
+    /// blobs may be mounted from. What several of them know of one host and repository in one context, they share.
+    ///
+    /// To read, a repository is where `registries.conf` has moved it to; what is written goes where it was told to go. Mirrors are
+    /// [`Registry::mirror`].
     ///
     /// # Errors
     ///
-    /// The HTTP client cannot be set up.
+    /// `registries.conf` forbids it, or the HTTP client cannot be set up.
     pub fn new(
         cx: &Context,
         side: Side,
         name: &Name,
         also_pull: Vec<String>,
     ) -> Result<Self, RegistryError> {
-        let host = if name.registry() == "docker.io" {
-            DOCKER_HUB
-        } else {
-            name.registry()
+        let location = cx.registries().place(name)?.location;
+        let endpoint = match side {
+            Side::Source => location,
+            // As everywhere in the field: an image is pulled from elsewhere, but never pushed elsewhere.
+            Side::Destination => Endpoint {
+                name: name.clone(),
+                ..location
+            },
         };
-        let http = http::client(cx, side).map_err(|source| RegistryError::Client {
-            host: host.to_owned(),
-            source,
-        })?;
+        Self::at(cx, side, &endpoint, also_pull, true)
+    }
+
+    /// Prepares access to a mirror, for reading. It is shown the credentials that files have for it, not those given for the registry.
+    ///
+    /// # Errors
+    ///
+    /// The HTTP client cannot be set up.
+    pub fn mirror(cx: &Context, endpoint: &Endpoint) -> Result<Self, RegistryError> {
+        Self::at(cx, Side::Source, endpoint, Vec::new(), false)
+    }
+
+    fn at(
+        cx: &Context,
+        side: Side,
+        endpoint: &Endpoint,
+        also_pull: Vec<String>,
+        own: bool,
+    ) -> Result<Self, RegistryError> {
+        let name = &endpoint.name;
+        let host = match name.registry() {
+            "docker.io" => DOCKER_HUB,
+            registry => registry,
+        };
+        let site = Site::of(cx, side, endpoint, own)?;
+        let repository = site.repository(name.repository());
+        repository.also_pull.extend(also_pull);
+        let mut patience = cx.patience();
+        if !own {
+            // There is somebody else to ask.
+            patience.attempts = patience.attempts.min(MIRROR_ATTEMPTS);
+        }
         Ok(Self(Arc::new(Inner {
             cx: cx.clone(),
             side,
+            own,
             name: name.clone(),
             host: host.to_owned(),
-            http,
-            credentials: cx.credentials(side, name),
-            also_pull,
-            patience: cx.patience(),
+            http: site.http.clone(),
+            patience,
             traffic: cx.traffic.host(host),
             progress: Arc::clone(cx.progress()),
-            base: Arc::default(),
-            downloads: Arc::default(),
+            repository,
+            site,
             requests: Arc::default(),
-            referrers: cx.kept(&referrers::key_of(name), referrers::Known::default),
+            referrers: Arc::default(),
         })))
     }
 
@@ -221,58 +255,6 @@ impl Registry {
             error,
         )
         .await
-    }
-
-    /// Finds out how the registry is reached. With verified TLS that is https, and nothing is sent; else whatever answers.
-    async fn base(&self) -> Result<&Base, RegistryError> {
-        self.0.base.get_or_try_init(|| self.find_base()).await
-    }
-
-    async fn find_base(&self) -> Result<Base, RegistryError> {
-        let https = self.base_at("https")?;
-        if self.0.cx.verifies_tls(self.0.side) {
-            return Ok(https);
-        }
-        let what = "version check";
-        let answer = self
-            .timed(what, self.0.http.get(https.url.clone()).send())
-            .await;
-        match answer {
-            Ok(response) => {
-                // The challenge saves the first request a refusal; one that cannot be met is reported by that request.
-                if response.status() == reqwest::StatusCode::UNAUTHORIZED {
-                    drop(https.auth.answer(
-                        &challenge_of(response.headers()),
-                        &crate::auth::Proof::None,
-                        Access::Pull,
-                    ));
-                }
-                Ok(https)
-            }
-            // Nobody speaks TLS there. A port nobody listens on fails the same way, and again when http is tried.
-            Err(RegistryError::Unreachable { .. } | RegistryError::NotTls { .. }) => {
-                self.0.requests.fetch_sub(1, Ordering::Relaxed);
-                self.base_at("http")
-            }
-            Err(error) => Err(error),
-        }
-    }
-
-    fn base_at(&self, scheme: &str) -> Result<Base, RegistryError> {
-        let url = Url::parse(&format!("{scheme}://{}/v2/", self.0.host))
-            .map_err(|_| self.nonsense("name", "the registry is no host name"))?;
-        let repository = self.0.name.repository().to_owned();
-        let auth = Authorizer::new(
-            url.clone(),
-            repository,
-            self.0.also_pull.clone(),
-            self.0.credentials.clone(),
-        );
-        let auth = match self.0.side {
-            Side::Source => auth,
-            Side::Destination => auth.for_pushing(),
-        };
-        Ok(Base { url, auth })
     }
 
     /// Starts a request to an endpoint of the repository.

@@ -35,7 +35,7 @@ pub(super) struct Call {
     pub(super) access: Access,
     /// What is wanted, for people: `manifest latest of docker.io/library/debian`.
     pub(super) what: String,
-    headers: HeaderMap,
+    pub(super) headers: HeaderMap,
     body: Option<Bytes>,
 }
 
@@ -116,13 +116,14 @@ impl Registry {
             let base = self.base().await?;
             let proof = base
                 .auth
-                .proof(&self.0.http, &call.url, call.access)
+                .proof(&call.url, call.access)
                 .await?;
             let mut request = call.build(&self.0.http);
             if let Some(header) = proof.header() {
                 request = request.header(AUTHORIZATION, header);
             }
             let response = self.timed(&call.what, request.send()).await?;
+            let response = self.follow(call, response).await?;
             if response.status() != StatusCode::UNAUTHORIZED {
                 return Ok(response);
             }
@@ -132,9 +133,9 @@ impl Registry {
             }
             let challenge = challenge_of(response.headers());
             if asked {
-                return Err(base.auth.refused(&proof).into());
+                return Err(base.auth.denied(&challenge, &proof).into());
             }
-            base.auth.answer(&challenge, &proof, call.access)?;
+            base.auth.answer(&challenge, &proof)?;
             asked = true;
         }
     }

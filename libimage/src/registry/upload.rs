@@ -227,7 +227,7 @@ impl Registry {
         let gate = &self.0.traffic.uploads;
         let _turn = gate.turn().await;
         let base = self.base().await?;
-        let proof = base.auth.proof(&self.0.http, &call.url, call.access).await;
+        let proof = base.auth.proof(&call.url, call.access).await;
         let proof = proof.map_err(RegistryError::from)?;
         // Of an unknown length no byte is ever the last one.
         let watch = Watch::new(size.unwrap_or(u64::MAX));
@@ -258,7 +258,7 @@ impl Registry {
         {
             let challenge = super::challenge_of(response.headers());
             base.auth
-                .answer(&challenge, &proof, call.access)
+                .answer(&challenge, &proof)
                 .map_err(RegistryError::from)?;
             // The content cannot be sent again from here: whoever has it starts anew, with a fresh token.
             let problem = "the registry wants a newer token";
@@ -321,7 +321,7 @@ impl Registry {
         let what = "end of an upload".to_owned();
         let call = Call::new(Method::DELETE, location.url(), Access::Push, what);
         let Ok(base) = self.base().await else { return };
-        let Ok(proof) = base.auth.proof(&self.0.http, &call.url, Access::Push).await else {
+        let Ok(proof) = base.auth.proof(&call.url, Access::Push).await else {
             return;
         };
         let mut request = call.build(&self.0.http);
