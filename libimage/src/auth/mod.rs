@@ -131,6 +131,21 @@ struct State {
     slots: HashMap<Vec<String>, Slot>,
 }
 
+/// Repositories that a token for another one covers too; shared by all who write to that one.
+#[derive(Debug, Clone, Default)]
+pub struct AlsoPull(Arc<Mutex<BTreeSet<String>>>);
+
+impl AlsoPull {
+    fn names(&self) -> MutexGuard<'_, BTreeSet<String>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Adds repositories.
+    pub fn extend(&self, repositories: impl IntoIterator<Item = String>) {
+        self.names().extend(repositories);
+    }
+}
+
 /// Gives the client for a token server. It must not follow redirects.
 pub type TokenClients = Arc<dyn Fn(&Url) -> Result<reqwest::Client, reqwest::Error> + Send + Sync>;
 

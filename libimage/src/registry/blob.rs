@@ -145,10 +145,7 @@ impl Registry {
         offset: u64,
     ) -> Result<(Body, u64), RegistryError> {
         let base = self.base().await?;
-        let proof = base
-            .auth
-            .proof(&base.url, Access::Pull)
-            .await?;
+        let proof = base.auth.proof(&base.url, Access::Pull).await?;
         // oci-client shows neither challenge nor `Retry-After` nor `Content-Range`: what it was refused, and what has to begin in
         // the middle, is asked for by our own request.
         if offset == 0

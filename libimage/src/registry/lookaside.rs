@@ -45,7 +45,7 @@ impl Lookaside {
             digest.hex()
         );
         let directory = Url::parse(&text).map_err(|_| wrong())?;
-        let http = http::client(cx, Side::Source).map_err(|source| RegistryError::Client {
+        let http = http::elsewhere(cx, Side::Source).map_err(|source| RegistryError::Client {
             host: base.to_owned(),
             source,
         })?;

@@ -178,7 +178,7 @@ impl Registry {
             repository,
             site,
             requests: Arc::default(),
-            referrers: Arc::default(),
+            referrers: cx.kept(&referrers::key_of(name), referrers::Known::default),
         })))
     }
 

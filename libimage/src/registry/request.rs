@@ -114,10 +114,7 @@ impl Registry {
         let mut asked = false;
         loop {
             let base = self.base().await?;
-            let proof = base
-                .auth
-                .proof(&call.url, call.access)
-                .await?;
+            let proof = base.auth.proof(&call.url, call.access).await?;
             let mut request = call.build(&self.0.http);
             if let Some(header) = proof.header() {
                 request = request.header(AUTHORIZATION, header);
