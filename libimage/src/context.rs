@@ -264,6 +264,13 @@ impl Context {
         &self.temporary
     }
 
+    /// Returns the same surroundings, in which sources are opened with what is for destinations: to read what will be overwritten.
+    pub(crate) fn destination_as_source(mut self) -> Self {
+        self.source = self.destination.clone();
+        self.engines[0] = self.engines[1].clone();
+        self
+    }
+
     /// Returns the trust policy.
     #[must_use]
     pub fn policy(&self) -> &Policy {

@@ -60,8 +60,11 @@ impl Platform {
     }
 
     /// Tells how well an image for `candidate` runs on this platform: higher is better, `None` is not at all.
+    ///
+    /// An image for an earlier generation of the processor runs on a later one. Versions of an operating system matter on
+    /// Windows, where those of one build (the first three numbers) fit each other.
     #[must_use]
-    pub fn rank(&self, candidate: &Self) -> Option<u32> {
+    pub fn rank(&self, candidate: &Self) -> Option<u64> {
         let wanted = architecture(&self.architecture);
         if self.os != candidate.os
             || wanted != architecture(&candidate.architecture)
@@ -69,11 +72,7 @@ impl Platform {
         {
             return None;
         }
-        if let (Some(ours), Some(theirs)) = (&self.os_version, &candidate.os_version)
-            && ours != theirs
-        {
-            return None;
-        }
+        let version = version_rank(self.os_version.as_deref(), candidate.os_version.as_deref())?;
         let ours = self
             .variant
             .as_deref()
@@ -82,12 +81,34 @@ impl Platform {
             .variant
             .as_deref()
             .unwrap_or_else(|| default_variant(wanted));
-        if ours == theirs {
-            return Some(u32::MAX);
-        }
-        // Generations run what was made for earlier ones: arm v8 runs v7 and v6, amd64 v3 runs v2 and v1.
-        let (ours, theirs) = (generation(ours)?, generation(theirs)?);
-        (theirs < ours).then_some(theirs)
+        let variant = if ours == theirs {
+            u32::MAX
+        } else {
+            // Generations run what was made for earlier ones: arm v8 runs v7 and v6, amd64 v3 runs v2 and v1.
+            let (ours, theirs) = (generation(ours)?, generation(theirs)?);
+            (theirs < ours).then_some(theirs)?
+        };
+        Some(u64::from(variant) << 32 | u64::from(version))
+    }
+
+    /// Tells whether this names the same platform as `other`, which may say more: without a version of the operating system it
+    /// names every version, and a variant that is not said is the usual one.
+    #[must_use]
+    pub fn covers(&self, other: &Self) -> bool {
+        let (ours, theirs) = (
+            architecture(&self.architecture),
+            architecture(&other.architecture),
+        );
+        let variant = |platform: &Self| {
+            let variant = platform.variant.as_deref();
+            variant.unwrap_or_else(|| default_variant(ours)).to_owned()
+        };
+        let version = match (&self.os_version, &other.os_version) {
+            (None, _) => true,
+            (Some(_), None) => false,
+            (ours, theirs) => version_rank(ours.as_deref(), theirs.as_deref()).is_some(),
+        };
+        self.os == other.os && ours == theirs && variant(self) == variant(other) && version
     }
 
     /// Returns the position of the candidate that fits best, the first of equals; `None` fits nowhere (attestations have the
@@ -140,6 +161,26 @@ fn architecture(word: &str) -> &str {
     }
 }
 
+/// Tells how well versions of an operating system fit: exactly, the same build (the newest revision is best), not known.
+fn version_rank(wanted: Option<&str>, found: Option<&str>) -> Option<u32> {
+    let (Some(wanted), Some(found)) = (wanted, found) else {
+        return Some(0);
+    };
+    if wanted == found {
+        return Some(u32::MAX);
+    }
+    let build = |version: &str| {
+        version
+            .split('.')
+            .take(3)
+            .map(str::to_owned)
+            .collect::<Vec<_>>()
+    };
+    let revision = found.split('.').nth(3).and_then(|text| text.parse().ok());
+    let same = build(wanted).len() == 3 && build(wanted) == build(found);
+    same.then(|| revision.unwrap_or(0_u32).min(u32::MAX - 2) + 1)
+}
+
 /// What an entry without a variant means.
 fn default_variant(architecture: &str) -> &'static str {
     match architecture {
@@ -190,53 +231,63 @@ fn amd64_level() -> Option<String> {
     None
 }
 
+/// `OS/ARCHITECTURE[/VARIANT][:OS.VERSION]`.
 impl fmt::Display for Platform {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}/{}", self.os, self.architecture)?;
-        match &self.variant {
-            Some(variant) => write!(f, "/{variant}"),
-            None => Ok(()),
+        if let Some(variant) = &self.variant {
+            write!(f, "/{variant}")?;
         }
+        if let Some(version) = &self.os_version {
+            write!(f, ":{version}")?;
+        }
+        Ok(())
     }
 }
 
+/// Reads `OS/ARCHITECTURE[/VARIANT]`; a version of the operating system stands behind a colon, or behind the system in
+/// parentheses (`windows/amd64:10.0.20348`, `windows(10.0.20348)/amd64`).
 impl FromStr for Platform {
     type Err = PlatformError;
 
     fn from_str(input: &str) -> Result<Self, PlatformError> {
-        let word = |word: &str| {
-            !word.is_empty()
-                && word.len() <= 32
-                && word
-                    .bytes()
-                    .all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte))
+        let wrong = || PlatformError {
+            input: input.chars().take(80).collect(),
         };
-        let parts: Vec<&str> = input.split('/').collect();
+        let (rest, version) = match input.rsplit_once(':') {
+            Some((rest, version)) => (rest, Some(version)),
+            None => (input, None),
+        };
+        let parts: Vec<&str> = rest.split('/').collect();
         let (os, processor, variant) = match parts[..] {
             [os, processor] => (os, processor, None),
             [os, processor, variant] => (os, processor, Some(variant)),
-            _ => {
-                return Err(PlatformError {
-                    input: input.chars().take(80).collect(),
-                });
-            }
+            _ => return Err(wrong()),
         };
-        if ![Some(os), Some(processor), variant]
-            .into_iter()
-            .flatten()
-            .all(word)
-        {
-            return Err(PlatformError {
-                input: input.chars().take(80).collect(),
-            });
+        let (os, version) = match (
+            os.strip_suffix(')').and_then(|os| os.split_once('(')),
+            version,
+        ) {
+            (Some((os, version)), None) => (os, Some(version)),
+            (Some(_), Some(_)) => return Err(wrong()),
+            (None, version) => (os, version),
+        };
+        let words = [Some(os), Some(processor), variant, version];
+        if !words.into_iter().flatten().all(is_word) {
+            return Err(wrong());
         }
         Ok(Self {
             os: os.to_ascii_lowercase(),
             architecture: architecture(&processor.to_ascii_lowercase()).to_owned(),
             variant: variant.map(str::to_ascii_lowercase),
-            os_version: None,
+            os_version: version.map(str::to_owned),
         })
     }
+}
+
+fn is_word(word: &str) -> bool {
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
+    !word.is_empty() && word.len() <= 32 && word.bytes().all(allowed)
 }
 
 #[cfg(test)]
@@ -250,7 +301,33 @@ mod tests {
     #[test]
     fn the_entry_that_fits_best_is_chosen() {
         // What is wanted, what there is, which one it gets.
-        let cases: [(&str, &[&str], Option<usize>); 16] = [
+        let cases: [(&str, &[&str], Option<usize>); 22] = [
+            (
+                "windows/amd64:10.0.17763.1",
+                &[
+                    "windows/amd64:10.0.20348.9",
+                    "windows/amd64:10.0.17763.2",
+                    "windows/amd64:10.0.17763.10",
+                ],
+                Some(2),
+            ),
+            (
+                "windows/amd64:10.0.17763.2",
+                &["windows/amd64:10.0.17763.10", "windows/amd64:10.0.17763.2"],
+                Some(1),
+            ),
+            (
+                "windows/amd64:10.0.17763",
+                &["windows/amd64", "windows/amd64:10.0.17763.1"],
+                Some(1),
+            ),
+            ("windows/amd64", &["windows/amd64:10.0.20348.1"], Some(0)),
+            (
+                "windows(10.0.20348)/amd64",
+                &["windows/amd64:10.0.17763.1"],
+                None,
+            ),
+            ("windows/amd64:10.0", &["windows/amd64:10.0.17763"], None),
             ("linux/amd64", &["linux/arm64", "linux/amd64"], Some(1)),
             ("linux/amd64", &["linux/amd64/v3", "linux/amd64"], Some(1)),
             (
@@ -329,17 +406,73 @@ mod tests {
             "linux/a b",
             "linux/amd64/",
             "*/amd64",
+            "windows/amd64:",
+            "windows()/amd64",
+            "windows(10.0/amd64",
+            "windows(1)/amd64:2",
+            "windows/amd64:10/0",
         ] {
             assert!(bad.parse::<Platform>().is_err(), "{bad}");
         }
         assert_eq!(platform("Linux/ARM64/V8").to_string(), "linux/arm64/v8");
     }
 
+    /// Platforms as they occur, close enough to each other that they match often.
+    fn any_platform() -> impl proptest::strategy::Strategy<Value = Platform> {
+        use proptest::prelude::*;
+        let os = prop_oneof![Just("linux"), Just("windows"), Just("unknown")];
+        let architecture = prop_oneof![Just("amd64"), Just("arm64"), Just("arm"), Just("unknown")];
+        let variant = proptest::option::of((1_u8..10).prop_map(|number| format!("v{number}")));
+        let version =
+            proptest::option::of((1_u8..3, 0_u8..4).prop_map(|(a, b)| format!("10.0.{a}.{b}")));
+        (os, architecture, variant, version).prop_map(|(os, architecture, variant, os_version)| {
+            Platform {
+                os: os.to_owned(),
+                architecture: architecture.to_owned(),
+                variant,
+                os_version,
+            }
+        })
+    }
+
     proptest::proptest! {
         #[test]
-        fn a_platform_is_what_it_displays(text in "[a-z]{1,8}/[a-z0-9]{1,8}(/v[0-9]{1,2})?") {
+        fn a_platform_is_what_it_displays(text in "[a-z]{1,8}/[a-z0-9]{1,8}(/v[0-9]{1,2})?(:[0-9.]{1,12})?") {
             let platform: Platform = text.parse().unwrap();
             proptest::prop_assert_eq!(platform.to_string().parse::<Platform>().unwrap(), platform);
+        }
+
+        #[test]
+        fn matching_keeps_its_promises(wanted in any_platform(), there in proptest::collection::vec(any_platform(), 0..12)) {
+            let best = wanted.best(there.iter().map(Some));
+            let fits = |candidate: &Platform| wanted.rank(candidate).is_some();
+            // Something is found exactly if something fits, and nothing fits better.
+            proptest::prop_assert_eq!(best.is_some(), there.iter().any(fits));
+            if let Some(at) = best {
+                let rank = wanted.rank(&there[at]);
+                proptest::prop_assert!(there.iter().all(|other| wanted.rank(other) <= rank));
+                proptest::prop_assert!(there[..at].iter().all(|other| wanted.rank(other) < rank), "the first of equals");
+                proptest::prop_assert_eq!((&there[at].os, &there[at].architecture), (&wanted.os, &wanted.architecture));
+            }
+            // What is wanted exactly is taken whatever else there is; nothing is an image for an unknown machine.
+            if wanted.is_unknown() {
+                proptest::prop_assert_eq!(best, None);
+            } else if let Some(same) = there.iter().position(|other| *other == wanted) {
+                proptest::prop_assert_eq!(wanted.rank(&there[best.unwrap()]), wanted.rank(&there[same]));
+            }
+            // The order among different candidates does not matter for how well the best one fits.
+            let reversed = wanted.best(there.iter().rev().map(Some));
+            let rank = |at: usize| wanted.rank(&there[at]);
+            proptest::prop_assert_eq!(best.and_then(rank), reversed.and_then(|at| rank(there.len() - 1 - at)));
+        }
+
+        #[test]
+        fn what_runs_does_so_transitively(a in any_platform(), b in any_platform(), c in any_platform()) {
+            let plain = |platform: Platform| Platform { os_version: None, ..platform };
+            let (a, b, c) = (plain(a), plain(b), plain(c));
+            if a.rank(&b).is_some() && b.rank(&c).is_some() {
+                proptest::prop_assert!(a.rank(&c).is_some(), "{} runs {}, which runs {}", a, b, c);
+            }
         }
     }
 }

@@ -4,16 +4,17 @@ mod convert;
 mod inspect;
 mod plan;
 mod referrers;
+pub(crate) mod rewrite;
 mod select;
 mod sign;
 mod transfer;
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 pub use convert::{ConvertError, Format, Recompress};
 pub use inspect::{InspectOptions, Inspected, InspectedImage, inspect, tags};
 pub use select::SelectError;
-pub(crate) use select::one;
+pub(crate) use select::{best, one, with_attestations};
 pub(crate) use sign::Signing;
 
 use crate::{
@@ -28,6 +29,7 @@ use crate::{
     transport::{Sink, Source},
     trust::{self, Signer, Verified},
 };
+use select::Selection;
 
 /// How to copy. The default copies an index whole.
 #[derive(Debug, Clone)]
@@ -203,23 +205,27 @@ pub(crate) async fn selected(
     if options.sparse {
         return Ok(whole);
     }
-    select::select(source, whole, &options.platforms).await
+    Ok(
+        select::select(source, whole, &options.platforms, options.sparse)
+            .await?
+            .top,
+    )
 }
 
 /// A copy under way: both ends, and what they said about their references.
 #[derive(Debug)]
-struct Run<'a> {
-    cx: &'a Context,
-    options: &'a CopyOptions,
-    source: Source,
-    sink: Sink,
+pub(crate) struct Run<'a> {
+    pub(crate) cx: &'a Context,
+    pub(crate) options: &'a CopyOptions,
+    pub(crate) source: Source,
+    pub(crate) sink: Sink,
     signing: sign::Signing<'a>,
     /// What to copy, if that has been found out already.
     chosen: Option<Chosen>,
     /// The digest of the source's reference, if the source says it.
-    asked: Option<Digest>,
+    pub(crate) asked: Option<Digest>,
     /// The digest of the destination's reference, if there is one.
-    present: Option<Digest>,
+    pub(crate) present: Option<Digest>,
 }
 
 /// What is to be done.
@@ -239,6 +245,8 @@ struct Chosen {
     /// The digest of the source's reference.
     source_digest: Digest,
     top: Verified,
+    /// If the top is an index copied sparsely: the entries that are copied with it.
+    only: Option<BTreeSet<Digest>>,
 }
 
 impl Chosen {
@@ -254,9 +262,13 @@ impl Chosen {
             true => source.verified(cx, asked).await?,
             false => source.verified_to_select(cx, asked).await?,
         };
+        let source_digest = verified.digest().clone();
+        let (platforms, sparse) = (&options.platforms, options.sparse);
+        let Selection { top, only } = select::select(source, verified, platforms, sparse).await?;
         Ok(Self {
-            source_digest: verified.digest().clone(),
-            top: select::select(source, verified, &options.platforms).await?,
+            source_digest,
+            top,
+            only,
         })
     }
 
@@ -283,12 +295,14 @@ struct Staged {
     digest: Digest,
     /// Every manifest of the source whose digest is the same at the destination: what refers to these still does.
     kept: Vec<Digest>,
+    /// Manifests that are others there: the digest before and after.
+    changes: Vec<(Digest, Digest)>,
     tally: Tally,
 }
 
 impl<'a> Run<'a> {
     /// Opens both ends and asks them for their digests, at once where nothing is made by opening.
-    async fn open(
+    pub(crate) async fn open(
         cx: &'a Context,
         from: &ImageRef,
         to: &ImageRef,
@@ -339,9 +353,7 @@ impl<'a> Run<'a> {
                 report.signatures = self.signing.sign(&self.sink, chosen.top.manifest()).await?;
                 report
             }
-            Decision::Copy(Chosen { source_digest, top }) => {
-                self.carry_out(source_digest, top).await?
-            }
+            Decision::Copy(chosen) => self.carry_out(chosen).await?,
         };
         report.requests = self.source.requests() + self.sink.requests();
         report.quota = self.source.registry().and_then(Registry::quota);
@@ -350,7 +362,10 @@ impl<'a> Run<'a> {
 
     /// Finds out what has to be copied: HEADs first, then the manifest, the policy, the platforms.
     async fn decide(&self) -> Result<Decision, Error> {
-        if let (true, Some(digest)) = (self.options.platforms.is_empty(), &self.asked)
+        let exact = self.options.platforms.is_empty()
+            && !self.options.sparse
+            && !self.options.is_conversion();
+        if let (true, Some(digest)) = (exact, &self.asked)
             && self.present.as_ref() == Some(digest)
             && self.signing.is_idle()
         {
@@ -363,46 +378,100 @@ impl<'a> Run<'a> {
             Some(chosen) => chosen.clone(),
             None => Chosen::new(self.cx, &self.source, self.options, self.asked.as_ref()).await?,
         };
-        if self.present.as_ref() != Some(chosen.top.digest()) {
+        if self.options.is_conversion()
+            || self.present.as_ref() != Some(chosen.top.digest())
+            || !chosen.is_at(&self.sink).await?
+        {
             return Ok(Decision::Copy(chosen));
         }
         if !self.signing.is_idle() {
             return Ok(Decision::Sign(chosen));
         }
-        let Chosen { source_digest, top } = chosen;
+        let Chosen {
+            source_digest, top, ..
+        } = chosen;
         let report = CopyReport::unchanged(top.digest().clone(), source_digest);
         Ok(Decision::Unchanged(report))
     }
 
-    /// Copies. The name comes last: whoever sees it finds everything that belongs to it, its signatures too, and a copy that failed in between is not taken for a finished one when it is tried again.
-    async fn carry_out(&self, source_digest: Digest, top: Verified) -> Result<CopyReport, Error> {
-        let source_top = top.clone();
-        let staged = self.stage(top).await?;
-        let referrers = referrers::bring(self, &source_digest, &source_top, &staged).await?;
+    /// Copies. The name comes last: whoever sees it finds everything that belongs to it, its signatures too, and a copy that failed
+    /// in between is not taken for a finished one when it is tried again.
+    async fn carry_out(&self, chosen: Chosen) -> Result<CopyReport, Error> {
+        let (source_digest, source_top) = (chosen.source_digest.clone(), chosen.top.clone());
+        let mut staged = self.stage(chosen).await?;
+        if self.options.platforms.len() > 1 {
+            staged.note_filter(&source_digest, source_top.digest());
+        }
+        // What is converted has its digest only now.
+        let unchanged =
+            self.options.is_conversion() && self.present.as_ref() == Some(&staged.digest);
+        let mut referrers = Tally::default();
+        if !unchanged {
+            referrers = referrers::bring(self, &source_digest, &source_top, &staged).await?;
+        }
         let signatures = self.signing.sign(&self.sink, &staged.top).await?;
-        self.sink.publish(&staged.top).await?;
-        let Staged { digest, tally, .. } = staged;
         let mut report = CopyReport {
             source_digest,
-            ..CopyReport::empty(digest)
+            unchanged,
+            changes: staged.changes,
+            signatures,
+            ..CopyReport::empty(staged.digest)
         };
-        report.manifests = 1;
-        report.signatures = signatures;
-        report.add(&tally);
+        if !unchanged {
+            self.sink.publish(&staged.top).await?;
+            report.manifests = 1;
+        }
+        report.add(&staged.tally);
         report.add(&referrers);
         Ok(report)
     }
 
     /// Brings everything below the name to the destination.
-    async fn stage(&self, top: Verified) -> Result<Staged, Error> {
+    async fn stage(&self, chosen: Chosen) -> Result<Staged, Error> {
+        if self.options.is_conversion() {
+            return convert::stage(self, chosen).await;
+        }
         let walk = plan::Walk {
             source: &self.source,
             sink: &self.sink,
             ask: self.present.is_some(),
             jobs: self.options.jobs,
+            only: chosen.only.as_ref(),
         };
-        let plan = walk.plan(top).await?;
+        let plan = walk.plan(chosen.top).await?;
         transfer::stage(self, plan).await
+    }
+}
+
+impl Chosen {
+    /// Tells whether a destination that has the top has what was chosen below it too: a sparse index may lack some.
+    async fn is_at(&self, sink: &Sink) -> Result<bool, Error> {
+        for digest in self.only.iter().flatten() {
+            if !sink.has_manifest(digest).await? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+}
+
+impl Staged {
+    /// Tells that the index was made smaller before anything else was done to it: all of that is one change.
+    fn note_filter(&mut self, whole: &Digest, smaller: &Digest) {
+        if whole == smaller {
+            return;
+        }
+        match self.changes.iter_mut().find(|(old, _)| old == smaller) {
+            Some((old, _)) => *old = whole.clone(),
+            None => self.changes.push((whole.clone(), smaller.clone())),
+        }
+    }
+}
+
+impl CopyOptions {
+    /// Tells whether manifests are to be changed.
+    fn is_conversion(&self) -> bool {
+        self.format.is_some() || self.compress.is_some()
     }
 }
 
@@ -424,7 +493,7 @@ impl CopyReport {
         self.bytes += tally.bytes;
     }
 
-    fn empty(digest: Digest) -> Self {
+    pub(crate) fn empty(digest: Digest) -> Self {
         Self {
             source_digest: digest.clone(),
             digest,

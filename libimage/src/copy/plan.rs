@@ -1,6 +1,6 @@
 //! What has to be copied: every manifest below the selected one, and every blob they name, once.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use futures_util::{FutureExt as _, StreamExt as _, TryStreamExt as _, future::BoxFuture, stream};
 
@@ -55,6 +55,8 @@ pub(super) struct Walk<'a> {
     /// Whether the destination is asked for each child: worth it only where an earlier version may have left some.
     pub(super) ask: bool,
     pub(super) jobs: usize,
+    /// Of a sparse index, the entries that are copied.
+    pub(super) only: Option<&'a BTreeSet<Digest>>,
 }
 
 impl Walk<'_> {
@@ -63,7 +65,9 @@ impl Walk<'_> {
         let mut levels: Vec<Vec<Verified>> = Vec::new();
         let mut parents = vec![top.clone()];
         let mut seen: BTreeMap<Digest, ()> = BTreeMap::new();
-        while let Some(next) = self.below(&parents, &mut seen).await? {
+        // A sparse index limits its own entries, not those of indexes inside.
+        let mut only = self.only;
+        while let Some(next) = self.below(&parents, &mut seen, only.take()).await? {
             if levels.len() >= DEPTH {
                 return Err(SelectError::TooDeep {
                     image: self.source.image().to_string(),
@@ -74,7 +78,12 @@ impl Walk<'_> {
             levels.push(next.clone());
             parents = next;
         }
-        let children: Vec<Verified> = levels.into_iter().rev().flatten().collect();
+        // Images come first: an index may name one that another index names as well.
+        let is_index =
+            |manifest: &&Verified| matches!(manifest.manifest().content(), Content::Index { .. });
+        let (indexes, images): (Vec<&Verified>, Vec<&Verified>) =
+            levels.iter().rev().flatten().partition(is_index);
+        let children: Vec<Verified> = images.into_iter().chain(indexes).cloned().collect();
         let mut blobs = BTreeMap::new();
         for manifest in children.iter().chain([&top]) {
             collect(manifest, &mut blobs);
@@ -88,17 +97,19 @@ impl Walk<'_> {
         })
     }
 
-    /// Fetches what the indexes among `parents` name; `None` if they name nothing.
+    /// Fetches what the indexes among `parents` name (or those of `only`); `None` if they name nothing.
     async fn below(
         &self,
         parents: &[Verified],
         seen: &mut BTreeMap<Digest, ()>,
+        only: Option<&BTreeSet<Digest>>,
     ) -> Result<Option<Vec<Verified>>, Error> {
         let mut wanted = Vec::new();
         for parent in parents {
             if let Content::Index { entries } = parent.manifest().content() {
                 let new = entries
                     .iter()
+                    .filter(|entry| only.is_none_or(|only| only.contains(&entry.digest)))
                     .filter(|entry| seen.insert(entry.digest.clone(), ()).is_none());
                 wanted.extend(new.map(|entry| (parent, entry)));
             }

@@ -1,6 +1,9 @@
 //! Which of an index's images are meant.
 
+use std::collections::BTreeSet;
+
 use crate::{
+    digest::Digest,
     error::{Error, ErrorKind},
     limits,
     manifest::{Content, Descriptor},
@@ -51,6 +54,12 @@ pub enum SelectError {
         /// How many are accepted.
         limit: usize,
     },
+    /// A sparse copy of everything is no sparse copy.
+    #[error("a sparse copy of {image} needs the platforms to be copied")]
+    Sparse {
+        /// The reference.
+        image: String,
+    },
     /// Indexes inside indexes, again and again.
     #[error("{image} has more than {limit} indexes inside each other")]
     TooDeep {
@@ -69,6 +78,7 @@ impl SelectError {
             Self::NoPlatform { .. } | Self::OtherPlatform { .. } => ErrorKind::NotFound,
             Self::Config { .. } => ErrorKind::Malformed,
             Self::TooDeep { .. } | Self::TooManyReferrers { .. } => ErrorKind::LimitExceeded,
+            Self::Sparse { .. } => ErrorKind::Unsupported,
         }
     }
 }
@@ -82,37 +92,77 @@ impl From<SelectError> for Error {
 /// Indexes inside each other; nobody publishes more than two.
 pub(super) const DEPTH: usize = 4;
 
-/// Selects what to copy: everything, one platform's manifest, or a smaller index for several.
+/// What is to be copied.
+#[derive(Debug)]
+pub(super) struct Selection {
+    /// The manifest that gets the name.
+    pub(super) top: Verified,
+    /// If the top is an index copied sparsely: the entries that are copied with it.
+    pub(super) only: Option<BTreeSet<Digest>>,
+}
+
+/// Selects what to copy: everything, one platform's manifest, or several platforms, for which the index is made smaller or, if
+/// `sparse`, left as it is. Attestations go where the images go that they are about.
 pub(super) async fn select(
     source: &Source,
     whole: Verified,
     platforms: &[Platform],
-) -> Result<Verified, Error> {
-    match platforms {
-        [] => Ok(whole),
-        [platform] => one(source, whole, platform).await,
-        _ => {
-            let Content::Index { entries } = whole.manifest().content() else {
-                for platform in platforms {
-                    check_platform(source, &whole, platform).await?;
-                }
-                return Ok(whole);
-            };
-            let chosen = platforms
-                .iter()
-                .map(|platform| best(&whole, entries, platform))
-                .collect::<Result<Vec<_>, _>>()?;
-            let mut children = Vec::new();
-            if !whole.is_covered() {
-                for at in &chosen {
-                    children.push(source.verified_child(&whole, &entries[*at]).await?);
-                }
+    sparse: bool,
+) -> Result<Selection, Error> {
+    let all = |top| Selection { top, only: None };
+    let entries = match (platforms, whole.manifest().content()) {
+        ([], _) if sparse => {
+            let image = source.image().to_string();
+            return Err(SelectError::Sparse { image }.into());
+        }
+        ([], _) => return Ok(all(whole)),
+        ([platform], _) if !sparse => return Ok(all(one(source, whole, platform).await?)),
+        (_, Content::Image { .. }) => {
+            for platform in platforms {
+                check_platform(source, &whole, platform).await?;
             }
-            Ok(whole
-                .filter(|at| chosen.contains(&at))?
-                .covered_by(&children)?)
+            return Ok(all(whole));
+        }
+        (_, Content::Index { entries }) => entries,
+    };
+    let mut chosen = BTreeSet::new();
+    for platform in platforms {
+        chosen.insert(best(&whole, entries, platform)?);
+    }
+    let mut children = Vec::new();
+    if whole.is_covered() {
+        with_attestations(entries, &mut chosen);
+    } else {
+        // The index is not signed, its images have to be; their attestations are not, and stay behind.
+        for at in &chosen {
+            children.push(source.verified_child(&whole, &entries[*at]).await?);
         }
     }
+    if sparse {
+        let only = chosen.iter().map(|at| entries[*at].digest.clone());
+        return Ok(Selection {
+            only: Some(only.collect()),
+            top: whole,
+        });
+    }
+    let filtered = whole.filter(|at| chosen.contains(&at))?;
+    Ok(all(filtered.covered_by(&children)?))
+}
+
+/// Adds the attestations of the chosen entries.
+pub(crate) fn with_attestations(entries: &[Descriptor], chosen: &mut BTreeSet<usize>) {
+    let images: BTreeSet<&str> = chosen
+        .iter()
+        .map(|at| entries[*at].digest.as_str())
+        .collect();
+    let about = |entry: &Descriptor| entry.attests().is_some_and(|image| images.contains(image));
+    chosen.extend(
+        entries
+            .iter()
+            .enumerate()
+            .filter(|(_, entry)| about(entry))
+            .map(|(at, _)| at),
+    );
 }
 
 /// Goes from an index to the one image that fits a platform best; an image is checked to be for that platform.
@@ -143,7 +193,7 @@ pub(crate) async fn one(
     .into())
 }
 
-fn best(
+pub(crate) fn best(
     index: &Verified,
     entries: &[Descriptor],
     platform: &Platform,

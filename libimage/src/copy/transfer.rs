@@ -41,6 +41,7 @@ pub(super) async fn stage(run: &Run<'_>, plan: Plan) -> Result<Staged, Error> {
         digest: plan.top.digest().clone(),
         top: plan.top.manifest().clone(),
         kept,
+        changes: Vec::new(),
         tally,
     })
 }

@@ -103,6 +103,17 @@ impl TwoEnds {
         context(&self.shared, [source, target])
     }
 
+    /// Makes the context of a verb that reads what it will overwrite: both ends are the destination.
+    ///
+    /// # Errors
+    /// If the credentials, a credential file or the policy cannot be used.
+    pub(crate) fn context_of_destination(&self) -> Result<Context, Failure> {
+        let (creds, verify) = (self.dest_creds.as_deref(), self.dest_tls_verify);
+        let end = |side| End::new(side, "--dest-creds", creds, verify);
+        let (source, target) = (end(Side::Source)?, end(Side::Destination)?);
+        context(&self.shared, [source, target])
+    }
+
     /// Whether a summary for people is to be printed.
     pub(crate) fn quiet(&self) -> bool {
         matches!(self.shared.mode(), Mode::None | Mode::Json)

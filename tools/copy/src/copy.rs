@@ -1,6 +1,7 @@
 //! `copy SRC DST`: an image from one place to another.
 
 use crate::access::TwoEnds;
+use crate::conversion::{self, Conversion};
 use crate::format::Format;
 use crate::local::Local;
 use crate::signing::Signing;
@@ -34,6 +35,9 @@ pub(crate) struct Args {
     /// Copy only these platforms, such as linux/amd64,linux/arm64/v8; the digest of an index changes with them
     #[arg(long, value_name = "LIST", value_delimiter = ',')]
     platform: Vec<Platform>,
+
+    #[command(flatten)]
+    conversion: Conversion,
 
     #[command(flatten)]
     access: TwoEnds,
@@ -104,7 +108,7 @@ async fn copied(
     signers: Vec<Signer>,
 ) -> Result<CopyReport, libimage::Error> {
     let copy = async |platforms| {
-        let options = CopyOptions {
+        let options = args.conversion.apply(CopyOptions {
             platforms,
             referrers: args.referrers(),
             sign: signers.clone(),
@@ -112,7 +116,7 @@ async fn copied(
             jobs: args.jobs,
             store: store.clone(),
             ..CopyOptions::default()
-        };
+        });
         libimage::copy::copy(context, &args.from, &args.to, &options).await
     };
     let into_store = matches!(args.to, ImageRef::Store(_));
@@ -141,12 +145,14 @@ fn write_digest(path: &Path, report: &CopyReport) -> Result<(), Failure> {
     })
 }
 
-fn summary(report: &CopyReport) -> String {
+/// Tells people what was done.
+pub(crate) fn summary(report: &CopyReport) -> String {
     if report.unchanged {
-        return match report.signatures {
-            0 => "the destination has it already".to_owned(),
-            made => format!("the destination has it already; {made} signatures made"),
-        };
+        let mut text = "the destination has it already".to_owned();
+        if report.signatures > 0 {
+            text.push_str(&format!("; {} signatures made", report.signatures));
+        }
+        return text + &conversion::told(report);
     }
     let mut text = format!(
         "copied {} blobs ({})",
@@ -168,7 +174,8 @@ fn summary(report: &CopyReport) -> String {
     if report.signatures > 0 {
         text.push_str(&format!("; {} signatures made", report.signatures));
     }
-    if report.digest != report.source_digest {
+    text.push_str(&conversion::told(report));
+    if report.changes.is_empty() && report.digest != report.source_digest {
         text.push_str(&format!(
             "\nthe digest is another, because of the platforms chosen: {} -> {}",
             report.source_digest, report.digest
@@ -177,7 +184,8 @@ fn summary(report: &CopyReport) -> String {
     text
 }
 
-fn as_json(report: &CopyReport) -> serde_json::Value {
+/// Tells programs what was done.
+pub(crate) fn as_json(report: &CopyReport) -> serde_json::Value {
     json!({
         "digest": report.digest,
         "sourceDigest": report.source_digest,
@@ -186,6 +194,7 @@ fn as_json(report: &CopyReport) -> serde_json::Value {
         "blobs": {"copied": report.copied, "skipped": report.skipped, "mounted": report.mounted},
         "referrers": report.referrers,
         "signatures": report.signatures,
+        "changes": conversion::as_json(report),
         "bytes": report.bytes,
         "requests": report.requests,
     })

@@ -5,6 +5,8 @@ mod artifact;
 mod attach;
 mod blob;
 mod catalog;
+mod changes;
+mod conversion;
 mod copy;
 mod delete;
 mod digest;

@@ -87,7 +87,14 @@ pub(super) async fn unchanged(run: &Run<'_>, mut report: CopyReport) -> Result<C
         return Ok(report);
     }
     let verified = run.source.verified(run.cx, run.asked.as_ref()).await?;
-    let top = select::select(&run.source, verified, &run.options.platforms).await?;
+    let top = select::select(
+        &run.source,
+        verified,
+        &run.options.platforms,
+        run.options.sparse,
+    )
+    .await?
+    .top;
     let mut bringer = Bringer::new(run).await?;
     let tally = bringer
         .bring(&manifests(top.digest(), top.manifest()))

@@ -1,1 +1,0 @@
-//! New images from old ones without their layers: labels, environment, indexes.
