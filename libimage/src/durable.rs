@@ -102,6 +102,27 @@ impl TempFile {
         &self.file
     }
 
+    /// Gives the file its name in `directory` (on the same file system), if nothing has it.
+    ///
+    /// # Errors
+    /// If something has the name ([`io::ErrorKind::AlreadyExists`]), or it cannot be linked; it then vanishes.
+    ///
+    /// # Durability
+    /// None by itself: see [`write_atomic`].
+    pub fn persist_new(self, directory: &Dir, name: &str) -> io::Result<()> {
+        match &self.name {
+            None => link_descriptor(&self.file, directory, name),
+            // The temporary name goes when this is dropped.
+            Some(temporary) => Ok(rustix::fs::linkat(
+                &*self.directory,
+                temporary.as_str(),
+                directory,
+                name,
+                AtFlags::empty(),
+            )?),
+        }
+    }
+
     /// Gives the file its name in `directory` (on the same file system), replacing what has it.
     ///
     /// # Errors
@@ -173,6 +194,19 @@ mod tests {
         write_atomic(&dir, "a", b"one").unwrap();
         write_atomic(&dir, "a", b"two").unwrap();
         assert_eq!(std::fs::read(path.path().join("a")).unwrap(), b"two");
+        assert_eq!(std::fs::read_dir(path.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn a_new_file_replaces_nothing() {
+        let (path, dir) = scratch();
+        for (content, expected) in [("one", None), ("two", Some(io::ErrorKind::AlreadyExists))] {
+            let mut file = TempFile::new(Arc::clone(&dir)).unwrap();
+            file.write_all(content.as_bytes()).unwrap();
+            let persisted = file.persist_new(&dir, "a");
+            assert_eq!(persisted.err().map(|error| error.kind()), expected);
+        }
+        assert_eq!(std::fs::read(path.path().join("a")).unwrap(), b"one");
         assert_eq!(std::fs::read_dir(path.path()).unwrap().count(), 1);
     }
 

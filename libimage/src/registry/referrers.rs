@@ -36,6 +36,7 @@ const WRITES: usize = 8;
 /// What a context remembers about a registry's referrers.
 #[derive(Debug, Default)]
 pub(super) struct Known {
+    /// [`PRESENT`], [`ABSENT`], or 0 if it has not been asked.
     api: AtomicU8,
     /// Held while a fallback tag is rewritten: our own writers at least do not race.
     writing: Mutex<()>,
@@ -48,7 +49,6 @@ pub(super) fn key_of(name: &Name) -> String {
     format!("{}/{first}", name.registry())
 }
 
-const UNASKED: u8 = 0;
 const PRESENT: u8 = 1;
 const ABSENT: u8 = 2;
 
@@ -204,16 +204,6 @@ impl Registry {
             Err(error) if error.is_transient() => Err(error),
             // Some registries list no tags, or not for everybody, or far too many at once.
             Err(_) => Ok(None),
-        }
-    }
-
-    /// Returns whether the registry has the endpoint, if it has been asked.
-    #[must_use]
-    pub fn has_referrers(&self) -> Option<bool> {
-        match self.0.referrers.api.load(Ordering::Relaxed) {
-            PRESENT => Some(true),
-            ABSENT => Some(false),
-            _ => None,
         }
     }
 

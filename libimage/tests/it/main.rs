@@ -5,6 +5,7 @@
     reason = "a test that cannot prepare its material has failed"
 )]
 
+mod artifact;
 mod crash;
 mod hostile;
 mod layer;

@@ -1,6 +1,7 @@
 //! How does a verb wait for the network, and what happens on Ctrl-C?
 
 use libimage::ErrorKind;
+use libimage::artifact::ArtifactError;
 use libimage::registry::RegistryError;
 use std::future::Future;
 use std::time::Duration;
@@ -73,6 +74,9 @@ fn hint(error: &libimage::Error) -> Option<&'static str> {
             );
         }
         _ => {}
+    }
+    if let Some(ArtifactError::Exists { .. }) = error.get_ref().downcast_ref() {
+        return Some("--force replaces files");
     }
     match error.kind() {
         ErrorKind::Unauthorized => Some(

@@ -5,12 +5,14 @@
     reason = "a test whose material cannot be made has failed"
 )]
 
+mod artifact;
 mod auth;
 mod between;
 mod debian;
 mod faults;
 mod inspect;
 mod interrupt;
+mod referrers;
 mod tool;
 mod usage;
 mod user;
