@@ -44,7 +44,9 @@ pub struct CopyOptions {
     pub sign: Vec<Signer>,
     /// Whether signatures of the source stay behind, of what would come along.
     pub remove_signatures: bool,
-    /// How many blobs are under way at once.
+    /// How many blobs are under way at once, at most: how many requests a registry is sent at once depends on how it bears them.
+    /// Each blob takes up to a megabyte of memory on its way from registry to registry, two more on its way from or to a file, and
+    /// eight (at most 64) to a registry that wants chunks, however large the blobs are.
     pub jobs: usize,
     /// The store that `store:` means.
     pub store: Option<Arc<Store>>,
@@ -95,7 +97,7 @@ impl Default for CopyOptions {
             referrers: Referrers::default(),
             sign: Vec::new(),
             remove_signatures: false,
-            jobs: 4,
+            jobs: 6,
             store: None,
             min_quota: None,
         }

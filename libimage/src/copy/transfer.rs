@@ -2,15 +2,18 @@
 
 use std::sync::Arc;
 
+use futures_util::{TryStreamExt as _, StreamExt as _, stream};
+
 use super::{Run, Staged, Tally, plan::Plan};
 use crate::{
     error::Error,
-    manifest::Descriptor,
+    manifest::{Content, Descriptor},
     progress::{BlobKind, Event, Progress},
     transport::{
         Put, Sink, Source, meter,
         worker::{self, Crew},
     },
+    trust::Verified,
 };
 
 /// What became of a blob.
@@ -33,9 +36,7 @@ struct Transfer {
 pub(super) async fn stage(run: &Run<'_>, plan: Plan) -> Result<Staged, Error> {
     let kept = plan.manifests();
     let mut tally = blobs(run, plan.blobs).await?;
-    for child in &plan.children {
-        run.sink.put_child(child.manifest(), child.digest()).await?;
-    }
+    put_children(run, &plan.children).await?;
     tally.manifests = plan.children.len() as u64;
     Ok(Staged {
         digest: plan.top.digest().clone(),
@@ -44,6 +45,24 @@ pub(super) async fn stage(run: &Run<'_>, plan: Plan) -> Result<Staged, Error> {
         changes: Vec::new(),
         tally,
     })
+}
+
+/// Writes the manifests below the top one: images in any order, then the indexes that name them, from the bottom up.
+async fn put_children(run: &Run<'_>, children: &[Verified]) -> Result<(), Error> {
+    let is_index =
+        |child: &&Verified| matches!(child.manifest().content(), Content::Index { .. });
+    let (indexes, images): (Vec<_>, Vec<_>) = children.iter().partition(is_index);
+    let writing = images
+        .into_iter()
+        .map(|image| run.sink.put_child(image.manifest(), image.digest()));
+    stream::iter(writing)
+        .buffer_unordered(run.options.jobs.max(1))
+        .try_collect::<()>()
+        .await?;
+    for index in indexes {
+        run.sink.put_child(index.manifest(), index.digest()).await?;
+    }
+    Ok(())
 }
 
 /// Brings blobs to the destination, those it lacks, several at once.

@@ -10,6 +10,7 @@ use libimage::context::Context;
 use libimage::copy::{CopyOptions, CopyReport, Referrers, SelectError};
 use libimage::name::ImageRef;
 use libimage::platform::Platform;
+use libimage::registry::Quota;
 use libimage::store::Store;
 use libimage::trust::Signer;
 use serde_json::json;
@@ -61,6 +62,10 @@ pub(crate) struct Args {
     #[arg(long, value_name = "N", default_value_t = CopyOptions::default().jobs, value_parser = crate::format::jobs)]
     jobs: usize,
 
+    /// Stop before the source's registry, if it tells how many pulls it still allows, would allow fewer than this many
+    #[arg(long, value_name = "N")]
+    min_quota: Option<u64>,
+
     /// Write the digest of the copy to this file too
     #[arg(long, value_name = "PATH")]
     digestfile: Option<PathBuf>,
@@ -82,6 +87,9 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     }
     if !args.access.quiet() {
         output::note(summary(&report));
+        if let Some(quota) = report.quota {
+            output::note(pulls(&quota));
+        }
     }
     match args.output {
         Format::Text => output::line(&report.digest),
@@ -114,6 +122,7 @@ async fn copied(
             sign: signers.clone(),
             remove_signatures: args.signing.removes_signatures(),
             jobs: args.jobs,
+            min_quota: args.min_quota,
             store: store.clone(),
             ..CopyOptions::default()
         });
@@ -184,6 +193,19 @@ pub(crate) fn summary(report: &CopyReport) -> String {
     text
 }
 
+fn pulls(quota: &Quota) -> String {
+    let of = quota
+        .limit
+        .map_or_else(String::new, |limit| format!(" of {limit}"));
+    let window = quota
+        .window
+        .map_or_else(String::new, |window| format!(" in {} s", window.as_secs()));
+    format!(
+        "the source's registry allows {}{of} more pulls{window}",
+        quota.remaining
+    )
+}
+
 /// Tells programs what was done.
 pub(crate) fn as_json(report: &CopyReport) -> serde_json::Value {
     json!({
@@ -197,5 +219,10 @@ pub(crate) fn as_json(report: &CopyReport) -> serde_json::Value {
         "changes": conversion::as_json(report),
         "bytes": report.bytes,
         "requests": report.requests,
+        "quota": report.quota.map(|quota| json!({
+            "limit": quota.limit,
+            "remaining": quota.remaining,
+            "windowSeconds": quota.window.map(|window| window.as_secs()),
+        })),
     })
 }
