@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use futures_util::{TryStreamExt as _, StreamExt as _, stream};
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 
 use super::{Run, Staged, Tally, plan::Plan};
 use crate::{
@@ -49,8 +49,7 @@ pub(super) async fn stage(run: &Run<'_>, plan: Plan) -> Result<Staged, Error> {
 
 /// Writes the manifests below the top one: images in any order, then the indexes that name them, from the bottom up.
 async fn put_children(run: &Run<'_>, children: &[Verified]) -> Result<(), Error> {
-    let is_index =
-        |child: &&Verified| matches!(child.manifest().content(), Content::Index { .. });
+    let is_index = |child: &&Verified| matches!(child.manifest().content(), Content::Index { .. });
     let (indexes, images): (Vec<_>, Vec<_>) = children.iter().partition(is_index);
     let writing = images
         .into_iter()
