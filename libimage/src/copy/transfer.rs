@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+use futures_util::{StreamExt as _, TryStreamExt as _, future::BoxFuture, stream};
 
 use super::{Run, Staged, Tally, plan::Plan};
 use crate::{
@@ -51,9 +51,10 @@ pub(super) async fn stage(run: &Run<'_>, plan: Plan) -> Result<Staged, Error> {
 async fn put_children(run: &Run<'_>, children: &[Verified]) -> Result<(), Error> {
     let is_index = |child: &&Verified| matches!(child.manifest().content(), Content::Index { .. });
     let (indexes, images): (Vec<_>, Vec<_>) = children.iter().partition(is_index);
-    let writing = images
-        .into_iter()
-        .map(|image| run.sink.put_child(image.manifest(), image.digest()));
+    let mut writing: Vec<BoxFuture<'_, Result<(), Error>>> = Vec::new();
+    for image in images {
+        writing.push(Box::pin(run.sink.put_child(image.manifest(), image.digest())));
+    }
     stream::iter(writing)
         .buffer_unordered(run.options.jobs.max(1))
         .try_collect::<()>()

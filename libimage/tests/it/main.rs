@@ -7,6 +7,7 @@
 
 mod artifact;
 mod crash;
+mod economy;
 mod hostile;
 mod layer;
 mod layout;

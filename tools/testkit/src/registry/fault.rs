@@ -79,7 +79,8 @@ pub struct Rule {
 }
 
 impl Rule {
-    /// Matches requests of any method whose path matches `pattern` (`*` matches anything).
+    /// Matches requests of any method whose path matches `pattern` (`*` matches anything). A pattern with a question mark is
+    /// compared with the path, a question mark and the query.
     pub fn any(pattern: &str) -> Rule {
         Rule {
             method: None,
@@ -146,12 +147,19 @@ impl Rules {
     }
 
     /// Counts the request for every rule it matches, and returns the fault of the first that is due.
-    pub(super) fn choose(&self, method: &str, path: &str) -> Option<Fault> {
+    pub(super) fn choose(&self, head: &Head) -> Option<Fault> {
+        let (method, path) = (&head.method, &head.path);
+        let whole = format!("{path}?{}", head.query);
         let mut rules = self.0.lock().expect("no connection panics with the lock");
         let mut chosen = None;
         for rule in rules.iter_mut() {
             let same = rule.method.as_ref().is_none_or(|wanted| wanted == method);
-            if !same || !matches(&rule.path, path) {
+            let target = if rule.path.contains('?') {
+                &whole
+            } else {
+                path
+            };
+            if !same || !matches(&rule.path, target) {
                 continue;
             }
             rule.seen += 1;
@@ -290,7 +298,13 @@ mod tests {
         rules.add(Rule::get("/b*").nth(2).fault(Fault::Status(500)));
         rules.add(Rule::any("/b*").first(1).fault(Fault::Flip));
         let seen: Vec<_> = ["GET", "PUT", "GET", "GET"]
-            .map(|method| rules.choose(method, "/b1"))
+            .map(|method| {
+                rules.choose(&Head {
+                    method: method.to_owned(),
+                    path: "/b1".to_owned(),
+                    ..Head::default()
+                })
+            })
             .into();
         assert_eq!(
             seen,

@@ -126,6 +126,14 @@ impl Registry {
             .put_blob(repository, &blob.digest, blob.bytes.clone());
     }
 
+    /// Takes a blob out of a repository, as a registry's own clean-up may.
+    pub fn remove_blob(&self, repository: &str, digest: &str) {
+        self.server
+            .shared
+            .storage()
+            .delete_blob(repository, digest);
+    }
+
     /// Puts a manifest under a tag as it is, whether or not what it names is there.
     pub fn add_manifest(&self, repository: &str, tag: &str, manifest: &Blob) {
         self.server
@@ -191,10 +199,11 @@ impl Registry {
         self.server.shared.log.all()
     }
 
-    /// Counts requests by method and path pattern (`*` matches anything).
+    /// Counts requests by method and path pattern; `*` matches anything, any method too.
     pub fn count(&self, method: &str, pattern: &str) -> usize {
-        let wanted =
-            |request: &Request| request.method == method && fault::matches(pattern, &request.path);
+        let wanted = |request: &Request| {
+            (method == "*" || request.method == method) && fault::matches(pattern, &request.path)
+        };
         self.requests().into_iter().filter(wanted).count()
     }
 

@@ -206,7 +206,7 @@ fn exchange(
     head: &Head,
     number: u64,
 ) -> io::Result<bool> {
-    let fault = shared.rules.choose(&head.method, &head.path);
+    let fault = shared.rules.choose(head);
     if let Some(fault) = fault.as_ref().filter(|fault| fault.cuts_upload()) {
         return cut(stream, reader, shared, (head, number), fault);
     }
