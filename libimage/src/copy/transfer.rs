@@ -53,7 +53,9 @@ async fn put_children(run: &Run<'_>, children: &[Verified]) -> Result<(), Error>
     let (indexes, images): (Vec<_>, Vec<_>) = children.iter().partition(is_index);
     let mut writing: Vec<BoxFuture<'_, Result<(), Error>>> = Vec::new();
     for image in images {
-        writing.push(Box::pin(run.sink.put_child(image.manifest(), image.digest())));
+        writing.push(Box::pin(
+            run.sink.put_child(image.manifest(), image.digest()),
+        ));
     }
     stream::iter(writing)
         .buffer_unordered(run.options.jobs.max(1))

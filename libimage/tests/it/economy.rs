@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
+use futures_util::TryStreamExt as _;
 use libimage::{
     ErrorKind,
     context::{Context, Side},
     copy::{CopyOptions, Referrers},
     registry::{ListOptions, Registry as Client},
 };
-use futures_util::TryStreamExt as _;
 use trimaran_testkit::{
     Auth, Content, Fault, Image, ImageMaker, Index, Packing, Quota, Registry, Rule,
     image::{Blob, noise},
@@ -89,7 +89,13 @@ fn what_this_run_has_put_is_mounted_and_not_asked_for_again() {
     assert_eq!(to.count("HEAD", &shared), 1, "and looked for once");
 
     // Another tag with the same layers in the same repository: they are known to be there.
-    from.add("image-0", "again", &ImageMaker::new().tar_layer(&noise(100_000), Packing::Plain).make());
+    from.add(
+        "image-0",
+        "again",
+        &ImageMaker::new()
+            .tar_layer(&noise(100_000), Packing::Plain)
+            .make(),
+    );
     to.forget_requests();
     copied(
         &context,
@@ -121,9 +127,9 @@ fn copies_side_by_side_bring_a_shared_layer_once() {
                 image(&to.reference("image", &tag)),
             );
             let (context, options) = (context.clone(), options.clone());
-            tokio::spawn(async move {
-                libimage::copy::copy(&context, &ends.0, &ends.1, &options).await
-            })
+            tokio::spawn(
+                async move { libimage::copy::copy(&context, &ends.0, &ends.1, &options).await },
+            )
         });
         for copy in copies.collect::<Vec<_>>() {
             copy.await.unwrap().unwrap();
@@ -200,7 +206,11 @@ fn a_private_registry_gives_one_token_a_side_and_mounts_between_its_repositories
         &to.reference("image", "latest"),
     );
     assert_eq!(from.count("*", "/token"), 1);
-    assert_eq!(to.count("*", "/token"), 1, "for reading and pushing at once");
+    assert_eq!(
+        to.count("*", "/token"),
+        1,
+        "for reading and pushing at once"
+    );
 
     let blobs = made.blobs().len();
     let report = copied(
@@ -258,7 +268,11 @@ fn the_pulls_left_are_told_and_kept() {
     pulls(10);
     from.forget_requests();
     let kind = ErrorKind::RateLimited { retry_after: None };
-    assert_fails(copy_keeping(Some(10), "two"), kind, &["10 more pulls", &from.host()]);
+    assert_fails(
+        copy_keeping(Some(10), "two"),
+        kind,
+        &["10 more pulls", &from.host()],
+    );
     assert_eq!(from.requests().len(), 1, "{:?}", from.requests());
     assert_eq!(from.pulls_left(), Some(10));
 
@@ -279,7 +293,9 @@ fn the_pulls_left_are_told_and_kept() {
 fn waits_that_a_registry_asks_for_are_sat_through_by_everybody() {
     let made = member(1);
     let layer = format!("*/blobs/{}", made.layers[0].blob.digest);
-    let date = |seconds| httpdate::fmt_http_date(std::time::SystemTime::now() + Duration::from_secs(seconds));
+    let date = |seconds| {
+        httpdate::fmt_http_date(std::time::SystemTime::now() + Duration::from_secs(seconds))
+    };
     let cases: [(&str, bool, &dyn Fn() -> Fault); 3] = [
         (&layer, true, &|| Fault::RetryAfter(429, 1)),
         ("*/uploads/*", false, &|| Fault::RetryAfter(503, 1)),
@@ -322,7 +338,11 @@ fn a_wait_that_is_too_long_is_told_to_the_caller() {
         )
         .unwrap_err();
         assert_eq!(error.retry_after(), Some(Duration::from_secs(3600)));
-        assert!(from.requests().len() <= 8, "nobody insists: {:?}", from.requests());
+        assert!(
+            from.requests().len() <= 8,
+            "nobody insists: {:?}",
+            from.requests()
+        );
         assert_eq!(to.open_uploads(), 0);
     }
 }
@@ -337,7 +357,11 @@ fn a_registry_that_refuses_is_sent_less_and_still_served() {
     from.add("image", "latest", &made);
     // Every third request is refused.
     for number in 1..30 {
-        to.fault(Rule::any("*/blobs/*").nth(3 * number).fault(Fault::RetryAfter(429, 0)));
+        to.fault(
+            Rule::any("*/blobs/*")
+                .nth(3 * number)
+                .fault(Fault::RetryAfter(429, 0)),
+        );
     }
     let options = CopyOptions {
         jobs: 16,
@@ -376,7 +400,11 @@ fn requests_share_connections() {
     .unwrap();
     assert!(to.requests().len() > 90);
     assert!(to.connections() <= 8, "{} connections", to.connections());
-    assert!(from.connections() <= 8, "{} connections", from.connections());
+    assert!(
+        from.connections() <= 8,
+        "{} connections",
+        from.connections()
+    );
 }
 
 #[test]
@@ -444,7 +472,13 @@ fn deleting_and_listing_ask_for_tokens_of_their_own() {
         .credentials(Side::Destination, basic("me", "secret"))
         .build();
     let name = format!("{}/image:latest", registry.host());
-    let client = Client::new(&context, Side::Destination, &name.parse().unwrap(), Vec::new()).unwrap();
+    let client = Client::new(
+        &context,
+        Side::Destination,
+        &name.parse().unwrap(),
+        Vec::new(),
+    )
+    .unwrap();
     block(async {
         let pages = client.catalog(&ListOptions::default());
         assert_eq!(pages.try_concat().await.unwrap(), ["image"]);
@@ -466,14 +500,22 @@ fn lists_come_page_by_page_as_they_are_wanted() {
         let client = client(&registry, "image");
         let mut pages = client.tag_pages(&ListOptions::default());
         assert_eq!(pages.try_next().await.unwrap().unwrap().len(), 4);
-        assert_eq!(registry.count("GET", "*/tags/list"), 1, "no page is fetched ahead");
+        assert_eq!(
+            registry.count("GET", "*/tags/list"),
+            1,
+            "no page is fetched ahead"
+        );
         let options = ListOptions {
             page: Some(2),
             last: Some("tag-7".to_owned()),
         };
         let rest: Vec<_> = client.tag_pages(&options).try_collect().await.unwrap();
         assert_eq!(rest.concat(), ["tag-8", "tag-9"]);
-        let all = client.catalog(&ListOptions::default()).try_concat().await.unwrap();
+        let all = client
+            .catalog(&ListOptions::default())
+            .try_concat()
+            .await
+            .unwrap();
         assert_eq!(all.len(), 11);
         assert_eq!(registry.count("GET", "/v2/_catalog"), 3);
     });
@@ -490,13 +532,24 @@ fn blobs_are_got_and_put_by_digest() {
         assert_eq!(here.blob_size(&digest).await.unwrap(), Some(70_000));
         let there = client(&registry, "other");
         assert_eq!(there.blob_size(&digest).await.unwrap(), None);
-        let descriptor = libimage::manifest::Descriptor::new(&blob.media_type, digest.clone(), 70_000);
+        let descriptor =
+            libimage::manifest::Descriptor::new(&blob.media_type, digest.clone(), 70_000);
         let pieces: Vec<_> = here.blob(&descriptor).try_collect().await.unwrap();
         assert_eq!(pieces.concat(), blob.bytes);
         for _ in 0..2 {
-            there.put_bytes(&descriptor, blob.bytes.clone().into()).await.unwrap();
+            there
+                .put_bytes(&descriptor, blob.bytes.clone().into())
+                .await
+                .unwrap();
         }
-        assert_eq!(registry.count("PUT", "*/uploads/*"), 1, "what is there is not sent");
-        assert_eq!(registry.blob("other", &blob.digest), Some(blob.bytes.clone()));
+        assert_eq!(
+            registry.count("PUT", "*/uploads/*"),
+            1,
+            "what is there is not sent"
+        );
+        assert_eq!(
+            registry.blob("other", &blob.digest),
+            Some(blob.bytes.clone())
+        );
     });
 }

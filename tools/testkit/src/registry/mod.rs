@@ -128,10 +128,7 @@ impl Registry {
 
     /// Takes a blob out of a repository, as a registry's own clean-up may.
     pub fn remove_blob(&self, repository: &str, digest: &str) {
-        self.server
-            .shared
-            .storage()
-            .delete_blob(repository, digest);
+        self.server.shared.storage().delete_blob(repository, digest);
     }
 
     /// Puts a manifest under a tag as it is, whether or not what it names is there.
