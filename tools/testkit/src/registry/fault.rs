@@ -275,7 +275,7 @@ fn scripted(status: u16) -> Answer {
 
 #[cfg(test)]
 mod tests {
-    use super::{Fault, Rule, Rules, matches};
+    use super::{Fault, Head, Rule, Rules, matches};
 
     #[test]
     fn patterns() {
