@@ -17,6 +17,7 @@ pub use error::PullError;
 use layer::LayerPull;
 
 use crate::{
+    config::ShortNameError,
     context::Context,
     copy::one,
     digest::Digest,
@@ -96,7 +97,7 @@ pub async fn pull(
     let only_local = options.policy == PullPolicy::Never || matches!(image, ImageRef::Store(_));
     let found = match options.policy {
         PullPolicy::Always if !only_local => None,
-        _ => find(image, &store, options).await?,
+        _ => find(cx, image, &store, options).await?,
     };
     match found {
         Some(found) if only_local || options.policy == PullPolicy::Missing => {
@@ -122,8 +123,28 @@ pub async fn pull(
     }
 }
 
-/// Looks into the store. An image for another platform than the one asked for does not count.
+/// Looks into the store, for a short name also under the names it may mean.
 async fn find(
+    cx: &Context,
+    image: &ImageRef,
+    store: &Arc<Store>,
+    options: &PullOptions,
+) -> Result<Option<Image>, Error> {
+    let mut names = vec![image.clone()];
+    if matches!(image, ImageRef::Bare(_)) {
+        // What cannot be decided may still be here under its own name.
+        names.extend(cx.registries().candidates(image).unwrap_or_default());
+    }
+    for name in &names {
+        if let Some(found) = find_one(name, store, options).await? {
+            return Ok(Some(found));
+        }
+    }
+    Ok(None)
+}
+
+/// An image for another platform than the one asked for does not count.
+async fn find_one(
     image: &ImageRef,
     store: &Arc<Store>,
     options: &PullOptions,
@@ -178,16 +199,48 @@ async fn fetch(
     store: &Arc<Store>,
     options: &PullOptions,
 ) -> Result<Image, Error> {
-    let from = match image {
-        ImageRef::Bare(name) => {
-            ImageRef::Docker(name.parse().map_err(|_| PullError::NotInStore {
-                image: name.clone(),
-            })?)
+    let mut meant = meant(cx, image)?;
+    let last = meant.pop().unwrap_or_else(|| image.clone());
+    for from in meant {
+        match fetch_one(cx, &from, store, options).await {
+            Err(error) if may_be_elsewhere(error.kind()) => {
+                let message = format!("{image} is not {from}: {error}");
+                cx.progress().event(&Event::Warning { message: &message });
+            }
+            result => return result,
         }
-        other => other.clone(),
-    };
-    trust::admit(cx.policy(), &from)?;
-    let source = Source::open(cx, &from, Some(store)).await?;
+    }
+    fetch_one(cx, &last, store, options).await
+}
+
+/// Returns which images a reference may mean.
+fn meant(cx: &Context, image: &ImageRef) -> Result<Vec<ImageRef>, Error> {
+    match cx.registries().candidates(image) {
+        // An id, or the beginning of one.
+        Err(ShortNameError::Name(_)) => Err(PullError::NotInStore {
+            image: image.to_string(),
+        }
+        .into()),
+        other => Ok(other?),
+    }
+}
+
+/// Whether another registry may have an image of that name, when this one does not give it.
+fn may_be_elsewhere(kind: ErrorKind) -> bool {
+    matches!(
+        kind,
+        ErrorKind::NotFound | ErrorKind::Unauthorized | ErrorKind::Network { .. }
+    )
+}
+
+async fn fetch_one(
+    cx: &Context,
+    from: &ImageRef,
+    store: &Arc<Store>,
+    options: &PullOptions,
+) -> Result<Image, Error> {
+    trust::admit(cx.policy(), from)?;
+    let source = Source::open(cx, from, Some(store)).await?;
     let whole = source.verified_to_select(cx, None).await?;
     let manifest = match (&options.platform, whole.manifest().content()) {
         (Some(platform), _) => one(&source, whole, platform).await?,
@@ -201,7 +254,7 @@ async fn fetch(
     let layers = layers(&source, store, &manifest).await?;
     pull_layers(cx, &source, store, layers, options).await?;
     let (store, raw) = (Arc::clone(store), manifest.manifest().raw().to_vec());
-    let names = names(&from, options);
+    let names = names(from, options);
     let publish = move || {
         let published = store.publish(&raw, &names);
         drop(hold);

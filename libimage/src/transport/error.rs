@@ -48,6 +48,14 @@ pub enum TransportError {
         #[source]
         source: std::io::Error,
     },
+    /// A mirror broke off, and what it had sent until then was wrong.
+    #[error("a mirror of {repository} sent a wrong beginning of blob {digest}, and then broke off")]
+    MirrorsDiffer {
+        /// The blob.
+        digest: Digest,
+        /// Where it was to come from.
+        repository: String,
+    },
     /// A small blob is not small.
     #[error("blob {digest} has more than {limit} bytes")]
     TooLarge {
@@ -153,6 +161,7 @@ impl TransportError {
             | Self::OnlyForReading { .. } => ErrorKind::InvalidReference,
             Self::TooLarge { .. } => ErrorKind::LimitExceeded,
             Self::DestinationDigest { .. } => ErrorKind::DigestMismatch,
+            Self::MirrorsDiffer { .. } => ErrorKind::DigestMismatch,
             Self::NotFound { .. } => ErrorKind::NotFound,
             Self::Write { source, .. } | Self::Directory { source, .. } => ErrorKind::of_io(source),
             Self::NotADirectory { .. } => ErrorKind::Malformed,

@@ -9,6 +9,7 @@ mod error;
 mod layout;
 pub(crate) mod local;
 pub(crate) mod meter;
+mod mirrors;
 pub(crate) mod pieces;
 mod registry;
 mod sink;

@@ -5,8 +5,6 @@ mod signatures;
 
 use std::sync::Arc;
 
-use futures_util::StreamExt as _;
-
 use super::{
     TransportError,
     archive::ArchiveSource,
@@ -14,12 +12,13 @@ use super::{
     dir::DirSource,
     layout::LayoutSource,
     local::{self, LocalSource},
+    mirrors::Mirrors,
     store::StoreSource,
     worker,
 };
 use crate::{
     archive::Input,
-    context::{Context, Side},
+    context::Context,
     digest::Digest,
     error::Error,
     layout::Layout,
@@ -42,7 +41,7 @@ pub struct Source {
 
 #[derive(Debug, Clone)]
 enum Medium {
-    Registry(Registry),
+    Registry(Mirrors),
     Local(Arc<dyn LocalSource>),
 }
 
@@ -58,9 +57,7 @@ impl Source {
         store: Option<&Arc<Store>>,
     ) -> Result<Self, Error> {
         let medium = match image {
-            ImageRef::Docker(name) => {
-                Medium::Registry(Registry::new(cx, Side::Source, name, Vec::new())?)
-            }
+            ImageRef::Docker(name) => Medium::Registry(Mirrors::open(cx, name)?),
             _ => Medium::Local(open_local(cx, image, store).await?),
         };
         Ok(Self {
@@ -76,11 +73,11 @@ impl Source {
         &self.image
     }
 
-    /// Returns the repository's registry and path, if this is one.
+    /// Returns the repository's registry and path, if this is one: the mirror, where the image comes from a mirror.
     #[must_use]
     pub fn registry(&self) -> Option<&Registry> {
         match &self.medium {
-            Medium::Registry(registry) => Some(registry),
+            Medium::Registry(mirrors) => Some(mirrors.registry()),
             Medium::Local(_) => None,
         }
     }
@@ -127,11 +124,13 @@ impl Source {
     pub async fn head(&self) -> Result<Option<Digest>, Error> {
         match &self.medium {
             Medium::Registry(registry) => {
-                let head = registry.head_manifest(registry.name().reference()).await?;
-                let head = head.ok_or_else(|| TransportError::NotFound {
-                    image: self.image.to_string(),
-                })?;
-                Ok(head.digest)
+                let head = registry.head().await?;
+                head.ok_or_else(|| {
+                    TransportError::NotFound {
+                        image: self.image.to_string(),
+                    }
+                    .into()
+                })
             }
             _ => Ok(Some(Digest::of(&self.resolve(None).await?.raw))),
         }
@@ -146,8 +145,7 @@ impl Source {
         let expected = digest.cloned();
         let (media_type, raw) = match &self.medium {
             Medium::Registry(registry) => {
-                let reference = digest.map_or(registry.name().reference(), Digest::as_str);
-                let answer = registry.get_manifest(reference).await?;
+                let answer = registry.manifest(digest).await?;
                 (answer.media_type, answer.raw)
             }
             Medium::Local(local) => {
@@ -170,9 +168,7 @@ impl Source {
     /// It is missing, or cannot be fetched.
     pub async fn child(&self, entry: &Descriptor) -> Result<Vec<u8>, Error> {
         match &self.medium {
-            Medium::Registry(registry) => {
-                Ok(registry.get_manifest(entry.digest.as_str()).await?.raw)
-            }
+            Medium::Registry(registry) => Ok(registry.manifest(Some(&entry.digest)).await?.raw),
             _ => self.read(entry, limits::MANIFEST_BYTES).await,
         }
     }
@@ -211,9 +207,7 @@ impl Source {
     #[must_use]
     pub fn blob(&self, blob: &Descriptor) -> BlobStream<Error> {
         match &self.medium {
-            Medium::Registry(registry) => {
-                Box::pin(registry.blob(blob).map(|piece| piece.map_err(Error::from)))
-            }
+            Medium::Registry(registry) => registry.blob(blob),
             Medium::Local(local) => {
                 let (local, digest) = (Arc::clone(local), blob.digest.clone());
                 local::stream_file(move || local.open(&digest), blob)
@@ -224,7 +218,10 @@ impl Source {
     /// Returns how many HTTP requests were sent.
     #[must_use]
     pub fn requests(&self) -> u64 {
-        self.registry().map_or(0, Registry::requests)
+        match &self.medium {
+            Medium::Registry(registry) => registry.requests(),
+            Medium::Local(_) => 0,
+        }
     }
 }
 

@@ -24,7 +24,9 @@ impl Source {
         artifact_type: Option<&str>,
     ) -> Result<Vec<Descriptor>, Error> {
         match &self.medium {
-            Medium::Registry(registry) => Ok(registry.referrers(subject, artifact_type).await?),
+            Medium::Registry(mirrors) => {
+                Ok(mirrors.registry().referrers(subject, artifact_type).await?)
+            }
             Medium::Local(_) => {
                 let held = self.held_referrers().await?.unwrap_or_default();
                 let mut found: Vec<Descriptor> = held
@@ -45,7 +47,7 @@ impl Source {
     /// the registry does not list them.
     pub(crate) async fn digest_tags(&self) -> Result<Option<BTreeSet<String>>, Error> {
         let tags = match &self.medium {
-            Medium::Registry(registry) => return Ok(registry.digest_tags().await?),
+            Medium::Registry(mirrors) => return Ok(mirrors.registry().digest_tags().await?),
             Medium::Local(local) => {
                 let local = Arc::clone(local);
                 worker::run("list tags", move || local.tags()).await?
@@ -76,7 +78,8 @@ impl Source {
     /// It cannot be fetched.
     pub async fn tagged(&self, tag: &str) -> Result<Option<Vec<u8>>, Error> {
         let found = match &self.medium {
-            Medium::Registry(registry) => registry
+            Medium::Registry(mirrors) => mirrors
+                .registry()
                 .get_manifest(tag)
                 .await
                 .map(|answer| answer.raw)

@@ -3,7 +3,7 @@
 use super::args::{JobArgs, PullArg};
 use crate::{failure, space::Space, verbs};
 use libimage::ErrorKind;
-use libimage::name::{ImageRef, Name, NameError};
+use libimage::name::{ImageRef, Name};
 use libimage::platform::Platform;
 use libimage::pull::{PullOptions, PullPolicy};
 use libimage::store::{Image, Store};
@@ -65,13 +65,6 @@ fn fits(image: &Image, platform: Option<&Platform>) -> bool {
 }
 
 fn pull(args: &JobArgs, wanted: &ImageRef, space: &Space, store: &Store) -> Result<Image, Failure> {
-    let remote = match wanted {
-        ImageRef::Bare(name) => ImageRef::Docker(
-            name.parse()
-                .map_err(|error: NameError| failure::image(error))?,
-        ),
-        other => other.clone(),
-    };
     let policy = match args.pull {
         PullArg::Always => PullPolicy::Always,
         PullArg::Missing => PullPolicy::Missing,
@@ -85,7 +78,7 @@ fn pull(args: &JobArgs, wanted: &ImageRef, space: &Space, store: &Store) -> Resu
     verbs::fetch(
         space,
         Arc::new(store.clone()),
-        &remote,
+        wanted,
         &options,
         &args.registry,
         args.quiet,

@@ -3,7 +3,7 @@
 use super::RootArgs;
 use crate::{failure, space::Space};
 use clap::Parser;
-use libimage::name::ImageRef;
+use libimage::name::{ImageRef, Name};
 use libimage::platform::Platform;
 use libimage::pull::{PullOptions, PullPolicy};
 use libimage::store::{Image, Store};
@@ -35,14 +35,11 @@ pub(crate) struct PullArgs {
 /// # Errors
 /// The image cannot be found, fetched or unpacked.
 pub(crate) fn call(args: PullArgs) -> Result<(), Failure> {
-    let image = match ImageRef::parse_or_bare(&args.image).map_err(failure::image)? {
-        // `pull` asks the registry, also about what the store has.
-        ImageRef::Bare(name) => ImageRef::Docker(
-            name.parse()
-                .map_err(|error: libimage::name::NameError| failure::image(error))?,
-        ),
-        other => other,
-    };
+    let image = ImageRef::parse_or_bare(&args.image).map_err(failure::image)?;
+    if let ImageRef::Bare(name) = &image {
+        // Here it is a name, not the beginning of an id.
+        name.parse::<Name>().map_err(failure::image)?;
+    }
     let space = Space::enter(args.root.root.as_deref())?;
     let options = PullOptions {
         platform: args.platform,
