@@ -10,6 +10,9 @@ Needs root (a private mount namespace, the loop mount) and Debian's packages: se
 """
 
 import argparse
+import gzip
+import hashlib
+import io
 import json
 import os
 import platform
@@ -20,6 +23,7 @@ import socket
 import statistics
 import subprocess
 import sys
+import tarfile
 import tempfile
 import time
 
@@ -298,7 +302,10 @@ class Bench:
             Variant("`skopeo copy`", lambda turn: ["sh", "-ec", f"rm -rf {home}/* /var/lib/containers/cache/blob-info-cache-v1.*; "
                     f"exec skopeo copy -q --src-tls-verify=false --dest-tls-verify=false docker://{image} {target('skopeo', turn)}"],
                     {"HOME": home}),
+            Variant("the floor: `curl` GET into PUT, blob after blob", lambda turn: ["sh", "-ec", self.by_curl(image, turn)]),
         ], self.rounds(7)))
+        self.small_layers(home)
+        self.unchanged(home)
 
         def layout(name):
             return lambda turn: f"oci:{self.scratch}/layouts/{name}-{turn}:bench"
@@ -309,6 +316,94 @@ class Bench:
             Variant("`copy`", lambda turn: [f"{BIN}/copy", "-q", "--src-tls-verify=false", f"docker://{image}", ours(turn)]),
             Variant("`skopeo copy`", lambda turn: ["skopeo", "copy", "-q", "--src-tls-verify=false", f"docker://{image}", skopeo(turn)]),
         ], self.rounds(7)))
+
+    def by_curl(self, image, turn):
+        """A script that copies an image with nothing but curl: what the two servers and the pipe between them cost."""
+        host, repository = image.split("/", 1)
+        repository, tag = repository.split(":")
+        types = "application/vnd.oci.image.manifest.v1+json"
+        source, target = f"http://{host}/v2/{repository}", f"http://127.0.0.1:{self.there.port}/v2/curl-{turn}/{repository}"
+        if not hasattr(self, "floor"):
+            raw = sh(["curl", "-sf", "-H", f"Accept: {types}", f"{source}/manifests/{tag}"])
+            manifest = json.loads(raw)
+            self.floor = [blob["digest"] for blob in [manifest["config"], *manifest["layers"]]]
+        lines = [f"for d in {' '.join(self.floor)}; do",
+                 f"  at=$(curl -sf -o /dev/null -D - -X POST '{target}/blobs/uploads/' | tr -d '\\r' | sed -n 's/^[Ll]ocation: //p')",
+                 f"  curl -sf {source}/blobs/$d | curl -sf -o /dev/null -H 'Content-Type: application/octet-stream' -X PUT -T - \"$at&digest=$d\"",
+                 "done",
+                 f"curl -sf -H 'Accept: {types}' {source}/manifests/{tag} | "
+                 f"curl -sf -o /dev/null -X PUT -H 'Content-Type: {types}' --data-binary @- {target}/manifests/{tag}"]
+        return "\n".join(lines)
+
+    def small_layers(self, home):
+        """Sixty layers of a few kB: what counts is requests, not bytes."""
+        layout = f"{self.scratch}/many"
+        os.makedirs(f"{layout}/blobs/sha256")
+
+        def blob(data, media_type):
+            digest = hashlib.sha256(data).hexdigest()
+            with open(f"{layout}/blobs/sha256/{digest}", "wb") as file:
+                file.write(data)
+            return {"mediaType": media_type, "digest": f"sha256:{digest}", "size": len(data)}
+
+        layers, diffs = [], []
+        for number in range(60):
+            buffer = io.BytesIO()
+            with tarfile.open(fileobj=buffer, mode="w") as archive:
+                entry = tarfile.TarInfo(f"file-{number}")
+                content = os.urandom(20_000)
+                entry.size = len(content)
+                archive.addfile(entry, io.BytesIO(content))
+            diffs.append(f"sha256:{hashlib.sha256(buffer.getvalue()).hexdigest()}")
+            layers.append(blob(gzip.compress(buffer.getvalue(), mtime=0), "application/vnd.oci.image.layer.v1.tar+gzip"))
+        config = {"architecture": "amd64", "os": "linux", "config": {}, "rootfs": {"type": "layers", "diff_ids": diffs}}
+        manifest = {"schemaVersion": 2, "mediaType": "application/vnd.oci.image.manifest.v1+json",
+                    "config": blob(json.dumps(config).encode(), "application/vnd.oci.image.config.v1+json"), "layers": layers}
+        entry = blob(json.dumps(manifest).encode(), manifest["mediaType"])
+        entry["annotations"] = {"org.opencontainers.image.ref.name": "many"}
+        with open(f"{layout}/index.json", "w", encoding="utf-8") as file:
+            json.dump({"schemaVersion": 2, "manifests": [entry]}, file)
+        with open(f"{layout}/oci-layout", "w", encoding="utf-8") as file:
+            file.write('{"imageLayoutVersion":"1.0.0"}')
+        image = f"docker://127.0.0.1:{self.here.port}/many:bench"
+        sh([f"{BIN}/copy", "-q", "--dest-tls-verify=false", f"oci:{layout}:many", image])
+        plain = ["--src-tls-verify=false", "--dest-tls-verify=false"]
+
+        def to(tool, turn):
+            return f"docker://127.0.0.1:{self.there.port}/{tool}-{turn}/many:bench"
+
+        hide = f"rm -rf {home}/* /var/lib/containers/cache/blob-info-cache-v1.*"
+        self.results.append(measure("Copy of 60 small layers from registry to registry", [
+            Variant("`copy`", lambda turn: [f"{BIN}/copy", "-q", *plain, image, to("trimaran", turn)]),
+            Variant("`skopeo copy`", lambda turn: ["sh", "-ec", f"{hide}; exec skopeo copy -q {' '.join(plain)} {image} {to('skopeo', turn)}"],
+                    {"HOME": home}),
+        ], self.rounds(7)))
+
+        def beside(tool, turn):
+            return f"docker://127.0.0.1:{self.here.port}/{tool}-{turn}/many:bench"
+
+        self.results.append(measure("Copy of 60 small layers to another repository of the same registry", [
+            Variant("`copy` (mounts)", lambda turn: [f"{BIN}/copy", "-q", *plain, image, beside("trimaran", turn)]),
+            Variant("`skopeo copy`, its blob cache warm (mounts)", lambda turn: ["skopeo", "copy", "-q", *plain, image, beside("skopeo", turn)]),
+        ], self.rounds(7)))
+
+    def unchanged(self, home):
+        """Two hundred tags that are at the destination already, and one image that is."""
+        image = f"127.0.0.1:{self.here.port}/busybox"
+        tags = [f"t{number}" for number in range(200)]
+        sh([f"{BIN}/copy", "tag", "--tls-verify=false", f"docker://{image}:bench", *tags])
+        plain = ["--src-tls-verify=false", "--dest-tls-verify=false"]
+        there = f"127.0.0.1:{self.there.port}"
+        self.results.append(measure("Sync of 200 tags, nothing new", [
+            Variant("`copy sync`", lambda turn: [f"{BIN}/copy", "sync", "-q", *plain, "--src", "docker", "--dest", "docker", image, f"{there}/trimaran"]),
+            Variant("`skopeo sync`", lambda turn: ["skopeo", "sync", *plain, "--src", "docker", "--dest", "docker", image, f"{there}/skopeo"],
+                    {"HOME": home}),
+        ], self.rounds(5)))
+        self.results.append(measure("Copy of an image that is there already", [
+            Variant("`copy`", lambda turn: [f"{BIN}/copy", "-q", *plain, f"docker://{image}:t0", f"docker://{there}/trimaran/busybox:t0"]),
+            Variant("`skopeo copy`", lambda turn: ["skopeo", "copy", "-q", *plain, f"docker://{image}:t0", f"docker://{there}/skopeo/busybox:t0"],
+                    {"HOME": home}),
+        ], self.rounds(15)))
 
     def builds(self):
         store = f"{self.scratch}/buildah"

@@ -22,6 +22,7 @@ use crate::{
     context::Context,
     digest::Digest,
     error::Error,
+    manifest::Content,
     manifest::Manifest,
     name::ImageRef,
     platform::Platform,
@@ -52,6 +53,8 @@ pub struct CopyOptions {
     pub store: Option<Arc<Store>>,
     /// Stop before a source registry that tells its quota allows fewer than this many further pulls.
     pub min_quota: Option<u64>,
+    /// With platforms: what is no index leaves nothing to choose, and is copied whatever it is for.
+    pub any_single: bool,
     /// With platforms: the index stays as it is, byte for byte, and only their manifests and blobs are copied.
     pub sparse: bool,
     /// Into which family of media types to convert; without it they stay as they are.
@@ -89,6 +92,7 @@ struct Tally {
 impl Default for CopyOptions {
     fn default() -> Self {
         Self {
+            any_single: false,
             sparse: false,
             format: None,
             compress: None,
@@ -208,11 +212,19 @@ pub(crate) async fn selected(
     if options.sparse {
         return Ok(whole);
     }
-    Ok(
-        select::select(source, whole, &options.platforms, options.sparse)
-            .await?
-            .top,
-    )
+    Ok(choose(source, whole, options).await?.top)
+}
+
+/// Chooses by platforms.
+async fn choose(
+    source: &Source,
+    whole: Verified,
+    options: &CopyOptions,
+) -> Result<Selection, Error> {
+    if options.any_single && matches!(whole.manifest().content(), Content::Image { .. }) {
+        return select::select(source, whole, &[], false).await;
+    }
+    select::select(source, whole, &options.platforms, options.sparse).await
 }
 
 /// A copy under way: both ends, and what they said about their references.
@@ -266,8 +278,7 @@ impl Chosen {
             false => source.verified_to_select(cx, asked).await?,
         };
         let source_digest = verified.digest().clone();
-        let (platforms, sparse) = (&options.platforms, options.sparse);
-        let Selection { top, only } = select::select(source, verified, platforms, sparse).await?;
+        let Selection { top, only } = choose(source, verified, options).await?;
         Ok(Self {
             source_digest,
             top,

@@ -15,6 +15,8 @@ pub enum ExitCode {
     NotExecutable,
     /// 127: the container's command does not exist.
     CommandNotFound,
+    /// The code of another tool, while we speak its command line (called by its name).
+    Other(u8),
 }
 
 impl ExitCode {
@@ -22,7 +24,7 @@ impl ExitCode {
     pub fn code(self) -> u8 {
         match self {
             Self::Success => 0,
-            Self::Container(code) => code,
+            Self::Container(code) | Self::Other(code) => code,
             Self::Usage => 2,
             Self::Failure => 125,
             Self::NotExecutable => 126,
@@ -52,6 +54,7 @@ mod tests {
             (ExitCode::Failure, 125),
             (ExitCode::NotExecutable, 126),
             (ExitCode::CommandNotFound, 127),
+            (ExitCode::Other(1), 1),
         ] {
             assert_eq!(code.code(), number, "{code:?}");
         }

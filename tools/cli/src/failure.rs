@@ -61,6 +61,19 @@ impl Failure {
         self.code
     }
 
+    /// What went wrong with an image, if the failure came from the library.
+    pub fn error_kind(&self) -> Option<libimage::ErrorKind> {
+        let error: &(dyn Error + 'static) = &**self.error.as_ref()?;
+        let mut next = Some(error);
+        while let Some(error) = next {
+            if let Some(ours) = error.downcast_ref::<libimage::Error>() {
+                return Some(ours.kind());
+            }
+            next = error.source();
+        }
+        None
+    }
+
     /// The hint, if there is one.
     pub fn hint(&self) -> Option<&str> {
         self.hint.as_deref()

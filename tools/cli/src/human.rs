@@ -53,9 +53,70 @@ pub fn duration(duration: Duration) -> String {
     }
 }
 
+/// Reads a duration as the field's tools write it: numbers with units, `90s`, `1h30m`, `1.5m`, `200ms`; a bare number is seconds.
+///
+/// # Errors
+/// It is none, or too long to wait for.
+pub fn parse_duration(text: &str) -> Result<Duration, String> {
+    let wrong = || format!("{text:?} is no duration: write 90s, 10m or 1h30m");
+    if let Ok(seconds) = text.parse() {
+        return Ok(Duration::from_secs(seconds));
+    }
+    let (mut rest, mut sum) = (text, Duration::ZERO);
+    while !rest.is_empty() {
+        let digits = rest
+            .find(|c: char| !c.is_ascii_digit() && c != '.')
+            .ok_or_else(wrong)?;
+        let (number, after) = rest.split_at(digits);
+        let length = after
+            .find(|c: char| c.is_ascii_digit() || c == '.')
+            .unwrap_or(after.len());
+        let (unit, after) = after.split_at(length);
+        let unit = match unit {
+            "h" => 3600.0,
+            "m" => 60.0,
+            "s" => 1.0,
+            "ms" => 1e-3,
+            "us" | "µs" => 1e-6,
+            "ns" => 1e-9,
+            _ => return Err(wrong()),
+        };
+        let number: f64 = number.parse().map_err(|_| wrong())?;
+        let part = Duration::try_from_secs_f64(number * unit).map_err(|_| wrong())?;
+        sum = sum.checked_add(part).ok_or_else(wrong)?;
+        rest = after;
+    }
+    if text.is_empty() {
+        return Err(wrong());
+    }
+    Ok(sum)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn durations_of_the_field() {
+        for (text, milliseconds) in [
+            ("90s", Some(90_000)),
+            ("1h30m", Some(5_400_000)),
+            ("1.5m", Some(90_000)),
+            ("200ms", Some(200)),
+            ("7", Some(7_000)),
+            ("0", Some(0)),
+            ("", None),
+            ("s", None),
+            ("5x", None),
+            ("-1s", None),
+            ("1e400h", None),
+            ("99999999999999999999h", None),
+            ("1..5s", None),
+        ] {
+            let parsed = parse_duration(text).ok().map(|d| d.as_millis());
+            assert_eq!(parsed, milliseconds, "{text:?}");
+        }
+    }
 
     #[test]
     fn sizes() {

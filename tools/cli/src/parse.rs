@@ -34,6 +34,14 @@ pub fn matches(
         .map_err(|error| told(&error))
 }
 
+/// Prints the help of a command that was called without saying what to do.
+///
+/// # Errors
+/// If stdout cannot be written.
+pub fn help(command: &mut Command) -> Result<(), Failure> {
+    crate::output::text(&command.render_help().to_string())
+}
+
 /// Prints what clap has to say and turns it into a quiet failure.
 pub fn told(error: &clap::Error) -> Failure {
     let shown = error.print();

@@ -7,7 +7,7 @@ use crate::local::Local;
 use crate::signing::Signing;
 use crate::transfer;
 use libimage::context::Context;
-use libimage::copy::{CopyOptions, CopyReport, Referrers, SelectError};
+use libimage::copy::{CopyOptions, CopyReport, Referrers};
 use libimage::name::ImageRef;
 use libimage::platform::Platform;
 use libimage::registry::Quota;
@@ -115,34 +115,24 @@ async fn copied(
     store: Option<Arc<Store>>,
     signers: Vec<Signer>,
 ) -> Result<CopyReport, libimage::Error> {
-    let copy = async |platforms| {
-        let options = args.conversion.apply(CopyOptions {
-            platforms,
-            referrers: args.referrers(),
-            sign: signers.clone(),
-            remove_signatures: args.signing.removes_signatures(),
-            jobs: args.jobs,
-            min_quota: args.min_quota,
-            store: store.clone(),
-            ..CopyOptions::default()
-        });
-        libimage::copy::copy(context, &args.from, &args.to, &options).await
-    };
     let into_store = matches!(args.to, ImageRef::Store(_));
-    if !into_store || args.all || !args.platform.is_empty() {
-        return copy(args.platform.clone()).await;
-    }
-    match copy(vec![Platform::host()]).await {
-        Err(error) if is_no_index(&error) => copy(Vec::new()).await,
-        other => other,
-    }
-}
-
-fn is_no_index(error: &libimage::Error) -> bool {
-    matches!(
-        error.get_ref().downcast_ref(),
-        Some(SelectError::OtherPlatform { .. })
-    )
+    let host_only = into_store && !args.all && args.platform.is_empty();
+    let options = args.conversion.apply(CopyOptions {
+        platforms: if host_only {
+            vec![Platform::host()]
+        } else {
+            args.platform.clone()
+        },
+        any_single: host_only,
+        referrers: args.referrers(),
+        sign: signers,
+        remove_signatures: args.signing.removes_signatures(),
+        jobs: args.jobs,
+        min_quota: args.min_quota,
+        store,
+        ..CopyOptions::default()
+    });
+    libimage::copy::copy(context, &args.from, &args.to, &options).await
 }
 
 fn write_digest(path: &Path, report: &CopyReport) -> Result<(), Failure> {

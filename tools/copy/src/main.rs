@@ -23,15 +23,16 @@ mod mutate;
 mod referrers;
 mod sign;
 mod signing;
+mod skopeo;
 mod sync;
 mod tag;
 mod transfer;
 mod validate;
 mod verify;
 
-use clap::{Args, Command, FromArgMatches, Subcommand};
+use clap::{Arg, Args, Command, FromArgMatches, Subcommand};
 use trimaran_cli::generate::{self, CompletionArgs, ManArgs};
-use trimaran_cli::{ExitCode, Failure, failure, output, parse, program};
+use trimaran_cli::{ExitCode, Failure, failure, human, output, parse, program};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -77,7 +78,14 @@ enum Verb {
     Man(ManArgs),
 }
 
+/// The flag every verb has.
+const TIMEOUT: &str = "command-timeout";
+
 fn main() -> std::process::ExitCode {
+    let mut words = std::env::args_os();
+    if skopeo::is_meant(words.next().as_deref()) {
+        return failure::run(|| skopeo::dispatch(words));
+    }
     failure::run(|| dispatch(program::name("copy")))
 }
 
@@ -89,6 +97,14 @@ fn command(name: &'static str) -> Command {
         .after_help(EXAMPLES)
         .subcommand_negates_reqs(true)
         .args_conflicts_with_subcommands(true)
+        .arg(
+            Arg::new(TIMEOUT)
+                .long(TIMEOUT)
+                .global(true)
+                .value_name("DURATION")
+                .value_parser(human::parse_duration)
+                .help("Give up after this time (as in 90s, 10m or 1h30m), and undo what is not finished"),
+        )
         .disable_help_subcommand(true);
     Verb::augment_subcommands(copy::Args::augment_args(tool))
         .subcommand_required(false)
@@ -100,6 +116,7 @@ fn command(name: &'static str) -> Command {
 fn dispatch(name: &'static str) -> Result<ExitCode, Failure> {
     let mut command = command(name);
     let matches = parse::matches(&mut command, name, std::env::args_os().skip(1))?;
+    transfer::limit(matches.get_one(TIMEOUT).copied());
     let told = |error: clap::Error| parse::told(&error);
     if matches.subcommand_name().is_none() {
         copy::run(&copy::Args::from_arg_matches(&matches).map_err(told)?)?;

@@ -4,13 +4,24 @@ use libimage::ErrorKind;
 use libimage::artifact::ArtifactError;
 use libimage::registry::RegistryError;
 use std::future::Future;
+use std::sync::OnceLock;
 use std::time::Duration;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use trimaran_cli::interrupt::{SIGINT, SIGTERM, reraise};
-use trimaran_cli::{Failure, output};
+use trimaran_cli::{Failure, human, output};
 
 /// How long disk threads may take to undo what they began.
 const UNDOING: Duration = Duration::from_secs(10);
+
+/// The longest time [`perform`] may take: a setting of the whole process, given on its command line.
+static LIMIT: OnceLock<Duration> = OnceLock::new();
+
+/// Sets the time after which [`perform`] gives up.
+pub(crate) fn limit(time: Option<Duration>) {
+    if let Some(time) = time {
+        LIMIT.get_or_init(|| time);
+    }
+}
 
 /// Runs `work` to its end, or until SIGINT or SIGTERM: then it is dropped, which undoes what was not published, and the process
 /// dies of the signal.
@@ -30,6 +41,7 @@ pub(crate) fn perform<T>(
             result = work => Ok::<_, Failure>(Ended::Finished(result)),
             () = received(&mut interrupt) => Ok(Ended::By(SIGINT)),
             () = received(&mut terminate) => Ok(Ended::By(SIGTERM)),
+            time = too_long() => Ok(Ended::TooLong(time)),
         }
     })?;
     runtime.shutdown_timeout(UNDOING);
@@ -39,12 +51,27 @@ pub(crate) fn perform<T>(
             output::note("interrupted; what was not finished has been undone");
             Err(Failure::quiet(reraise(number)))
         }
+        Ended::TooLong(time) => Err(Failure::new(format!(
+            "not done after {} (--command-timeout); what was not finished has been undone",
+            human::duration(time)
+        ))),
     }
 }
 
 enum Ended<T> {
     Finished(T),
     By(i32),
+    TooLong(Duration),
+}
+
+async fn too_long() -> Duration {
+    match LIMIT.get() {
+        Some(time) => {
+            tokio::time::sleep(*time).await;
+            *time
+        }
+        None => std::future::pending().await,
+    }
 }
 
 async fn received(signal: &mut Signal) {

@@ -174,8 +174,13 @@ fn regex(text: &str) -> Result<Pattern, libimage::sync::SelectionError> {
 
 /// Runs the verb.
 pub(crate) fn run(args: &Args) -> Result<(), Failure> {
+    run_with(args, args.copying())
+}
+
+/// Runs the verb with other wishes about each copy than its flags have.
+pub(crate) fn run_with(args: &Args, copy: CopyOptions) -> Result<(), Failure> {
     let plan = ends::plan(args)?;
-    let options = args.options();
+    let options = args.options(copy);
     let context = args.access.context()?;
     let report = transfer::perform(libimage::sync::sync(&context, &plan, &options))?;
     // A bar on the terminal is taken off first.
@@ -212,21 +217,32 @@ fn outcome(report: &SyncReport) -> Result<(), Failure> {
 }
 
 impl Args {
-    fn options(&self) -> SyncOptions {
+    /// Whether the images of all platforms are meant.
+    pub(crate) fn takes_all(&self) -> bool {
+        self.all
+    }
+
+    fn copying(&self) -> CopyOptions {
+        CopyOptions {
+            platforms: self.platform.clone(),
+            referrers: if self.no_referrers {
+                Referrers::Never
+            } else {
+                Referrers::default()
+            },
+            ..CopyOptions::default()
+        }
+    }
+
+    fn options(&self, copy: CopyOptions) -> SyncOptions {
         SyncOptions {
             dry_run: self.dry_run,
             keep_going: self.keep_going,
             immutable_tags: self.immutable_tags.clone(),
             parallel: self.parallel,
             copy: CopyOptions {
-                platforms: self.platform.clone(),
-                referrers: if self.no_referrers {
-                    Referrers::Never
-                } else {
-                    Referrers::default()
-                },
                 jobs: self.jobs,
-                ..CopyOptions::default()
+                ..copy
             },
         }
     }

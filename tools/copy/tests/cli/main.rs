@@ -13,6 +13,7 @@ mod faults;
 mod inspect;
 mod interrupt;
 mod referrers;
+mod skopeo;
 mod tool;
 mod usage;
 mod user;
