@@ -286,7 +286,10 @@ impl LocalSink for DirSink {
 
     fn put_signatures(&self, signatures: &[Vec<u8>]) -> Result<bool, Error> {
         for (at, signature) in signatures.iter().enumerate() {
-            self.place.write(&signature_name(at + 1), signature)?;
+            let name = signature_name(at + 1);
+            self.place.write(&name, signature)?;
+            // They come before the manifest, which clears away what is not needed.
+            self.need(name);
         }
         Ok(true)
     }

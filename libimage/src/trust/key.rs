@@ -174,8 +174,13 @@ impl PrivateKey {
 
     fn of_pkcs8(der: &[u8]) -> Result<Self, KeyError> {
         let random = SystemRandom::new();
-        if let Ok(pair) = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_ASN1_SIGNING, der, &random) {
-            return Ok(Self(Arc::new(Private::P256(pair))));
+        match EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_ASN1_SIGNING, der, &random) {
+            Ok(pair) => return Ok(Self(Arc::new(Private::P256(pair)))),
+            Err(error) if error.to_string() == "PublicKeyIsMissing" => {
+                let problem = "it lacks the public key: `openssl pkey -in FILE` writes it with one";
+                return Err(KeyError::Form { problem });
+            }
+            Err(_) => {}
         }
         // openssl and Go write version 1, without the public key.
         if let Ok(pair) = Ed25519KeyPair::from_pkcs8_maybe_unchecked(der) {

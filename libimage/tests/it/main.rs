@@ -21,5 +21,8 @@ mod net_local;
 mod net_pull;
 mod net_tags;
 mod referrers;
+mod sign;
 mod store;
+mod trust;
+mod trust_net;
 mod view;
