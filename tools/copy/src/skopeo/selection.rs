@@ -87,7 +87,7 @@ impl Conversion {
                 return Err(Failure::usage(message).with_hint("use oci or v2s2"));
             }
         };
-        let compress = self.compress();
+        let compress = self.compress()?;
         if self.preserve_digests && (format.is_some() || compress.is_some()) {
             return Err(Failure::usage(
                 "--preserve-digests forbids what --format and --dest-compress ask for",
@@ -100,18 +100,16 @@ impl Conversion {
         })
     }
 
-    fn compress(&self) -> Option<Recompress> {
+    fn compress(&self) -> Result<Option<Recompress>, Failure> {
         let algorithm = match self.dest_compress_format.as_deref() {
             Some("zstd") => Compression::Zstd,
             Some(_) => Compression::Gzip,
             None if self.dest_decompress => Compression::None,
             None if self.dest_compress || self.dest_compress_level.is_some() => Compression::Gzip,
-            None => return None,
+            None => return Ok(None),
         };
-        Some(Recompress {
-            algorithm,
-            level: self.dest_compress_level,
-            force: self.dest_force_compress_format,
-        })
+        let compress = Recompress::new(algorithm, self.dest_compress_level)
+            .map_err(|error| Failure::usage(error.to_string()))?;
+        Ok(Some(compress.forced(self.dest_force_compress_format)))
     }
 }
