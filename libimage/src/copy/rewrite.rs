@@ -468,7 +468,7 @@ impl<'a> Run<'a> {
 }
 
 impl Tally {
-    fn add(&mut self, other: &Self) {
+    pub(super) fn add(&mut self, other: &Self) {
         self.manifests += other.manifests;
         self.referrers += other.referrers;
         self.copied += other.copied;

@@ -217,6 +217,20 @@ impl Sink {
         }
     }
 
+    /// Fetches a manifest of a registry, not verified beyond its digest; `None` of anything else.
+    ///
+    /// # Errors
+    ///
+    /// There is none, or it cannot be fetched.
+    pub(crate) async fn manifest(&self, digest: &Digest) -> Result<Option<Vec<u8>>, Error> {
+        match &self.medium {
+            Medium::Registry(sink) => {
+                Ok(Some(sink.registry.get_manifest(digest.as_str()).await?.raw))
+            }
+            Medium::Local(_) => Ok(None),
+        }
+    }
+
     /// Tells whether a blob is there. A registry that can mount it is not asked: the mount itself is the question.
     ///
     /// # Errors

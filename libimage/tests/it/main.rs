@@ -6,8 +6,10 @@
 )]
 
 mod artifact;
+mod convert;
 mod crash;
 mod economy;
+mod edit;
 mod hostile;
 mod layer;
 mod layout;
@@ -25,4 +27,5 @@ mod sign;
 mod store;
 mod trust;
 mod trust_net;
+mod valid;
 mod view;

@@ -100,6 +100,15 @@ fn hint(error: &libimage::Error) -> Option<&'static str> {
                 "--src-tls-verify=false or --dest-tls-verify=false (--tls-verify=false) allows plain HTTP",
             );
         }
+        Some(RegistryError::Status {
+            status: 400,
+            message,
+            ..
+        }) if message.contains("manifest unknown") => {
+            return Some(
+                "this registry takes no index whose images it lacks: copy them all, or leave out --sparse for a smaller index",
+            );
+        }
         _ => {}
     }
     if let Some(ArtifactError::Exists { .. }) = error.get_ref().downcast_ref() {

@@ -5,6 +5,7 @@
 
 mod error;
 mod layers;
+mod learn;
 mod options;
 mod rewriter;
 mod types;
@@ -19,7 +20,7 @@ pub use options::{Format, Recompress};
 
 use self::{layers::Job, rewriter::Rewriter};
 use super::{
-    Chosen, CopyOptions, Run, Staged,
+    Chosen, CopyOptions, Run, Staged, Tally,
     rewrite::{Delivery, Tree, entries},
 };
 use crate::{
@@ -43,13 +44,15 @@ pub(super) async fn stage(run: &Run<'_>, chosen: Chosen) -> Result<Staged, Error
     let options = run.options;
     let tree = Tree::fetch(&run.source, chosen.top, options.jobs).await?;
     check(&image, &tree, options)?;
-    let facts = facts(run, &tree).await?;
-    let (became, tally) = match &options.compress {
-        Some(wanted) if !facts.jobs.is_empty() => {
-            layers::recompress(run, wanted, facts.jobs).await?
-        }
-        _ => Default::default(),
-    };
+    let mut facts = facts(run, &tree).await?;
+    let (mut became, mut tally) = (BTreeMap::new(), Tally::default());
+    if let Some(wanted) = options.compress.as_ref().filter(|_| !facts.jobs.is_empty()) {
+        became = learn::learn(run, &tree, wanted, &mut facts.jobs).await;
+        tally.skipped = became.len() as u64;
+        let (made, more) = layers::recompress(run, wanted, facts.jobs).await?;
+        became.extend(made);
+        tally.add(&more);
+    }
     let mut rewriter = Rewriter::new(image, options, &became, &facts.platforms);
     let manifests = tree.rewrite(&mut rewriter)?;
     for message in rewriter.losses() {

@@ -19,7 +19,7 @@ pub(super) fn answer(
     let (name, reference) = place;
     match head.method.as_str() {
         "GET" | "HEAD" => limited(settings, head, || get(storage, head, name, reference)),
-        "PUT" => match put(storage, head, name, reference, body) {
+        "PUT" => match put(storage, settings.sparse, head, place, body) {
             Ok(stored) => stored_answer(name, &stored, settings),
             Err(refusal) => refusal,
         },
@@ -89,9 +89,9 @@ struct Stored {
 
 fn put(
     storage: &mut Storage,
+    sparse: bool,
     head: &Head,
-    name: &str,
-    reference: &str,
+    (name, reference): (&str, &str),
     body: Vec<u8>,
 ) -> Result<Stored, Answer> {
     if body.len() > MANIFEST_BYTES {
@@ -107,7 +107,7 @@ fn put(
     {
         return Err(invalid("media type and Content-Type disagree"));
     }
-    complete(storage, name, &parsed)?;
+    complete(storage, sparse, name, &parsed)?;
     let by_digest = reference.contains(':');
     let claimed = head
         .parameter("digest")
@@ -134,7 +134,7 @@ fn put(
 }
 
 /// Everything a manifest names has to be there, except for its subject.
-fn complete(storage: &Storage, name: &str, parsed: &Value) -> Result<(), Answer> {
+fn complete(storage: &Storage, sparse: bool, name: &str, parsed: &Value) -> Result<(), Answer> {
     let digest_of = |entry: &Value| entry["digest"].as_str().unwrap_or_default().to_owned();
     let is_foreign = |entry: &&Value| entry.get("urls").is_some();
     let parts = parsed["layers"]
@@ -155,7 +155,8 @@ fn complete(storage: &Storage, name: &str, parsed: &Value) -> Result<(), Answer>
         .into_iter()
         .flatten()
         .map(digest_of);
-    if let Some(lost) = children.find(|digest| storage.manifest(name, digest).is_none()) {
+    let lost = children.find(|digest| storage.manifest(name, digest).is_none());
+    if let Some(lost) = lost.filter(|_| !sparse) {
         let message = format!("manifest unknown to registry: {lost}");
         return Err(Answer::error(400, "MANIFEST_UNKNOWN", &message));
     }

@@ -27,6 +27,8 @@ pub struct Settings {
     pub smallest_chunk: Option<u64>,
     /// Whether PATCH without `Content-Range` is refused (400).
     pub ranges_required: bool,
+    /// Whether an index is taken although manifests it names are not there.
+    pub sparse: bool,
     /// Pulls of manifests that are allowed; told in `ratelimit-…` headers.
     pub quota: Option<Quota>,
 }
@@ -54,6 +56,7 @@ impl Default for Settings {
             largest_request: None,
             smallest_chunk: None,
             ranges_required: false,
+            sparse: false,
             quota: None,
         }
     }
