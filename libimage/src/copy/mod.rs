@@ -452,8 +452,16 @@ impl<'a> Run<'a> {
             jobs: self.options.jobs,
             only: chosen.only.as_ref(),
         };
-        let plan = walk.plan(chosen.top).await?;
-        transfer::stage(self, plan).await
+        let plan = walk.plan(chosen.top.clone()).await?;
+        let mut staged = transfer::stage(self, plan).await?;
+        if let Some(only) = &chosen.only {
+            let named = rewrite::entries(&chosen.top);
+            let is_left_out = |digest: &Digest| named.iter().any(|entry| entry.digest == *digest);
+            staged
+                .kept
+                .retain(|digest| only.contains(digest) || !is_left_out(digest));
+        }
+        Ok(staged)
     }
 }
 

@@ -155,7 +155,7 @@ impl Registry {
             };
             let header = |name| response.headers().get(name)?.to_str().ok();
             let link = header(LINK).and_then(next_of).map(str::to_owned);
-            let claims = header(CONTENT_TYPE).is_some_and(|text| is_index(text));
+            let claims = header(CONTENT_TYPE).is_some_and(is_index);
             match self
                 .body(&call.what, response, limits::MANIFEST_BYTES)
                 .await

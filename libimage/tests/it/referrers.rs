@@ -463,3 +463,104 @@ fn answers_that_are_no_lists() {
     assert_fails(nonsense, ErrorKind::Malformed, &["referrers", "no index"]);
     assert!(to.manifest("b", "v1").is_none(), "the name comes last");
 }
+
+#[test]
+fn a_sparse_index_brings_what_refers_to_what_is_copied() {
+    let dir = tempfile::tempdir().unwrap();
+    let layout = format!("oci:{}:v1", dir.path().join("layout").display());
+    let from = Registry::start();
+    let signed = Signed::new();
+    signed.add(&from, "a", true);
+    let of_other = Artifact::of(signed.index.images()[1].root(), SBOM, b"sbom of s390x");
+    from.add_untagged("a", &of_other);
+    let options = CopyOptions {
+        platforms: vec![
+            "linux/amd64".parse().unwrap(),
+            "linux/amd64".parse().unwrap(),
+        ],
+        sparse: true,
+        ..CopyOptions::default()
+    };
+    let report = copy_with(
+        &cx(),
+        &from.reference("a", "v1"),
+        &layout,
+        &options,
+    );
+    // Two of the index, one of one of them, one of the image, and cosign's tag.
+    assert_eq!(report.unwrap().referrers, 5);
+    let layout = trimaran_testkit::Layout::open(&dir.path().join("layout"));
+    assert!(layout.blob(of_other.digest()).is_none());
+}
+
+#[test]
+fn a_conversion_leaves_them_behind_and_says_so() {
+    let (from, to) = (Registry::start(), Registry::start());
+    let image = ImageMaker::sample().docker().make();
+    from.add("a", "v1", &image);
+    from.add_untagged("a", &Artifact::of(image.root(), SBOM, b"sbom"));
+    let recorder = Recorder::new();
+    let cx = builder().progress(Arc::clone(&recorder) as _).build();
+    let options = CopyOptions {
+        format: Some(libimage::copy::Format::Oci),
+        ..CopyOptions::default()
+    };
+    let report = copy_with(
+        &cx,
+        &from.reference("a", "v1"),
+        &to.reference("b", "v1"),
+        &options,
+    );
+    assert_eq!(report.unwrap().referrers, 0);
+    assert_eq!(recorder.count("Warning { message: \"1 referrers"), 1);
+}
+
+#[test]
+fn they_travel_through_an_archive_and_not_through_every_one() {
+    let dir = tempfile::tempdir().unwrap();
+    let (from, to) = (Registry::start(), Registry::start());
+    let signed = Signed::new();
+    signed.add(&from, "a", true);
+    let archive = format!(
+        "oci-archive:{}:v1",
+        dir.path().join("archive.tar").display()
+    );
+    let report = copy(&cx(), &from.reference("a", "v1"), &archive).unwrap();
+    assert_eq!(report.referrers, 5);
+    let report = copy(&cx(), &archive, &to.reference("b", "v1")).unwrap();
+    assert_eq!(report.referrers, 5);
+    signed.assert_in(&to, "b", true);
+
+    let image = single("amd64");
+    from.add("single", "v1", &image);
+    from.add_untagged("single", &Artifact::of(image.root(), SBOM, b"sbom"));
+    for place in ["dir:", "docker-archive:"] {
+        let recorder = Recorder::new();
+        let cx = builder().progress(Arc::clone(&recorder) as _).build();
+        let place = format!("{place}{}", dir.path().join(place).display());
+        copy(&cx, &from.reference("single", "v1"), &place).unwrap();
+        assert_eq!(
+            recorder.count("Warning { message: \"1 referrers"),
+            1,
+            "{place}"
+        );
+    }
+}
+
+#[test]
+fn an_artifact_copied_by_itself_is_entered_in_the_list() {
+    let (from, to) = (Registry::start(), Registry::start());
+    to.configure(|settings| settings.referrers = false);
+    let subject = single("amd64");
+    let sbom = Artifact::of(subject.root(), SBOM, b"sbom");
+    from.add("a", "sbom", &sbom);
+    copy(
+        &cx(),
+        &from.reference("a", "sbom"),
+        &to.reference("b", "sbom"),
+    )
+    .unwrap();
+    let found = referrers(&to.reference("b", "sbom"), subject.digest(), None);
+    assert_eq!(found.len(), 1);
+    assert_eq!(found[0].artifact_type.as_deref(), Some(SBOM));
+}

@@ -37,6 +37,8 @@ const DEPTH: usize = 4;
 /// Referrers of one image, all levels together: one a day for ten years.
 const REFERRERS: usize = 4096;
 
+const NO_PLACE: &str = "the destination has no place for them";
+
 /// Brings what refers to the image that is being copied. `top` is the manifest that was selected, before any conversion.
 pub(super) async fn bring(
     run: &Run<'_>,
@@ -55,20 +57,24 @@ pub(super) async fn bring(
     if !wanted || run.sink.is_repository_of(&run.source) {
         return Ok(Tally::default());
     }
-    let kept: BTreeSet<&Digest> = staged.kept.iter().collect();
-    let mut changed = vec![source_digest.clone()];
-    changed.extend(manifests(top.digest(), top.manifest()));
-    changed.retain(|digest| !kept.contains(digest));
-    changed.dedup();
+    let mut kept = staged.kept.clone();
+    // The most important one comes first.
+    if let Some(at) = kept.iter().position(|digest| digest == top.digest()) {
+        kept.swap(0, at);
+    }
+    let changed = std::iter::once(source_digest).chain(staged.changes.iter().map(|(old, _)| old));
+    let mut seen: BTreeSet<&Digest> = kept.iter().collect();
+    let changed: Vec<Digest> = changed
+        .filter(|digest| seen.insert(digest))
+        .cloned()
+        .collect();
     let mut bringer = Bringer::new(run).await?;
     if !run.sink.keeps_referrers() {
-        let count = bringer
-            .count(&[&changed[..], &staged.kept].concat())
-            .await?;
-        warn(run, count, "the destination has no place for them");
+        let count = bringer.count(&[changed, kept].concat()).await?;
+        warn(run, count, NO_PLACE);
         return Ok(Tally::default());
     }
-    let tally = bringer.bring(&staged.kept).await?;
+    let tally = bringer.bring(&kept).await?;
     let count = bringer.count(&changed).await?;
     warn(
         run,
@@ -80,10 +86,7 @@ pub(super) async fn bring(
 
 /// Brings what refers to an image that the destination has already, if that is wanted.
 pub(super) async fn unchanged(run: &Run<'_>, mut report: CopyReport) -> Result<CopyReport, Error> {
-    if run.options.referrers != Referrers::Always
-        || run.sink.is_repository_of(&run.source)
-        || !run.sink.keeps_referrers()
-    {
+    if run.options.referrers != Referrers::Always || run.sink.is_repository_of(&run.source) {
         return Ok(report);
     }
     let verified = run.source.verified(run.cx, run.asked.as_ref()).await?;
@@ -96,10 +99,13 @@ pub(super) async fn unchanged(run: &Run<'_>, mut report: CopyReport) -> Result<C
     .await?
     .top;
     let mut bringer = Bringer::new(run).await?;
-    let tally = bringer
-        .bring(&manifests(top.digest(), top.manifest()))
-        .await?;
-    report.add(&tally);
+    let subjects = manifests(top.digest(), top.manifest());
+    if run.sink.keeps_referrers() {
+        report.add(&bringer.bring(&subjects).await?);
+    } else {
+        let count = bringer.count(&subjects).await?;
+        warn(run, count, NO_PLACE);
+    }
     Ok(report)
 }
 
