@@ -481,12 +481,7 @@ fn a_sparse_index_brings_what_refers_to_what_is_copied() {
         sparse: true,
         ..CopyOptions::default()
     };
-    let report = copy_with(
-        &cx(),
-        &from.reference("a", "v1"),
-        &layout,
-        &options,
-    );
+    let report = copy_with(&cx(), &from.reference("a", "v1"), &layout, &options);
     // Two of the index, one of one of them, one of the image, and cosign's tag.
     assert_eq!(report.unwrap().referrers, 5);
     let layout = trimaran_testkit::Layout::open(&dir.path().join("layout"));
