@@ -49,7 +49,7 @@ impl SyncEntry {
 }
 
 /// How a registry is reached, where that differs from the context. Every `None` is the context's own.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct SyncAccess {
     /// What it is shown.
     pub credentials: Option<Credentials>,

@@ -9,7 +9,8 @@ use std::{
 use tokio::task::JoinSet;
 
 use super::{
-    FailedSource, Outcome, SyncError, SyncOptions, SyncPlan, SyncReport, SyncSource, SyncedImage,
+    FailedSource, Outcome, SyncAccess, SyncEntry, SyncError, SyncOptions, SyncPlan, SyncReport,
+    SyncSource, SyncedImage,
     immutable::immutable,
     list::{self, Job},
     preview,
@@ -30,11 +31,7 @@ pub(super) async fn run(
     options: &SyncOptions,
 ) -> Result<SyncReport, Error> {
     let began = Instant::now();
-    let entries: Vec<_> = plan
-        .entries
-        .iter()
-        .map(|entry| (context_for(cx, entry), entry.clone()))
-        .collect();
+    let entries = with_contexts(cx, plan);
     let listed = list::list(&entries, options.parallel).await?;
     for failed in &listed.failed {
         let message = format!("{}: {}", failed.source, failed.message);
@@ -65,9 +62,26 @@ pub(super) async fn run(
     })
 }
 
-/// Returns the surroundings an entry's source asks for.
-fn context_for(cx: &Context, entry: &super::SyncEntry) -> Context {
-    let access = &entry.access;
+/// Gives each entry the surroundings its source asks for. Entries that ask for the same share them, and so connections and tokens.
+fn with_contexts(cx: &Context, plan: &SyncPlan) -> Vec<(Context, SyncEntry)> {
+    let mut made = vec![(SyncAccess::default(), cx.clone())];
+    let mut entries = Vec::new();
+    for entry in &plan.entries {
+        let known = made.iter().find(|(access, _)| *access == entry.access);
+        let context = match known {
+            Some((_, context)) => context.clone(),
+            None => {
+                let context = context_for(cx, &entry.access);
+                made.push((entry.access.clone(), context.clone()));
+                context
+            }
+        };
+        entries.push((context, entry.clone()));
+    }
+    entries
+}
+
+fn context_for(cx: &Context, access: &SyncAccess) -> Context {
     let mut builder = cx.to_builder();
     if let Some(credentials) = &access.credentials {
         builder = builder.credentials(Side::Source, credentials.clone());

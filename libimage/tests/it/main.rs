@@ -28,4 +28,5 @@ mod store;
 mod trust;
 mod trust_net;
 mod valid;
+mod sync;
 mod view;
