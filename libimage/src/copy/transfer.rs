@@ -9,6 +9,7 @@ use crate::{
     error::Error,
     manifest::{Content, Descriptor},
     progress::{BlobKind, Event, Progress},
+    traffic::Host,
     transport::{
         Put, Sink, Source, meter,
         worker::{self, Crew},
@@ -30,6 +31,8 @@ struct Transfer {
     sink: Sink,
     progress: Arc<dyn Progress>,
     crew: Crew,
+    /// What is known about the destination.
+    place: Arc<Host>,
 }
 
 /// Carries a plan out, all but the name.
@@ -90,6 +93,7 @@ pub(super) async fn blobs(
         sink: run.sink.clone(),
         progress: Arc::clone(run.cx.progress()),
         crew,
+        place: run.sink.traffic(run.cx),
     };
     let work = blobs
         .into_iter()
@@ -106,10 +110,7 @@ impl Transfer {
     async fn blob(self, blob: Descriptor, kind: BlobKind) -> Result<Outcome, Error> {
         let digest = &blob.digest;
         // Copies that run side by side, of tags that share layers, bring each layer once.
-        let _claim = match self.sink.registry() {
-            Some(registry) => Some(registry.claim(digest).await),
-            None => None,
-        };
+        let _claim = self.place.history.claim(digest).await;
         if self.sink.has_blob(&blob).await? {
             self.progress.event(&Event::Skipped {
                 digest,

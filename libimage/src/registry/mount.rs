@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::Registry;
-use crate::{digest::Digest, traffic::Claim};
+use crate::{digest::Digest, traffic::Host};
 
 impl Registry {
     fn repository(&self) -> Arc<str> {
@@ -41,9 +41,8 @@ impl Registry {
         self.0.traffic.history.refuses(&self.repository(), from);
     }
 
-    /// Waits until nobody else of this run brings the blob to the repository.
-    pub(crate) async fn claim(&self, digest: &Digest) -> Claim {
-        let repository = self.repository();
-        self.0.traffic.history.claim(digest, &repository).await
+    /// Returns what this run knows about the host.
+    pub(crate) fn traffic(&self) -> &Arc<Host> {
+        &self.0.traffic
     }
 }

@@ -19,17 +19,15 @@ const REPOSITORIES: usize = 8;
 #[derive(Debug, Default)]
 pub(crate) struct History(Mutex<Known>);
 
-type Place = (Arc<str>, Digest);
-
 #[derive(Debug, Default)]
 struct Known {
     blobs: HashMap<Digest, Vec<Arc<str>>>,
     /// Repositories that the first does not get blobs from by mounting.
     refused: HashSet<(Arc<str>, String)>,
-    under_way: HashMap<Place, Arc<tokio::sync::Mutex<()>>>,
+    under_way: HashMap<Digest, Arc<tokio::sync::Mutex<()>>>,
 }
 
-/// The right to bring a blob to a repository.
+/// The right to bring a blob to the host.
 #[derive(Debug)]
 #[must_use = "others wait while this is held"]
 pub(crate) struct Claim(
@@ -95,16 +93,15 @@ impl History {
         }
     }
 
-    /// Waits until nobody else brings a blob to a repository.
-    pub(crate) async fn claim(&self, digest: &Digest, repository: &Arc<str>) -> Claim {
+    /// Waits until nobody else brings a blob to any repository of the host: then it is there, or can be mounted.
+    pub(crate) async fn claim(&self, digest: &Digest) -> Claim {
         let turn = {
             let mut known = self.known();
             // What nobody waits for or holds any more is forgotten here.
             known
                 .under_way
                 .retain(|_, turn| Arc::strong_count(turn) > 1);
-            let place = (Arc::clone(repository), digest.clone());
-            Arc::clone(known.under_way.entry(place).or_default())
+            Arc::clone(known.under_way.entry(digest.clone()).or_default())
         };
         Claim(turn.lock_owned().await)
     }
@@ -142,22 +139,12 @@ mod tests {
 
     #[test]
     fn one_brings_a_blob_and_the_others_wait() {
-        let (history, blob, place) = (History::default(), Digest::of(b"blob"), Arc::from("a"));
-        let first = history.claim(&blob, &place).now_or_never().unwrap();
-        let mut second = Box::pin(history.claim(&blob, &place));
+        let (history, blob) = (History::default(), Digest::of(b"blob"));
+        let first = history.claim(&blob).now_or_never().unwrap();
+        let mut second = Box::pin(history.claim(&blob));
         assert!(second.as_mut().now_or_never().is_none());
-        assert!(
-            history
-                .claim(&Digest::of(b"other"), &place)
-                .now_or_never()
-                .is_some()
-        );
-        assert!(
-            history
-                .claim(&blob, &Arc::from("b"))
-                .now_or_never()
-                .is_some()
-        );
+        let other = Digest::of(b"other");
+        assert!(history.claim(&other).now_or_never().is_some());
         drop(first);
         assert!(second.now_or_never().is_some());
     }

@@ -13,7 +13,7 @@ use std::{
 };
 
 pub(crate) use chunks::Chunks;
-pub(crate) use history::{Claim, History};
+pub(crate) use history::History;
 pub(crate) use pace::Pace;
 pub(crate) use quota::Meter;
 pub use quota::Quota;

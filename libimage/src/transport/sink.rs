@@ -28,6 +28,7 @@ use crate::{
     name::{ImageRef, Name},
     registry::{BlobStream, Registry},
     store::Store,
+    traffic::Host,
 };
 
 /// An image to be, somewhere. Cheap to clone.
@@ -162,6 +163,14 @@ impl Sink {
         match &self.medium {
             Medium::Registry(sink) => Some(&sink.registry),
             Medium::Local(_) => None,
+        }
+    }
+
+    /// Returns what this run knows about where the image goes: the registry's host, or the directory.
+    pub(crate) fn traffic(&self, cx: &Context) -> Arc<Host> {
+        match &self.medium {
+            Medium::Registry(sink) => Arc::clone(sink.registry.traffic()),
+            Medium::Local(sink) => cx.traffic.host(&sink.place().to_string_lossy()),
         }
     }
 

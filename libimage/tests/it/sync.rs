@@ -454,12 +454,7 @@ fn names_at_the_destination() {
             Selection::default(),
             format!("{scope}/team/app:1.0"),
         ),
-        (
-            exact.clone(),
-            "",
-            Selection::default(),
-            "x/y:1.0".to_owned(),
-        ),
+        (exact, "", Selection::default(), "x/y:1.0".to_owned()),
         (other, "-x", by_digest, format!("x/z:{digest}")),
     ] {
         let entry = SyncEntry {
