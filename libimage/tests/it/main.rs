@@ -25,6 +25,7 @@ mod net_tags;
 mod referrers;
 mod sign;
 mod store;
+mod sync;
 mod trust;
 mod trust_net;
 mod valid;

@@ -100,7 +100,7 @@ struct Select {
     tags: Vec<String>,
 
     /// Tags in which this regular expression matches anywhere
-    #[arg(long, value_name = "REGEX", value_parser = regex)]
+    #[arg(long, value_name = "REGEX", value_parser = regex, allow_hyphen_values = true)]
     tag_regex: Option<Pattern>,
 
     /// Tags that are versions in this range, such as ">=1.2 <2", "^1.4", "~1.4.2" or "1.x"; pre-releases only if the range names one
@@ -155,7 +155,13 @@ struct Naming {
     one_layout: bool,
 
     /// Append this to the tags
-    #[arg(long, value_name = "TEXT", default_value = "")]
+    #[arg(
+        long,
+        value_name = "TEXT",
+        default_value = "",
+        hide_default_value = true,
+        allow_hyphen_values = true
+    )]
     append_suffix: String,
 }
 

@@ -14,6 +14,7 @@ mod inspect;
 mod interrupt;
 mod referrers;
 mod skopeo;
+mod sync;
 mod tool;
 mod usage;
 mod user;
