@@ -26,7 +26,6 @@ mod referrers;
 mod sign;
 mod store;
 mod sync;
-mod sync;
 mod trust;
 mod trust_net;
 mod valid;
