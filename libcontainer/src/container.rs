@@ -4,9 +4,11 @@ use std::fs::File;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
+use oci_spec::runtime::LinuxResources;
 use rustix::fs::{FlockOperation, Mode, OFlags};
 use rustix::io::Errno;
 
+use crate::cgroup::{Hierarchies, OomWatch, Stats, merged};
 use crate::error::{Error, ErrorKind, Result};
 use crate::exec::{self, ExecOptions};
 use crate::exit::Signal;
@@ -212,6 +214,48 @@ impl Container {
         Ok(record.cgroup.thaw()?)
     }
 
+    /// Changes limits of the running container: those that `change` names. A number that is zero names nothing.
+    ///
+    /// # Errors
+    /// The container is not running or has no cgroup, or the kernel refuses a value; then nothing is changed.
+    pub fn update(&self, change: &LinuxResources) -> Result<()> {
+        const STEP: &str = "change the container's limits";
+        let _lock = self.lock()?;
+        let (mut record, _) = self.running(STEP)?;
+        if record.cgroup.is_none() {
+            let feature = "limits without a cgroup".to_owned();
+            return Err(Error::new(ErrorKind::Unsupported { feature }, STEP));
+        }
+        let mut linux = record.spec.linux().clone().unwrap_or_default();
+        let before = linux.resources().clone().unwrap_or_else(nothing);
+        let after = merged(&before, change)
+            .map_err(|error| Error::new(ErrorKind::Io, STEP).with_source(error))?;
+        let host = Hierarchies::detect()
+            .map_err(|error| Error::from_io(error, STEP).with_path("/proc"))?;
+        record.cgroup.update(&before, &after, &host)?;
+        linux.set_resources(Some(after));
+        record.spec.set_linux(Some(linux));
+        record.write(&self.directory)
+    }
+
+    /// What the container uses.
+    ///
+    /// # Errors
+    /// The container is not running.
+    pub fn stats(&self) -> Result<Stats> {
+        let (record, _) = self.running("read the container's statistics")?;
+        Ok(record.cgroup.stats()?)
+    }
+
+    /// Begins to watch for processes that are killed for want of memory.
+    ///
+    /// # Errors
+    /// The container is not running, or its memory is not counted.
+    pub fn watch_oom(&self) -> Result<OomWatch> {
+        let (record, _) = self.running("watch the container's memory")?;
+        Ok(record.cgroup.watch_oom()?)
+    }
+
     /// The container's processes, as the caller's pid namespace numbers them. Without a cgroup of its own only the first is known.
     ///
     /// # Errors
@@ -278,6 +322,11 @@ impl Container {
             .as_mut()
             .ok_or_else(|| Error::new(ErrorKind::NotRunning, "find the container's process"))
     }
+}
+
+/// No limits: the default of the type has some.
+fn nothing() -> LinuxResources {
+    serde_json::from_value(serde_json::json!({})).expect("every member is optional")
 }
 
 /// Ends all processes of a container that shares its pid namespace with others.

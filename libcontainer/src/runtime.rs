@@ -41,6 +41,7 @@ pub struct RuntimeBuilder {
     state_dir: Option<PathBuf>,
     cgroup_manager: CgroupManager,
     cgroup_parent: PathBuf,
+    cgroup_accounting: bool,
 }
 
 impl RuntimeBuilder {
@@ -59,6 +60,13 @@ impl RuntimeBuilder {
     /// The cgroup under which a container gets its own, `/trimaran` unless told otherwise, when the specification names none.
     pub fn cgroup_parent(mut self, parent: impl Into<PathBuf>) -> Self {
         self.cgroup_parent = parent.into();
+        self
+    }
+
+    /// Whether containers join the controllers that count what they use although nothing is limited. Off unless told otherwise:
+    /// on version 1 each costs time at every start.
+    pub fn cgroup_accounting(mut self, accounting: bool) -> Self {
+        self.cgroup_accounting = accounting;
         self
     }
 
@@ -93,6 +101,7 @@ impl Runtime {
             state_dir: None,
             cgroup_manager: CgroupManager::Auto,
             cgroup_parent: PathBuf::from("/trimaran"),
+            cgroup_accounting: false,
         }
     }
 
@@ -132,6 +141,7 @@ impl Runtime {
             default_path: &self.settings.cgroup_parent.join(id.as_str()),
             resources: resources.as_ref(),
             rootless: facts.in_user_namespace,
+            accounted: self.settings.cgroup_accounting,
         };
         let host = Hierarchies::detect()
             .map_err(|error| Error::from_io(error, "read the control groups").with_path("/proc"))?;

@@ -16,14 +16,20 @@ mod freeze;
 mod group;
 mod hierarchy;
 mod limits;
+mod oom;
 mod plan;
+mod stats;
+mod update;
 mod v1;
 mod v2;
 
 pub use error::CgroupError;
 pub use group::{Attach, Cgroup};
 pub use hierarchy::Hierarchies;
+pub use oom::OomWatch;
 pub use plan::{CgroupRequest, Plan, plan};
+pub use stats::{Amount, CpuStats, IoStats, MemoryStats, PidsStats, Stats};
+pub(crate) use update::merged;
 
 /// One value to be written into one file of a cgroup's directory.
 #[derive(Clone, Debug, PartialEq, Eq)]

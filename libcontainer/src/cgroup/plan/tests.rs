@@ -32,6 +32,7 @@ fn try_plan(
         path: Path::new(path),
         default_path: Path::new("/trimaran/box"),
         resources: Some(&resources),
+        accounted: false,
         rootless,
     };
     Ok(plan(&request, host)?

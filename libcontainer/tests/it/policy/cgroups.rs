@@ -54,6 +54,7 @@ fn try_make(path: &Path, resources: Value) -> Result<Cgroup, Error> {
         default_path: path,
         resources: Some(&resources),
         rootless: false,
+        accounted: false,
     };
     Ok(plan(&request, &Hierarchies::detect().unwrap())?.apply()?)
 }
@@ -268,6 +269,7 @@ fn a_refused_value_is_named_and_leaves_nothing() {
             default_path: &path,
             resources: None,
             rootless: false,
+            accounted: false,
         },
         &host,
     )

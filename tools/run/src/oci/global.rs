@@ -8,7 +8,8 @@ use std::path::PathBuf;
 
 /// An OCI runtime: containers from bundles
 ///
-/// Verbs: create, start, state, kill, delete, run, exec, ps, pause, resume, list, features.
+/// Verbs: create, start, state, kill, delete, run, exec, ps, pause, resume,
+/// update, events, spec, list, features.
 #[derive(Debug, Parser)]
 #[command(disable_version_flag = true)]
 pub(crate) struct Globals {
@@ -85,6 +86,8 @@ impl Face {
             .cgroup_manager(manager)
             // Where runc and crun put a container whose configuration names no place.
             .cgroup_parent("/")
+            // Engines read statistics and change limits of containers that began without any.
+            .cgroup_accounting(true)
             .build()?;
         Ok(Self {
             runtime,

@@ -4,12 +4,15 @@
 //! foreground), the words of an error, and exactly one line in the JSON log. Verbs that are not built are not registered.
 
 mod create;
+mod events;
 mod exec;
 mod features;
 mod global;
 mod list;
 mod log;
 mod ps;
+mod spec;
+mod update;
 mod verbs;
 mod words;
 
@@ -158,15 +161,18 @@ fn call(name: &'static str, globals: &Globals, arguments: Vec<OsString>) -> Resu
         "ps" => with(full, arguments, |args| ps::ps(&face()?, args)),
         "pause" => with(full, arguments, |args| verbs::pause(&face()?, args)),
         "resume" => with(full, arguments, |args| verbs::resume(&face()?, args)),
+        "update" => with(full, arguments, |args| update::update(&face()?, args)),
+        "events" => with(full, arguments, |args| events::events(&face()?, args)),
+        "spec" => with(full, arguments, |args| spec::spec(name, args)),
         "list" => with(full, arguments, |args| list::list(&face()?, args)),
         _ => with(full, arguments, features::features),
     }
 }
 
 /// The verbs that are there.
-const VERBS: [&str; 12] = [
-    "create", "start", "state", "kill", "delete", "run", "exec", "ps", "pause", "resume", "list",
-    "features",
+const VERBS: [&str; 15] = [
+    "create", "start", "state", "kill", "delete", "run", "exec", "ps", "pause", "resume", "update",
+    "events", "spec", "list", "features",
 ];
 
 /// Parses a verb's flags, then calls it.
