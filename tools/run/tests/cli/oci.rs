@@ -533,3 +533,184 @@ fn pause_and_resume() {
     bundle.oci(&["delete", "--force", "twelve"]).expect_code(0);
     bundle.oci(&["pause", "twelve"]).expect_code(1);
 }
+
+/// A file of the cgroup in one of version 1's hierarchies or the unified one, whichever the host has.
+fn cgroup_value(id: &str, names: [&str; 2]) -> Option<String> {
+    let places = ["memory", "pids", "cpu", "cpuset", "unified", ""];
+    let paths = names.iter().flat_map(|name| {
+        places
+            .iter()
+            .map(move |place| format!("/sys/fs/cgroup/{place}/{id}/{name}"))
+    });
+    let mut found = paths.filter_map(|path| std::fs::read_to_string(path).ok());
+    found.next().map(|text| text.trim().to_owned())
+}
+
+#[test]
+fn limits_change_while_it_runs() {
+    let Some(bundle) = Bundle::new() else { return };
+    started(&bundle, "thirteen");
+    let memory = || cgroup_value("thirteen", ["memory.limit_in_bytes", "memory.max"]);
+    let pids = || cgroup_value("thirteen", ["pids.max", "pids.max"]);
+    let Some(_) = memory() else {
+        skip("the memory controller is not there");
+        return;
+    };
+    assert_eq!(pids().as_deref(), Some("max"));
+    let words: &[&str] = &[
+        "update",
+        "--memory",
+        "64M",
+        "--pids-limit",
+        "20",
+        "--cpu-share",
+        "512",
+        "--cpuset-cpus",
+        "0",
+        "thirteen",
+    ];
+    bundle.oci(words).expect_code(0);
+    assert_eq!(
+        (memory().as_deref(), pids().as_deref()),
+        (Some("67108864"), Some("20"))
+    );
+    // A controller that was not joined at first is joined with its processes.
+    let cpus = bundle
+        .oci(&[
+            "exec",
+            "thirteen",
+            "grep",
+            "Cpus_allowed_list",
+            "/proc/1/status",
+        ])
+        .expect_code(0);
+    assert_eq!(cpus.stdout, "Cpus_allowed_list:\t0\n");
+    // Both limits grow, in the order the kernel takes them; what is not named stays.
+    let file = bundle.path().join("resources.json");
+    std::fs::write(
+        &file,
+        json!({"memory": {"limit": 134_217_728, "swap": 134_217_728}, "pids": {"limit": 0}})
+            .to_string(),
+    )
+    .unwrap();
+    bundle
+        .oci(&["update", "--resources", file.to_str().unwrap(), "thirteen"])
+        .expect_code(0);
+    assert_eq!(
+        (memory().as_deref(), pids().as_deref()),
+        (Some("134217728"), Some("20"))
+    );
+    // What the kernel refuses changes nothing.
+    let words: &[&str] = &[
+        "update",
+        "--pids-limit",
+        "30",
+        "--cpuset-cpus",
+        "4000",
+        "thirteen",
+    ];
+    bundle.oci(words).expect_code(1);
+    assert_eq!(pids().as_deref(), Some("20"));
+    for words in [
+        &["update", "--memory", "lots", "thirteen"][..],
+        &["update", "--resources", "/nonexistent", "thirteen"],
+        &["update", "nobody"],
+    ] {
+        bundle.oci(words).expect_code(1);
+    }
+    let stats: Value = serde_json::from_str(
+        &bundle
+            .oci(&["events", "--stats", "thirteen"])
+            .expect_code(0)
+            .stdout,
+    )
+    .unwrap();
+    assert_eq!(
+        (&stats["type"], &stats["id"]),
+        (&json!("stats"), &json!("thirteen"))
+    );
+    let data = &stats["data"];
+    assert_eq!(data["memory"]["usage"]["limit"], 134_217_728);
+    assert_eq!(
+        (&data["pids"]["current"], &data["pids"]["limit"]),
+        (&json!(1), &json!(20))
+    );
+    assert!(
+        data["cpu"]["usage"]["total"].as_u64().unwrap() > 0
+            && data["memory"]["usage"]["usage"].as_u64().unwrap() > 0
+    );
+}
+
+#[test]
+fn running_out_of_memory_is_an_event() {
+    let Some(bundle) = Bundle::new() else { return };
+    // The greedy one is a child: the container itself goes on until the byte comes.
+    let greedy = "read x; (tail /dev/zero) ; read x";
+    let limited = |config: &mut Value| {
+        config["linux"]["resources"] = json!({"memory": {"limit": 33_554_432, "swap": 33_554_432}});
+    };
+    bundle.configure(&["sh", "-c", greedy], limited);
+    let root = bundle.path().join("state");
+    let mut child = command(program(), bundle.path())
+        .args(["oci", "--root", root.to_str().unwrap(), "run", "fourteen"])
+        .current_dir(bundle.path())
+        .stdin(std::process::Stdio::piped())
+        .stdout(std::process::Stdio::null())
+        .stderr(std::process::Stdio::null())
+        .spawn()
+        .unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    let end = std::time::Instant::now() + std::time::Duration::from_secs(20);
+    while bundle.oci(&["state", "fourteen"]).code() != 0 {
+        assert!(std::time::Instant::now() < end, "it does not start");
+    }
+    let mut events = command(program(), bundle.path())
+        .args([
+            "oci",
+            "--root",
+            root.to_str().unwrap(),
+            "events",
+            "--interval",
+            "50ms",
+            "fourteen",
+        ])
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = std::io::BufRead::lines(std::io::BufReader::new(events.stdout.take().unwrap()));
+    let first: Value = serde_json::from_str(&lines.next().unwrap().unwrap()).unwrap();
+    assert_eq!(first["type"], "stats");
+    std::io::Write::write_all(&mut stdin, b"go\n").unwrap();
+    let kind = |line: std::io::Result<String>| {
+        serde_json::from_str::<Value>(&line.unwrap()).unwrap()["type"].clone()
+    };
+    assert!(
+        lines.by_ref().map(kind).any(|kind| kind == "oom"),
+        "no event came"
+    );
+    std::io::Write::write_all(&mut stdin, b"end\n").unwrap();
+    child.wait().unwrap();
+    assert!(events.wait().unwrap().success());
+}
+
+#[test]
+fn spec_writes_a_bundle_that_runs() {
+    let Some(bundle) = Bundle::new() else { return };
+    let fresh = bundle.path().join("fresh");
+    std::fs::create_dir(&fresh).unwrap();
+    std::fs::rename(bundle.path().join("rootfs"), fresh.join("rootfs")).unwrap();
+    let place = fresh.to_str().unwrap();
+    bundle.oci(&["spec", "--bundle", place]).expect_code(0);
+    // What is there already is not lost.
+    bundle.oci(&["spec", "--bundle", place]).expect_code(1);
+    let path = fresh.join("config.json");
+    let mut config: Value = serde_json::from_str(&std::fs::read_to_string(&path).unwrap()).unwrap();
+    assert_eq!(config["process"]["args"], json!(["sh"]));
+    config["process"]["terminal"] = json!(false);
+    config["process"]["args"] = json!(["sh", "-c", "id -u; grep NoNewPrivs /proc/self/status"]);
+    std::fs::write(&path, config.to_string()).unwrap();
+    let outcome = bundle
+        .oci(&["run", "--bundle", place, "fifteen"])
+        .expect_code(0);
+    assert_eq!(outcome.stdout, "0\nNoNewPrivs:\t1\n");
+}
