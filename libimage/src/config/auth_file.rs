@@ -176,6 +176,15 @@ impl AuthFile {
             .filter(|program| !program.is_empty())
     }
 
+    /// Returns the program that keeps the credentials of this registry in particular.
+    #[must_use]
+    pub fn assigned(&self, registry: &str) -> Option<&str> {
+        let assigned = self.helpers.get(normalise(registry));
+        assigned
+            .map(String::as_str)
+            .filter(|program| !program.is_empty())
+    }
+
     /// Returns the registries and paths the file names, whether it holds their credentials or a helper does.
     pub fn keys(&self) -> impl Iterator<Item = &str> {
         let keys = self.entries.keys().chain(self.helpers.keys());

@@ -13,6 +13,9 @@
 //! | [`directories`] | where are images, containers and state |
 //! | [`authfile`] | which files may hold registry credentials |
 //! | [`policy`] | which images may be used, and where their signatures are |
+//! | [`registries`] | which registries.conf is read, where are certificates and credential helpers |
+//! | [`ends`] | which flags say how an end of a transfer is reached |
+//! | [`password`] | how is a secret asked for on a terminal |
 //! | [`registry`] | which flags and files make the surroundings of a transfer |
 //! | [`progress`] | how is progress drawn |
 //! | [`output`] | how does data reach stdout |
@@ -24,6 +27,7 @@
 
 pub mod authfile;
 pub mod directories;
+pub mod ends;
 pub mod exit;
 pub mod failure;
 pub mod generate;
@@ -31,9 +35,11 @@ pub mod human;
 pub mod interrupt;
 pub mod output;
 pub mod parse;
+pub mod password;
 pub mod policy;
 pub mod program;
 pub mod progress;
+pub mod registries;
 pub mod registry;
 pub mod table;
 pub mod template;

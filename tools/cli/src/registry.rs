@@ -1,6 +1,6 @@
-//! The flags every verb that talks to a registry has, and the surroundings they make.
+//! The flags every verb of `run` and `build` that talks to a registry has, and the surroundings they make.
 
-use crate::{authfile, failure::Failure, progress::Drawing};
+use crate::{ends::End, failure::Failure, progress::Drawing, registries};
 use clap::Args;
 use libimage::config::Credentials;
 use libimage::context::{Context, Side};
@@ -15,32 +15,34 @@ pub struct RegistryArgs {
     /// Credentials for the registry
     #[arg(long, value_name = "USER:PASSWORD")]
     pub creds: Option<String>,
-    /// Verify certificates; with false, plain http is tried as well
-    #[arg(long, value_name = "BOOL", default_value_t = true, action = clap::ArgAction::Set, num_args = 0..=1, require_equals = true, default_missing_value = "true")]
-    pub tls_verify: bool,
+    /// Directory with certificates for the registry: authorities in *.crt, our own in *.cert and *.key
+    #[arg(long, value_name = "DIR")]
+    pub cert_dir: Option<PathBuf>,
+    /// Verify certificates; with false, plain http is tried as well [default: true, unless registries.conf calls the registry insecure]
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    pub tls_verify: Option<bool>,
+    /// File that says where registries and their mirrors are (containers-registries.conf(5)), instead of the usual ones
+    #[arg(long, value_name = "FILE")]
+    pub registries_conf: Option<PathBuf>,
 }
 
 impl RegistryArgs {
-    /// The surroundings of a transfer from or to a registry. Reads the files of credentials and policy. `uid` is the user's id, which
-    /// inside a user namespace is no longer our own.
+    /// The surroundings of a transfer from or to a registry. Reads the files of credentials, registries and policy. `uid` is the user's
+    /// id, which inside a user namespace is no longer our own.
     ///
     /// # Errors
     /// A file is malformed, one that was named is missing, or `--creds` has no colon.
     pub fn context(&self, uid: u32, progress: std::sync::Arc<Drawing>) -> Result<Context, Failure> {
-        let mut builder = Context::builder(crate::policy::read_here()?)
-            .tls_verify(Side::Source, self.tls_verify)
-            .tls_verify(Side::Destination, self.tls_verify)
-            .progress(progress);
-        for file in authfile::read_for(self.authfile.as_deref(), uid)? {
-            builder = builder.auth_file(file);
-        }
-        if let Some(creds) = &self.creds {
-            let credentials = credentials(creds)?;
-            builder = builder
-                .credentials(Side::Source, credentials.clone())
-                .credentials(Side::Destination, credentials);
-        }
-        Ok(builder.build())
+        let end = End {
+            credentials: self.creds.as_deref().map(credentials).transpose()?,
+            tls_verify: self.tls_verify,
+            cert_dir: self.cert_dir.clone(),
+            authfile: self.authfile.clone(),
+        };
+        let builder = Context::builder(crate::policy::read_here()?).progress(progress);
+        let builder = registries::apply(builder, self.registries_conf.as_deref(), uid)?;
+        let builder = end.apply(builder, Side::Source, uid)?;
+        Ok(end.apply(builder, Side::Destination, uid)?.build())
     }
 }
 

@@ -1,23 +1,18 @@
 //! How may a registry be reached: the flags about credentials and TLS, and the library's context made from them.
 
 use clap::Args;
-use libimage::config::Credentials;
 use libimage::context::{Context, Patience, Side};
 use std::path::PathBuf;
+use trimaran_cli::ends::{DestinationArgs, End, OneArgs, SourceArgs};
 use trimaran_cli::policy::PolicyArgs;
 use trimaran_cli::progress::{Drawing, Mode};
-use trimaran_cli::{Failure, authfile};
+use trimaran_cli::{Failure, authfile, registries};
 
 /// Flags of the verbs that have one end.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct OneEnd {
-    /// User and password for the registry
-    #[arg(long, value_name = "USER:PASSWORD")]
-    creds: Option<String>,
-
-    /// Whether the registry must prove who it is; `=false` also allows plain HTTP
-    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_value_t = true, default_missing_value = "true", action = clap::ArgAction::Set)]
-    tls_verify: bool,
+    #[command(flatten)]
+    end: OneArgs,
 
     #[command(flatten)]
     shared: Shared,
@@ -26,21 +21,15 @@ pub(crate) struct OneEnd {
 /// Flags of the verbs that have two ends.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct TwoEnds {
-    /// User and password for the source's registry
-    #[arg(long, value_name = "USER:PASSWORD")]
-    src_creds: Option<String>,
+    #[command(flatten)]
+    source: SourceArgs,
 
-    /// User and password for the destination's registry
-    #[arg(long, value_name = "USER:PASSWORD")]
-    dest_creds: Option<String>,
+    #[command(flatten)]
+    destination: DestinationArgs,
 
-    /// Whether the source's registry must prove who it is; `=false` also allows plain HTTP
-    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_value_t = true, default_missing_value = "true", action = clap::ArgAction::Set)]
-    src_tls_verify: bool,
-
-    /// Whether the destination's registry must prove who it is; `=false` also allows plain HTTP
-    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_value_t = true, default_missing_value = "true", action = clap::ArgAction::Set)]
-    dest_tls_verify: bool,
+    /// File with credentials for both ends, instead of the usual ones
+    #[arg(long, value_name = "PATH")]
+    authfile: Option<PathBuf>,
 
     #[command(flatten)]
     shared: Shared,
@@ -49,9 +38,9 @@ pub(crate) struct TwoEnds {
 /// Flags all verbs have.
 #[derive(Debug, Clone, Args)]
 struct Shared {
-    /// File with credentials, instead of the usual ones
+    /// File that says where registries and their mirrors are (containers-registries.conf(5)), instead of the usual ones
     #[arg(long, value_name = "PATH")]
-    authfile: Option<PathBuf>,
+    registries_conf: Option<PathBuf>,
 
     #[command(flatten)]
     policy: PolicyArgs,
@@ -85,9 +74,8 @@ impl OneEnd {
     /// # Errors
     /// If the credentials, a credential file or the policy cannot be used.
     pub(crate) fn context(&self) -> Result<Context, Failure> {
-        let end = |side| End::new(side, "--creds", self.creds.as_deref(), self.tls_verify);
-        let (source, target) = (end(Side::Source)?, end(Side::Destination)?);
-        context(&self.shared, [source, target])
+        let end = self.end.end(None)?;
+        context(&self.shared, &end, &end)
     }
 }
 
@@ -97,10 +85,12 @@ impl TwoEnds {
     /// # Errors
     /// If the credentials, a credential file or the policy cannot be used.
     pub(crate) fn context(&self) -> Result<Context, Failure> {
-        let (from, to) = (self.src_creds.as_deref(), self.dest_creds.as_deref());
-        let source = End::new(Side::Source, "--src-creds", from, self.src_tls_verify)?;
-        let target = End::new(Side::Destination, "--dest-creds", to, self.dest_tls_verify)?;
-        context(&self.shared, [source, target])
+        let both = self.authfile.as_deref();
+        context(
+            &self.shared,
+            &self.source.end(both)?,
+            &self.destination.end(both)?,
+        )
     }
 
     /// Makes the context of a verb that reads what it will overwrite: both ends are the destination.
@@ -108,10 +98,8 @@ impl TwoEnds {
     /// # Errors
     /// If the credentials, a credential file or the policy cannot be used.
     pub(crate) fn context_of_destination(&self) -> Result<Context, Failure> {
-        let (creds, verify) = (self.dest_creds.as_deref(), self.dest_tls_verify);
-        let end = |side| End::new(side, "--dest-creds", creds, verify);
-        let (source, target) = (end(Side::Source)?, end(Side::Destination)?);
-        context(&self.shared, [source, target])
+        let end = self.destination.end(self.authfile.as_deref())?;
+        context(&self.shared, &end, &end)
     }
 
     /// Whether a summary for people is to be printed.
@@ -120,44 +108,16 @@ impl TwoEnds {
     }
 }
 
-/// What the flags say about one end.
-struct End {
-    side: Side,
-    credentials: Option<Credentials>,
-    tls_verify: bool,
-}
-
-impl End {
-    /// Reads the credentials here and not in clap, whose message would repeat them.
-    fn new(side: Side, flag: &str, text: Option<&str>, tls_verify: bool) -> Result<Self, Failure> {
-        let wrong = || Failure::usage(format!("{flag} is not of the form USER:PASSWORD"));
-        let credentials = text
-            .map(|text| Credentials::parse(text).ok_or_else(wrong))
-            .transpose()?;
-        Ok(Self {
-            side,
-            credentials,
-            tls_verify,
-        })
-    }
-}
-
-fn context(shared: &Shared, ends: impl IntoIterator<Item = End>) -> Result<Context, Failure> {
+fn context(shared: &Shared, source: &End, destination: &End) -> Result<Context, Failure> {
     let patience = Patience {
         attempts: shared.retry_times.saturating_add(1),
         ..Patience::default()
     };
-    let mut builder = Context::builder(shared.policy.read()?)
+    let uid = authfile::uid_here();
+    let builder = Context::builder(shared.policy.read()?)
         .patience(patience)
         .progress(Drawing::in_mode(shared.mode()));
-    for file in authfile::read_here(shared.authfile.as_deref())? {
-        builder = builder.auth_file(file);
-    }
-    for end in ends {
-        builder = builder.tls_verify(end.side, end.tls_verify);
-        if let Some(credentials) = end.credentials {
-            builder = builder.credentials(end.side, credentials);
-        }
-    }
-    Ok(builder.build())
+    let builder = registries::apply(builder, shared.registries_conf.as_deref(), uid)?;
+    let builder = source.apply(builder, Side::Source, uid)?;
+    Ok(destination.apply(builder, Side::Destination, uid)?.build())
 }

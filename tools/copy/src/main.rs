@@ -24,6 +24,7 @@ mod referrers;
 mod sign;
 mod signing;
 mod skopeo;
+mod stored;
 mod sync;
 mod tag;
 mod transfer;

@@ -79,7 +79,7 @@ async fn received(signal: &mut Signal) {
 }
 
 /// Adds what the user can do about it.
-fn failure(error: libimage::Error) -> Failure {
+pub(crate) fn failure(error: libimage::Error) -> Failure {
     let hint = hint(&error);
     let failure = Failure::from(error);
     match hint {
