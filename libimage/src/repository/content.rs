@@ -61,10 +61,12 @@ pub async fn manifest(
 ) -> Result<Manifest, Error> {
     trust::admit(cx.policy(), image)?;
     let source = Source::open(cx, image, options.store.as_ref()).await?;
-    let whole = source.verified(cx, None).await?;
     let chosen = match &options.platform {
-        Some(platform) => copy::one(&source, whole, platform).await?,
-        None => whole,
+        Some(platform) => {
+            let whole = source.verified_to_select(cx, None).await?;
+            copy::one(&source, whole, platform).await?
+        }
+        None => source.verified(cx, None).await?,
     };
     Ok(chosen.manifest().clone())
 }

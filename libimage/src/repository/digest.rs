@@ -34,7 +34,7 @@ pub async fn digest(
             None => Ok(source.verified(cx, None).await?.digest().clone()),
         };
     };
-    let whole = source.verified(cx, None).await?;
+    let whole = source.verified_to_select(cx, None).await?;
     let chosen = copy::one(&source, whole, platform).await?;
     Ok(chosen.digest().clone())
 }

@@ -16,5 +16,6 @@ mod referrers;
 mod skopeo;
 mod sync;
 mod tool;
+mod trust;
 mod usage;
 mod user;
