@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use serde_json::Value;
+
 use super::select;
 use crate::{
     context::{Context, Side},
@@ -60,6 +62,49 @@ pub struct InspectedImage {
     pub raw_config: Vec<u8>,
     /// The layers, base first.
     pub layers: Vec<Descriptor>,
+}
+
+/// A layer of an image, with what the configuration says about it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct LayerPart {
+    /// The blob.
+    pub descriptor: Descriptor,
+    /// The digest of its uncompressed content.
+    pub diff_id: Option<Digest>,
+    /// The build step that made it; none if the history does not fit the layers.
+    pub created_by: Option<String>,
+    /// When it was made, RFC 3339.
+    pub created: Option<String>,
+}
+
+impl InspectedImage {
+    /// Returns the layers, base first, each with its diffID and its step of the history. What the configuration does not say is
+    /// left out: it may hold anything.
+    #[must_use]
+    pub fn parts(&self) -> Vec<LayerPart> {
+        let config: Value = serde_json::from_slice(&self.raw_config).unwrap_or_default();
+        let list = |pointer: &str| {
+            let list = config.pointer(pointer).and_then(Value::as_array);
+            list.map(Vec::as_slice).unwrap_or_default()
+        };
+        let diff_ids = list("/rootfs/diff_ids");
+        let made_a_layer = |step: &&Value| step["empty_layer"] != Value::Bool(true);
+        let mut steps: Vec<&Value> = list("/history").iter().filter(made_a_layer).collect();
+        if steps.len() != self.layers.len() {
+            steps.clear();
+        }
+        let text = |value: Option<&Value>| Some(value?.as_str()?.to_owned());
+        let parts = self.layers.iter().enumerate().map(|(at, layer)| LayerPart {
+            descriptor: layer.clone(),
+            diff_id: diff_ids
+                .get(at)
+                .and_then(|diff_id| diff_id.as_str()?.parse().ok()),
+            created_by: text(steps.get(at).and_then(|step| step.get("created_by"))),
+            created: text(steps.get(at).and_then(|step| step.get("created"))),
+        });
+        parts.collect()
+    }
 }
 
 /// Describes an image: its manifest or index, and the configuration of the image meant. Layers are not touched.

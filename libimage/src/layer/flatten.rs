@@ -51,8 +51,8 @@ const PRIVATE: &[u8] = b".wh..wh.";
 /// - A whiteout hides a name of the layers below, an opaque directory what is inside of those below; a file hides what is below
 ///   it, and ends a directory of the layers below also where a directory above it continues the tree. As in overlay, a name that
 ///   leads through a symlink is resolved inside its own layer only.
-/// - A directory is described by the topmost layer that has a member for it. If a layer below puts something into it after it
-///   was written, it is written again at the end: unpacking has changed its time.
+/// - A directory is described by the topmost layer that has a member for it. If it gets something after other things were
+///   written, it is written again at the end: unpacking has changed its time.
 /// - A hard link is written as one if its target is visible. If the target is hidden, the first link is written with the
 ///   target's content, after the rest of its layer, which is read a second time for that; the others become links to it. A
 ///   target that is not in the layer is looked for in those below: the topmost that has it counts.
@@ -240,6 +240,7 @@ impl<W: Write> Pass<'_, W> {
         let wanted = self.waiting.remove(path).unwrap_or_default();
         if open && self.scene.place_leaf(path, self.layer)? {
             self.writer.member(path, &member, archive)?;
+            self.scene.wrote(path);
             return self.links(&wanted, path, &member);
         }
         self.writer.stats.hidden += 1;
@@ -250,7 +251,7 @@ impl<W: Write> Pass<'_, W> {
             None => Ok(()),
             Some((first, others)) => {
                 self.writer.member(first, &member, archive)?;
-                self.scene.touch(first);
+                self.scene.wrote(first);
                 self.links(others, first, &member)
             }
         }
@@ -265,6 +266,7 @@ impl<W: Write> Pass<'_, W> {
             return Ok(());
         }
         self.writer.header(path, &member, None)?;
+        self.scene.wrote(path);
         self.scene.keep(path, self.layer, member)
     }
 
@@ -317,8 +319,7 @@ impl<W: Write> Pass<'_, W> {
     ) -> Result<(), LayerError> {
         for name in names {
             self.writer.header(name, member, Some(target))?;
-            // It may come long after what is beside it.
-            self.scene.touch(name);
+            self.scene.wrote(name);
         }
         Ok(())
     }
@@ -356,7 +357,7 @@ impl<W: Write> Pass<'_, W> {
                 continue;
             };
             self.writer.member(&names[0], &member, &mut archive)?;
-            self.scene.touch(&names[0]);
+            self.scene.wrote(&names[0]);
             self.links(&names[1..], &names[0], &member)?;
         }
         archive.drain()

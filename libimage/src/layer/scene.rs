@@ -40,7 +40,7 @@ enum Shape {
 #[derive(Debug)]
 struct Kept {
     member: Member,
-    /// A lower layer put something into it after it was written: whoever unpacks has changed its time by that.
+    /// It got something after whatever unpacks had left it: that has changed its time.
     touched: bool,
 }
 
@@ -48,6 +48,8 @@ struct Kept {
 #[derive(Debug, Default)]
 pub(super) struct Scene {
     nodes: HashMap<Vec<u8>, Node>,
+    /// What was written last.
+    last: Vec<u8>,
     bytes: usize,
 }
 
@@ -155,16 +157,18 @@ impl Scene {
         Ok(())
     }
 
-    /// Notes that something is put into a directory long after it was written.
-    pub(super) fn touch(&mut self, path: &[u8]) {
-        let Some((directory, _)) = path::split(path) else {
-            return;
-        };
-        if let Some(node) = self.nodes.get_mut(directory)
+    /// Notes that something was written. Unpackers set the time of a directory when they leave it: if it gets something
+    /// afterwards, it has to be written again.
+    pub(super) fn wrote(&mut self, path: &[u8]) {
+        if let Some((directory, _)) = path::split(path)
+            && !is_inside(&self.last, directory)
+            && let Some(node) = self.nodes.get_mut(directory)
             && let Shape::Directory(_, Some(kept)) = &mut node.shape
         {
             kept.touched = true;
         }
+        self.last.clear();
+        self.last.extend_from_slice(path);
     }
 
     /// Gives the directories that have to be written again, in the order of their paths.
@@ -193,15 +197,14 @@ impl Scene {
         Ok(())
     }
 
-    /// Makes the directories above something visible, and notes that they have got something.
+    /// Makes the directories above something visible.
     fn imply(&mut self, path: &[u8], layer: u16) -> Result<(), LayerError> {
         let Some((mut directory, _)) = path::split(path) else {
             return Ok(());
         };
-        let mut direct = true;
         loop {
             let node = self.node(directory)?;
-            match &mut node.shape {
+            match &node.shape {
                 Shape::Nothing if directory.is_empty() => {}
                 Shape::Nothing => node.shape = Shape::Implied(layer),
                 Shape::Leaf(_) => {
@@ -210,13 +213,9 @@ impl Scene {
                         what: "it is inside of something that is no directory",
                     });
                 }
-                Shape::Directory(described, Some(kept)) if direct && *described < layer => {
-                    kept.touched = true;
-                }
                 // What is above this one is known since it was.
                 Shape::Implied(_) | Shape::Directory(..) => {}
             }
-            direct = false;
             match path::split(directory) {
                 Some((above, _)) => directory = above,
                 None => return Ok(()),
@@ -233,6 +232,14 @@ impl Scene {
             opaque: NEVER,
             shape: Shape::Nothing,
         }))
+    }
+}
+
+/// Tells whether a path is a directory, or inside of it.
+fn is_inside(path: &[u8], directory: &[u8]) -> bool {
+    match path.strip_prefix(directory) {
+        Some(rest) => rest.is_empty() || directory.is_empty() || rest[0] == b'/',
+        None => false,
     }
 }
 
@@ -283,6 +290,33 @@ mod tests {
         assert!(scene.shows_any(1));
         scene.make_opaque(b"", 0).unwrap();
         assert!(scene.shows_any(0) && !scene.shows_any(1));
+    }
+
+    #[test]
+    fn a_directory_that_is_come_back_to_is_written_again() {
+        let directory = || Member {
+            path: Vec::new(),
+            link: Vec::new(),
+            kind: super::super::archive::Kind::Directory,
+            mode: 0o755,
+            uid: 0,
+            gid: 0,
+            mtime: (0, 0),
+            size: 0,
+            xattrs: Vec::new(),
+        };
+        let mut scene = Scene::new();
+        for path in [&b"a"[..], b"b"] {
+            assert!(scene.place_directory(path, 0).unwrap());
+            scene.wrote(path);
+            scene.keep(path, 0, directory()).unwrap();
+        }
+        for path in [&b"b/x"[..], b"b/y", b"a/x"] {
+            assert!(scene.place_leaf(path, 0).unwrap());
+            scene.wrote(path);
+        }
+        let again: Vec<_> = scene.touched().into_iter().map(|(path, _)| path).collect();
+        assert_eq!(again, [b"a".to_vec()]);
     }
 
     #[test]

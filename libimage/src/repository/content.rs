@@ -5,13 +5,14 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use futures_util::stream;
+use bytes::Bytes;
+use futures_util::{StreamExt as _, stream};
 
 use super::{DigestOptions, OptionalStore, RepositoryError, store_of};
 use crate::{
     context::{Context, Side},
     copy,
-    digest::{Digest, Hasher},
+    digest::{Digest, DigestError, DigestReader, Hasher},
     error::Error,
     layout::Layout,
     manifest::{Descriptor, Manifest},
@@ -46,6 +47,13 @@ impl std::fmt::Debug for BlobContent {
         f.debug_struct("BlobContent")
             .field("size", &self.size)
             .finish_non_exhaustive()
+    }
+}
+
+impl BlobContent {
+    /// Returns the next piece; none at the end, when all of it was right.
+    pub async fn next(&mut self) -> Option<Result<Bytes, Error>> {
+        self.content.next().await
     }
 }
 
@@ -218,15 +226,17 @@ pub async fn blob(
     Ok(BlobContent { size, content })
 }
 
-/// Writes a blob that `content` reads; its digest is known only at its end, and returned with the size in bytes.
+/// Writes a blob that `content` reads, and returns its digest and size in bytes. What was read is not read again: nothing is
+/// retried. With an expected digest, any other content is an error.
 ///
 /// # Errors
 ///
-/// See [`crate::ErrorKind`]; nothing is visible then. What was read is not read again: nothing is retried.
+/// See [`crate::ErrorKind`]; nothing is visible then.
 pub async fn put_blob(
     cx: &Context,
     repository: &ImageRef,
     content: impl Read + Send + 'static,
+    expected: Option<&Digest>,
     store: OptionalStore,
 ) -> Result<(Digest, u64), Error> {
     if !matches!(
@@ -237,7 +247,13 @@ pub async fn put_blob(
     }
     let sink = Sink::open_alone(cx, repository, store.as_ref()).await?;
     let (crew, muster) = worker::crew();
-    let content = Mutex::new(Some(content));
+    let content: Mutex<Option<Box<dyn Read + Send>>> = Mutex::new(Some(match expected {
+        None => Box::new(content),
+        Some(expected) => Box::new(Expecting {
+            reader: DigestReader::new(content, expected.algorithm()).into(),
+            expected: expected.clone(),
+        }),
+    }));
     let open = || match content
         .lock()
         .unwrap_or_else(PoisonError::into_inner)
@@ -253,4 +269,31 @@ pub async fn put_blob(
     drop(crew);
     muster.gone().await;
     written
+}
+
+/// Ends with an error if the content is another than expected: before whoever reads it can complete anything.
+struct Expecting<R: Read> {
+    reader: Option<DigestReader<R>>,
+    expected: Digest,
+}
+
+impl<R: Read> Read for Expecting<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let Some(reader) = &mut self.reader else {
+            return Ok(0);
+        };
+        let count = reader.read(buffer)?;
+        if count > 0 || buffer.is_empty() {
+            return Ok(count);
+        }
+        let found = self.reader.take().map(|reader| reader.finish().0);
+        match found {
+            Some(found) if found != self.expected => Err(DigestError::Mismatch {
+                expected: self.expected.clone(),
+                found,
+            }
+            .into()),
+            _ => Ok(0),
+        }
+    }
 }

@@ -77,6 +77,11 @@ impl OneEnd {
         let end = self.end.end(None)?;
         context(&self.shared, &end, &end)
     }
+
+    /// Whether a summary for people is to be printed.
+    pub(crate) fn quiet(&self) -> bool {
+        matches!(self.shared.mode(), Mode::None | Mode::Json)
+    }
 }
 
 impl TwoEnds {

@@ -20,6 +20,7 @@ mod login;
 mod logout;
 mod manifest;
 mod mutate;
+mod outfile;
 mod referrers;
 mod sign;
 mod signing;

@@ -3,6 +3,7 @@
 use libimage::ErrorKind;
 use libimage::artifact::ArtifactError;
 use libimage::registry::RegistryError;
+use libimage::repository::RepositoryError;
 use std::future::Future;
 use std::sync::OnceLock;
 use std::time::Duration;
@@ -113,6 +114,17 @@ fn hint(error: &libimage::Error) -> Option<&'static str> {
     }
     if let Some(ArtifactError::Exists { .. }) = error.get_ref().downcast_ref() {
         return Some("--force replaces files");
+    }
+    match error.get_ref().downcast_ref() {
+        Some(RepositoryError::NoTagDeletion { .. }) => {
+            return Some(
+                "--manifest deletes its manifest if no other tag points to that; --force deletes it in any case, with all its tags",
+            );
+        }
+        Some(RepositoryError::Shared { .. }) => {
+            return Some("--force deletes it, and the other tags with it");
+        }
+        _ => {}
     }
     match error.kind() {
         ErrorKind::Unauthorized => Some(

@@ -20,22 +20,29 @@ fn an_image_is_described_without_its_layers() {
     let registry = Registry::start();
     let image = ImageMaker::sample().user("app").workdir("/srv").make();
     registry.add("a", "v", &image);
-    let found = json(&home, &["inspect", PLAIN, &registry.reference("a", "v")]);
+    let found = json(
+        &home,
+        &["inspect", PLAIN, "--format", "json", &registry.reference("a", "v")],
+    );
     assert_eq!(found["name"], registry.reference("a", "v"));
     assert_eq!(found["digest"], image.digest());
     assert_eq!(
         found["mediaType"],
         "application/vnd.oci.image.manifest.v1+json"
     );
-    let details = &found["image"];
-    assert_eq!(details["id"], image.config.digest);
-    assert_eq!(details["created"], "2025-01-01T00:00:00Z");
+    assert_eq!(found["id"], image.config.digest);
+    assert_eq!(found["created"], "2025-01-01T00:00:00Z");
     assert_eq!(
-        (&details["user"], &details["workingDir"]),
+        (&found["user"], &found["workingDir"]),
         (&json!("app"), &json!("/srv"))
     );
-    let layers: Vec<Value> = image.layers.iter().map(|layer| json!({"digest": layer.blob.digest, "size": layer.blob.bytes.len(), "mediaType": layer.blob.media_type})).collect();
-    assert_eq!(details["layers"], Value::from(layers));
+    for (layer, found) in image.layers.iter().zip(found["layers"].as_array().unwrap()) {
+        assert_eq!(found["digest"], layer.blob.digest);
+        assert_eq!(found["size"], layer.blob.bytes.len());
+        assert_eq!(found["mediaType"], layer.blob.media_type);
+        assert_eq!(found["diffId"], layer.diff_id);
+    }
+    assert_eq!(found["layers"][2]["createdBy"], "testkit: layer 3");
     for layer in &image.layers {
         assert_eq!(
             registry.count("GET", &format!("*/blobs/{}", layer.blob.digest)),
@@ -85,7 +92,11 @@ fn raw_and_config_are_byte_for_byte() {
         ])
         .expect_code(0);
     assert_eq!(other.stdout.as_bytes(), foreign.config.bytes);
-    let found = json(&home, &["inspect", PLAIN, &remote]);
+    let one = home
+        .run(&["inspect", PLAIN, "--raw", "--platform", "linux/s390x", &remote])
+        .expect_code(0);
+    assert_eq!(one.stdout.as_bytes(), foreign.manifest.bytes);
+    let found = json(&home, &["inspect", PLAIN, "--format", "json", &remote]);
     let platforms: Vec<&str> = found["platforms"]
         .as_array()
         .unwrap()
@@ -93,7 +104,7 @@ fn raw_and_config_are_byte_for_byte() {
         .map(|entry| entry["platform"].as_str().unwrap())
         .collect();
     assert_eq!(platforms[0], "linux/s390x");
-    assert_eq!(found["image"]["digest"], image.digest());
+    assert_eq!(found["imageDigest"], image.digest());
     let none = home
         .run(&["inspect", PLAIN, "--platform", "linux/riscv64", &remote])
         .expect_code(125);
@@ -102,7 +113,11 @@ fn raw_and_config_are_byte_for_byte() {
         "{}",
         none.stderr
     );
-    home.run(&["inspect", "--raw", "--config", &remote])
+    let both = home
+        .run(&["inspect", PLAIN, "--raw", "--config", &remote])
+        .expect_code(0);
+    assert_eq!(both.stdout.as_bytes(), image.config.bytes);
+    home.run(&["inspect", "--raw", "--format", "json", &remote])
         .expect_code(2);
 }
 
