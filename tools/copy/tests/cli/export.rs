@@ -69,7 +69,7 @@ fn a_reader_who_goes_away_is_no_error() {
     let image = ImageMaker::new().layer(&tree, trimaran_testkit::Packing::Plain).make();
     let reference = home.made("layout", "v", &image);
     let mut child = home
-        .command(&["export", &reference])
+        .command(&["export", "-q", &reference])
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
