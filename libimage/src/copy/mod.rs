@@ -12,8 +12,8 @@ mod transfer;
 use std::{collections::BTreeSet, sync::Arc};
 
 pub use convert::{ConvertError, Format, Recompress};
-pub(crate) use referrers::{Finder, How};
 pub use inspect::{InspectOptions, Inspected, InspectedImage, LayerPart, inspect, tags};
+pub(crate) use referrers::{Finder, How};
 pub use select::SelectError;
 pub(crate) use select::{best, one, with_attestations};
 pub(crate) use sign::Signing;

@@ -38,10 +38,7 @@ impl Write for Shared {
     }
 }
 
-fn export_with(
-    reference: &str,
-    options: &ExportOptions,
-) -> Result<(Vec<u8>, ExportReport), Error> {
+fn export_with(reference: &str, options: &ExportOptions) -> Result<(Vec<u8>, ExportReport), Error> {
     let out = Shared::default();
     let report = block(export(&cx(), &image(reference), out.clone(), options))?;
     let archive = std::mem::take(&mut *out.0.lock().unwrap());
@@ -65,7 +62,17 @@ fn layout(content: &dyn Content) -> (tempfile::TempDir, String) {
 fn unpack(archive: &[u8], into: &Path) -> PathBuf {
     fs::create_dir_all(into).unwrap();
     let mut child = Command::new("tar")
-        .args(["-x", "-p", "-P", "--numeric-owner", "--xattrs", "--xattrs-include=*", "-f", "-", "-C"])
+        .args([
+            "-x",
+            "-p",
+            "-P",
+            "--numeric-owner",
+            "--xattrs",
+            "--xattrs-include=*",
+            "-f",
+            "-",
+            "-C",
+        ])
         .arg(into)
         .stdin(Stdio::piped())
         .spawn()
@@ -90,7 +97,10 @@ fn tree_of(layers: &[Tree]) -> (tempfile::TempDir, PathBuf) {
 fn names(root: &Path) -> Vec<String> {
     let lines = listing(root);
     let names = lines.iter().map(|line| line.split(' ').next().unwrap());
-    names.filter(|name| !name.is_empty()).map(str::to_owned).collect()
+    names
+        .filter(|name| !name.is_empty())
+        .map(str::to_owned)
+        .collect()
 }
 
 fn read(root: &Path, name: &str) -> String {
@@ -222,14 +232,22 @@ fn without_root(mut lines: Vec<String>) -> Vec<String> {
 fn what_is_above_hides_what_is_below() {
     let (_dir, root) = tree_of(&rich());
     let names = names(&root);
-    for gone in ["etc/shadow", "usr/bin/tool", "var/cache/old", "opt/app/file"] {
+    for gone in [
+        "etc/shadow",
+        "usr/bin/tool",
+        "var/cache/old",
+        "opt/app/file",
+    ] {
         assert!(!names.iter().any(|name| name == gone), "{gone}");
     }
     assert_eq!(read(&root, "etc/motd"), "second");
     assert_eq!(read(&root, "opt/app/again"), "again");
     // The target is hidden: its content is the first link's, and the other is still the same file.
     assert_eq!(read(&root, "usr/bin/alias"), "tool");
-    assert_eq!((links(&root, "usr/bin/alias"), links(&root, "usr/bin/third")), (2, 2));
+    assert_eq!(
+        (links(&root, "usr/bin/alias"), links(&root, "usr/bin/third")),
+        (2, 2)
+    );
 }
 
 #[test]
@@ -250,14 +268,20 @@ fn links_follow_their_file_wherever_it_is() {
         (
             "a chain of links",
             vec![
-                file("a").hardlink("d/2", "d/file").hardlink("d/3", "d/2").hardlink("d/4", "d/3"),
+                file("a")
+                    .hardlink("d/2", "d/file")
+                    .hardlink("d/3", "d/2")
+                    .hardlink("d/4", "d/3"),
                 Tree::new().whiteout("d/file").whiteout("d/2"),
             ],
             vec![("d/3", "a", 2), ("d/4", "a", 2)],
         ),
         (
             "only the link is hidden",
-            vec![file("a").hardlink("d/link", "d/file"), Tree::new().whiteout("d/link")],
+            vec![
+                file("a").hardlink("d/link", "d/file"),
+                Tree::new().whiteout("d/link"),
+            ],
             vec![("d/file", "a", 1)],
         ),
         (
@@ -269,20 +293,30 @@ fn links_follow_their_file_wherever_it_is() {
             "the file is below and hidden",
             vec![
                 file("a"),
-                Tree::new().hardlink("d/link", "d/file").hardlink("d/more", "d/link").whiteout("d/file"),
+                Tree::new()
+                    .hardlink("d/link", "d/file")
+                    .hardlink("d/more", "d/link")
+                    .whiteout("d/file"),
             ],
             vec![("d/link", "a", 2), ("d/more", "a", 2)],
         ),
         (
             "the link comes before its file",
-            vec![Tree::new().hardlink("d/link", "d/file").file("d/file", 0o644, "a")],
+            vec![
+                Tree::new()
+                    .hardlink("d/link", "d/file")
+                    .file("d/file", 0o644, "a"),
+            ],
             vec![("d/file", "a", 2), ("d/link", "a", 2)],
         ),
         (
             "a link to a link of the layer below",
             vec![
                 file("a").hardlink("d/link", "d/file"),
-                Tree::new().hardlink("d/up", "d/link").whiteout("d/file").whiteout("d/link"),
+                Tree::new()
+                    .hardlink("d/up", "d/link")
+                    .whiteout("d/file")
+                    .whiteout("d/link"),
             ],
             vec![("d/up", "a", 1)],
         ),
@@ -294,7 +328,10 @@ fn links_follow_their_file_wherever_it_is() {
     ];
     for (what, layers, expected) in table {
         let (_dir, root) = tree_of(&layers);
-        let found: Vec<String> = names(&root).into_iter().filter(|name| name != "d").collect();
+        let found: Vec<String> = names(&root)
+            .into_iter()
+            .filter(|name| name != "d")
+            .collect();
         let wanted: Vec<&str> = expected.iter().map(|(name, ..)| *name).collect();
         assert_eq!(found, wanted, "{what}");
         for (name, content, count) in expected {
@@ -319,10 +356,16 @@ fn names_lead_through_symlinks_of_their_own_layer() {
         ["abs", "lib", "usr", "usr/lib", "usr/lib/a", "usr/lib/b"]
     );
     // Another layer's symlink is hidden by the directory, as in overlay.
-    let below = Tree::new().dir("usr", 0o755).dir("usr/lib", 0o755).symlink("lib", "usr/lib");
+    let below = Tree::new()
+        .dir("usr", 0o755)
+        .dir("usr/lib", 0o755)
+        .symlink("lib", "usr/lib");
     let (_dir, root) = tree_of(&[below, Tree::new().file("lib/a", 0o644, "a")]);
     assert_eq!(names(&root), ["lib", "lib/a", "usr", "usr/lib"]);
-    let circle = Tree::new().symlink("a", "b").symlink("b", "a").file("a/x", 0o644, "x");
+    let circle = Tree::new()
+        .symlink("a", "b")
+        .symlink("b", "a")
+        .file("a/x", 0o644, "x");
     let (_layout, reference) = layout(&ImageMaker::new().layer(&circle, Packing::Gzip).make());
     assert_fails(
         export_with(&reference, &ExportOptions::default()),
@@ -351,7 +394,10 @@ fn times_have_their_fractions_and_directories_keep_theirs() {
     let dir = tempfile::tempdir().unwrap();
     let root = unpack(&exported(&reference), dir.path());
     let file = fs::metadata(root.join("d/file")).unwrap();
-    assert_eq!((file.mtime(), file.mtime_nsec()), (1_600_000_000, 250_000_000));
+    assert_eq!(
+        (file.mtime(), file.mtime_nsec()),
+        (1_600_000_000, 250_000_000)
+    );
     assert_eq!(fs::metadata(root.join("d")).unwrap().mtime(), 1_500_000_000);
 }
 
@@ -360,7 +406,9 @@ fn an_export_depends_on_the_image_alone() {
     let registry = Registry::start();
     let made = ImageMaker::sample().make();
     let other = ImageMaker::new().platform("linux", "s390x", None);
-    let other = other.layer(&Tree::new().file("other", 0o644, "x"), Packing::Plain).make();
+    let other = other
+        .layer(&Tree::new().file("other", 0o644, "x"), Packing::Plain)
+        .make();
     let index = Index::new(vec![other, made.clone()]);
     registry.add("image", "v", &index);
     let (_layout, reference) = layout(&made);
@@ -375,7 +423,10 @@ fn an_export_depends_on_the_image_alone() {
     assert_ne!(archive, first);
     assert_eq!(report.digest.as_str(), index.images()[0].digest());
     // Each layer is fetched once.
-    assert_eq!(registry.count("GET", &format!("*/blobs/{}", made.layers[0].blob.digest)), 1);
+    assert_eq!(
+        registry.count("GET", &format!("*/blobs/{}", made.layers[0].blob.digest)),
+        1
+    );
     let (_empty, nothing) = layout(&ImageMaker::new().make());
     assert_eq!(exported(&nothing), [0; 1024]);
 }
@@ -418,7 +469,9 @@ fn what_cannot_be_exported_is_said() {
             "0:0",
         ),
         (
-            ImageMaker::new().tar_layer(b"no archive", Packing::Gzip).make(),
+            ImageMaker::new()
+                .tar_layer(b"no archive", Packing::Gzip)
+                .make(),
             ErrorKind::Malformed,
             "",
         ),

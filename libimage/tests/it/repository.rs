@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-
 use libimage::{
     Error, ErrorKind,
     digest::Digest,
@@ -13,9 +12,7 @@ use libimage::{
         TagOptions,
     },
 };
-use trimaran_testkit::{
-    Content, Fault, ImageMaker, Index, Layout, Registry, Rule, image::Blob,
-};
+use trimaran_testkit::{Content, Fault, ImageMaker, Index, Layout, Registry, Rule, image::Blob};
 
 use crate::{
     net::{assert_fails, assert_holds, block, copy_with, cx, image},
@@ -59,7 +56,10 @@ fn no_more_tags_are_asked_for_than_are_wanted() {
     assert_eq!(tags(&registry, &some).unwrap(), ["v05", "v06", "v07"]);
     assert_eq!(registry.count("GET", "*/tags/list"), 1);
     let query = registry.requests().last().unwrap().query.clone();
-    assert!(query.contains("n=3") && query.contains("last=v04"), "{query}");
+    assert!(
+        query.contains("n=3") && query.contains("last=v04"),
+        "{query}"
+    );
     // A registry that gives less than was asked for is asked again.
     registry.tags_per_page(2);
     assert_eq!(tags(&registry, &some).unwrap(), ["v05", "v06", "v07"]);
@@ -77,7 +77,11 @@ fn tags_are_filtered() {
     let table: [(Vec<TagFilter>, Vec<TagFilter>, &[&str]); 4] = [
         (regex("^1[.]"), Vec::new(), &["1.0", "1.1", "1.1-rc1"]),
         (glob("1.?"), Vec::new(), &["1.0", "1.1"]),
-        ([glob("2*"), regex("late")].concat(), Vec::new(), &["2.0", "latest"]),
+        (
+            [glob("2*"), regex("late")].concat(),
+            Vec::new(),
+            &["2.0", "latest"],
+        ),
         (Vec::new(), glob("*-rc*"), &["1.0", "1.1", "2.0", "latest"]),
     ];
     for (include, exclude, expected) in table {
@@ -113,7 +117,8 @@ fn a_digest_costs_one_head() {
     registry.forget_requests();
     let other = ask(&reference, Some("linux/s390x")).unwrap();
     assert_eq!(other.as_str(), index().images()[1].digest());
-    registry.fault(Rule::any("*/manifests/*").fault(Fault::Without("Docker-Content-Digest".into())));
+    registry
+        .fault(Rule::any("*/manifests/*").fault(Fault::Without("Docker-Content-Digest".into())));
     registry.forget_requests();
     assert_eq!(ask(&reference, None).unwrap().as_str(), index().digest());
     assert_eq!(methods(&registry), ["HEAD", "GET"]);
@@ -199,9 +204,18 @@ fn layouts_and_the_store_are_tagged_too() {
     copy_with(&cx(), &reference.to_string(), "store:app:1", &options).unwrap();
     let new = ["2".to_owned(), "example.org/other:3".to_owned()];
     let stored = image("store:app:1");
-    block(repository::tag(&cx(), &stored, &new, Some(Arc::clone(&store)))).unwrap();
+    block(repository::tag(
+        &cx(),
+        &stored,
+        &new,
+        Some(Arc::clone(&store)),
+    ))
+    .unwrap();
     for name in ["app:2", "example.org/other:3", "app:1"] {
-        assert_eq!(store.find(name).unwrap().raw_manifest(), made.manifest.bytes);
+        assert_eq!(
+            store.find(name).unwrap().raw_manifest(),
+            made.manifest.bytes
+        );
     }
     let by_id: ImageRef = image(&format!("store:{}", made.digest()));
     assert_fails(
@@ -217,13 +231,23 @@ fn a_tag_goes_alone() {
     let made = ImageMaker::sample().make();
     registry.add("image", "old", &made);
     registry.add("image", "kept", &made);
-    let gone = delete(&registry.reference("image", "old"), &DeleteOptions::default()).unwrap();
-    assert_eq!((&*gone.tags, &gone.manifest), (&["old".to_owned()][..], &None));
+    let gone = delete(
+        &registry.reference("image", "old"),
+        &DeleteOptions::default(),
+    )
+    .unwrap();
+    assert_eq!(
+        (&*gone.tags, &gone.manifest),
+        (&["old".to_owned()][..], &None)
+    );
     assert_eq!(registry.tags("image"), ["kept"]);
     assert_holds(&registry, "image", "kept", &made);
     assert_eq!(methods(&registry), ["DELETE"]);
     assert_fails(
-        delete(&registry.reference("image", "old"), &DeleteOptions::default()),
+        delete(
+            &registry.reference("image", "old"),
+            &DeleteOptions::default(),
+        ),
         ErrorKind::NotFound,
         &["old"],
     );
@@ -294,7 +318,11 @@ fn a_manifest_goes_only_if_no_other_tag_points_to_it() {
     assert_fails(delete(&by_digest, &force), ErrorKind::NotFound, &[]);
     // The tag in the reference is no other tag.
     let single = registry.reference("image", "single");
-    registry.add("image", "single", &ImageMaker::new().cmd(&["single"]).make());
+    registry.add(
+        "image",
+        "single",
+        &ImageMaker::new().cmd(&["single"]).make(),
+    );
     let manifest = DeleteOptions {
         mode: DeleteMode::Manifest,
         ..DeleteOptions::default()
@@ -332,7 +360,10 @@ fn deleting_in_a_layout() {
         &["a, b"],
     );
     let gone = delete(&format!("oci:{path}:a"), &DeleteOptions::default()).unwrap();
-    assert_eq!((gone.tags, gone.manifest, gone.blobs), (vec!["a".to_owned()], None, 0));
+    assert_eq!(
+        (gone.tags, gone.manifest, gone.blobs),
+        (vec!["a".to_owned()], None, 0)
+    );
     assert_eq!(layout.tag("b").as_deref(), Some(made.digest()));
     let collect = DeleteOptions {
         collect: true,
@@ -341,7 +372,11 @@ fn deleting_in_a_layout() {
     let gone = delete(&format!("oci:{path}:b"), &collect).unwrap();
     assert_eq!(gone.manifest.unwrap().as_str(), made.digest());
     assert_eq!(gone.blobs, made.blobs().len() as u64 + 1);
-    let mut kept: Vec<String> = other.blobs().iter().map(|blob| blob.digest.clone()).collect();
+    let mut kept: Vec<String> = other
+        .blobs()
+        .iter()
+        .map(|blob| blob.digest.clone())
+        .collect();
     kept.push(other.digest().to_owned());
     kept.sort();
     assert_eq!(layout.digests(), kept);
@@ -400,7 +435,11 @@ fn deleting_in_the_store() {
     let gone = delete("store:app:2", &options).unwrap();
     assert_eq!(gone.manifest.unwrap().as_str(), made.digest());
     assert!(gone.blobs > 0);
-    assert_fails(delete("store:app:2", &options), ErrorKind::NotFound, &["app:2"]);
+    assert_fails(
+        delete("store:app:2", &options),
+        ErrorKind::NotFound,
+        &["app:2"],
+    );
     assert_fails(
         delete("store:app:2", &DeleteOptions::default()),
         ErrorKind::Unsupported,
@@ -417,7 +456,9 @@ fn deleting_in_the_store() {
 fn the_catalog_comes_in_pages() {
     let registry = Registry::start();
     let made = ImageMaker::new().make();
-    let names: Vec<String> = (0..12).map(|number| format!("team/app{number:02}")).collect();
+    let names: Vec<String> = (0..12)
+        .map(|number| format!("team/app{number:02}"))
+        .collect();
     for name in &names {
         registry.add(name, "latest", &made);
     }
@@ -432,7 +473,11 @@ fn the_catalog_comes_in_pages() {
     assert_eq!(list(None, None).unwrap(), names);
     assert_eq!(list(Some(2), Some("team/app03")).unwrap(), names[4..6]);
     assert_fails(
-        block(repository::catalog(&cx(), "no host", &CatalogOptions::default())),
+        block(repository::catalog(
+            &cx(),
+            "no host",
+            &CatalogOptions::default(),
+        )),
         ErrorKind::Malformed,
         &["no host"],
     );
@@ -449,7 +494,11 @@ fn single_manifests_come_and_go_byte_for_byte() {
     let in_layout = format!("oci:{}:v", layout.path().display());
     for reference in [registry.reference("image", "v"), in_layout] {
         let reference = image(&reference);
-        let got = block(repository::manifest(&cx(), &reference, &DigestOptions::default()));
+        let got = block(repository::manifest(
+            &cx(),
+            &reference,
+            &DigestOptions::default(),
+        ));
         assert_eq!(got.unwrap().raw(), made.manifest.bytes);
         let head = block(repository::head(&cx(), &reference, None)).unwrap();
         assert_eq!(head.digest.as_str(), made.digest());
@@ -507,12 +556,24 @@ fn single_blobs_come_and_go() {
         );
         let other = Digest::of(b"other");
         let reader = std::io::Cursor::new(content.clone());
-        let wrong = block(repository::put_blob(&cx(), &reference, reader.clone(), Some(&other), None));
+        let wrong = block(repository::put_blob(
+            &cx(),
+            &reference,
+            reader.clone(),
+            Some(&other),
+            None,
+        ));
         assert_fails(wrong, ErrorKind::DigestMismatch, &[other.as_str()]);
         assert_eq!(registry.open_uploads(), 0);
         let kept = block(repository::blob_size(&cx(), &reference, &digest, None)).unwrap();
         assert_eq!(kept, None, "what was not expected is not kept");
-        let put = block(repository::put_blob(&cx(), &reference, reader, Some(&digest), None));
+        let put = block(repository::put_blob(
+            &cx(),
+            &reference,
+            reader,
+            Some(&digest),
+            None,
+        ));
         assert_eq!(put.unwrap(), (digest.clone(), content.len() as u64));
         let size = block(repository::blob_size(&cx(), &reference, &digest, None)).unwrap();
         assert_eq!(size, Some(content.len() as u64));
@@ -520,12 +581,21 @@ fn single_blobs_come_and_go() {
     }
     registry.fault(Rule::get("*/blobs/*").fault(Fault::Flip));
     assert_fails(
-        block(whole(image(&registry.reference("image", "v")), digest.clone())),
+        block(whole(
+            image(&registry.reference("image", "v")),
+            digest.clone(),
+        )),
         ErrorKind::DigestMismatch,
         &[digest.as_str()],
     );
     assert_fails(
-        block(repository::put_blob(&cx(), &image("dir:/x"), &b""[..], None, None)),
+        block(repository::put_blob(
+            &cx(),
+            &image("dir:/x"),
+            &b""[..],
+            None,
+            None,
+        )),
         ErrorKind::Unsupported,
         &["dir:/x"],
     );

@@ -137,7 +137,11 @@ fn all_problems_are_told_at_once() {
     all.sort();
     assert_eq!(
         all,
-        [ProblemKind::Missing, ProblemKind::Missing, ProblemKind::Size],
+        [
+            ProblemKind::Missing,
+            ProblemKind::Missing,
+            ProblemKind::Size
+        ],
         "{:?}",
         whole.problems
     );
@@ -166,12 +170,19 @@ fn documents_that_contradict_each_other() {
     let other = sha256(b"other");
     let twice = |value: &mut Value| {
         let first = value["rootfs"]["diff_ids"][0].clone();
-        value["rootfs"]["diff_ids"].as_array_mut().unwrap().push(first);
+        value["rootfs"]["diff_ids"]
+            .as_array_mut()
+            .unwrap()
+            .push(first);
     };
     let table: Vec<(&str, Image, Vec<ProblemKind>)> = vec![
         (
             "another diffID",
-            altered(&made, |value| value["rootfs"]["diff_ids"][1] = json!(other), same),
+            altered(
+                &made,
+                |value| value["rootfs"]["diff_ids"][1] = json!(other),
+                same,
+            ),
             vec![ProblemKind::DiffId],
         ),
         (
@@ -186,7 +197,11 @@ fn documents_that_contradict_each_other() {
         ),
         (
             "a diffID that is none",
-            altered(&made, |value| value["rootfs"]["diff_ids"][0] = json!("x"), same),
+            altered(
+                &made,
+                |value| value["rootfs"]["diff_ids"][0] = json!("x"),
+                same,
+            ),
             vec![ProblemKind::Malformed],
         ),
         (
@@ -218,13 +233,16 @@ fn documents_that_contradict_each_other() {
         (
             "the type of zstd for gzip",
             altered(&made, same, |value| {
-                value["layers"][0]["mediaType"] = json!("application/vnd.oci.image.layer.v1.tar+zstd");
+                value["layers"][0]["mediaType"] =
+                    json!("application/vnd.oci.image.layer.v1.tar+zstd");
             }),
             vec![ProblemKind::MediaType],
         ),
         (
             "a type of no layer",
-            altered(&made, same, |value| value["layers"][0]["mediaType"] = json!("text/plain")),
+            altered(&made, same, |value| {
+                value["layers"][0]["mediaType"] = json!("text/plain")
+            }),
             vec![ProblemKind::MediaType],
         ),
         (
@@ -246,12 +264,21 @@ fn layers_that_are_no_archives() {
     let mut broken = Tree::new().file("a", 0o644, "content").tar();
     broken[0] ^= 1;
     let escaping = Tree::new().file("../escape", 0o644, "x").tar();
-    for (tar, what) in [(noise, "no archive"), (broken, "checksum"), (escaping, "escape")] {
+    for (tar, what) in [
+        (noise, "no archive"),
+        (broken, "checksum"),
+        (escaping, "escape"),
+    ] {
         let made = ImageMaker::new().tar_layer(&tar, Packing::Gzip).make();
         let (_dir, _, reference) = layout(&made);
         let found = found(&reference);
         // The digest of the whole is right: that is told apart.
-        assert_eq!(kinds(&found), [ProblemKind::Malformed], "{what}: {:?}", found.problems);
+        assert_eq!(
+            kinds(&found),
+            [ProblemKind::Malformed],
+            "{what}: {:?}",
+            found.problems
+        );
     }
     // The codec's own verdict.
     let blob = Blob::new(
@@ -291,7 +318,10 @@ fn an_index_and_its_manifests() {
     let liar = Index::with(
         vec![made.clone()],
         "application/vnd.oci.image.index.v1+json",
-        vec![entry, json!({"mediaType": "application/vnd.oci.image.manifest.v1+json", "digest": sha256(b"gone"), "size": 4})],
+        vec![
+            entry,
+            json!({"mediaType": "application/vnd.oci.image.manifest.v1+json", "digest": sha256(b"gone"), "size": 4}),
+        ],
     );
     // The first entry is the same manifest under its right type; the second is not looked at again.
     let (_dir, _, reference) = layout(&liar);
@@ -305,7 +335,12 @@ fn a_platform_that_is_another() {
     made.platform = json!({"os": "linux", "architecture": "s390x"});
     let (_dir, _, reference) = layout(&Index::new(vec![made]));
     let found = found(&reference);
-    assert_eq!(kinds(&found), [ProblemKind::Mismatch], "{:?}", found.problems);
+    assert_eq!(
+        kinds(&found),
+        [ProblemKind::Mismatch],
+        "{:?}",
+        found.problems
+    );
 }
 
 #[test]
@@ -332,7 +367,10 @@ fn registries_that_lie_or_fail() {
     let denied = check(&reference, &ValidateOptions::default());
     assert_fails(denied, ErrorKind::Denied, &["403"]);
     assert_fails(
-        check(&registry.reference("image", "nope"), &ValidateOptions::default()),
+        check(
+            &registry.reference("image", "nope"),
+            &ValidateOptions::default(),
+        ),
         ErrorKind::NotFound,
         &["nope"],
     );
@@ -342,5 +380,8 @@ fn registries_that_lie_or_fail() {
         ..ValidateOptions::default()
     };
     registry.fault(Rule::method("HEAD", &layer).fault(Fault::Status(404)));
-    assert_eq!(kinds(&check(&reference, &fast).unwrap()), [ProblemKind::Missing]);
+    assert_eq!(
+        kinds(&check(&reference, &fast).unwrap()),
+        [ProblemKind::Missing]
+    );
 }

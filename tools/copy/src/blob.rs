@@ -105,7 +105,8 @@ struct Which {
 }
 
 fn digest(text: &str) -> Result<Digest, String> {
-    text.parse().map_err(|error: libimage::digest::DigestError| error.to_string())
+    text.parse()
+        .map_err(|error: libimage::digest::DigestError| error.to_string())
 }
 
 impl Which {
@@ -137,7 +138,11 @@ fn get(args: &Get) -> Result<(), Failure> {
     let repository = &args.which.repository;
     let store = args.local.open(&[repository])?;
     let context = args.access.context()?;
-    let mut file = match args.output.as_deref().filter(|path| path.as_os_str() != "-") {
+    let mut file = match args
+        .output
+        .as_deref()
+        .filter(|path| path.as_os_str() != "-")
+    {
         Some(path) => Some(OutFile::create(path)?),
         None => None,
     };
@@ -202,9 +207,9 @@ fn put(args: &Put) -> Result<(), Failure> {
     };
     match args.format {
         Format::Text => output::line(digest),
-        Format::Json => output::json(
-            &json!({"mediaType": args.media_type, "digest": digest, "size": size}),
-        ),
+        Format::Json => {
+            output::json(&json!({"mediaType": args.media_type, "digest": digest, "size": size}))
+        }
     }
 }
 

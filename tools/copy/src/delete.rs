@@ -47,7 +47,9 @@ pub(crate) struct Args {
 /// Runs the verb.
 pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     if args.gc && !matches!(args.image, ImageRef::Oci { .. }) {
-        return Err(Failure::usage("--gc is for layouts (oci:); everything else collects by itself"));
+        return Err(Failure::usage(
+            "--gc is for layouts (oci:); everything else collects by itself",
+        ));
     }
     let options = DeleteOptions {
         mode: if args.manifest {
@@ -61,7 +63,11 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
         store: args.local.open(&[&args.image])?,
     };
     let context = args.access.context()?;
-    let deleted = transfer::perform(libimage::repository::delete(&context, &args.image, &options))?;
+    let deleted = transfer::perform(libimage::repository::delete(
+        &context,
+        &args.image,
+        &options,
+    ))?;
     report(&deleted, args.format)
 }
 

@@ -38,7 +38,11 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
         store: args.local.open(&[&args.image])?,
     };
     let context = args.access.context()?;
-    let digest = transfer::perform(libimage::repository::digest(&context, &args.image, &options))?;
+    let digest = transfer::perform(libimage::repository::digest(
+        &context,
+        &args.image,
+        &options,
+    ))?;
     if args.full_ref {
         return output::line(full(&args.image, &digest)?);
     }

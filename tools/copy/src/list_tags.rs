@@ -64,7 +64,11 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
         limit: args.limit,
         last: args.last.clone(),
         include: args.regex.iter().cloned().chain(globs).collect(),
-        exclude: args.exclude.iter().map(|glob| TagFilter::glob(glob)).collect(),
+        exclude: args
+            .exclude
+            .iter()
+            .map(|glob| TagFilter::glob(glob))
+            .collect(),
         store: None,
     };
     let listing = libimage::repository::tags(&context, &args.repository, &options);
@@ -81,10 +85,7 @@ fn lines(tags: &[String]) -> String {
     tags.iter().map(|tag| printable(tag) + "\n").collect()
 }
 
-fn rendered(
-    template: &trimaran_cli::template::Template,
-    data: &Value,
-) -> Result<String, Failure> {
+fn rendered(template: &trimaran_cli::template::Template, data: &Value) -> Result<String, Failure> {
     let text = template.render(data).map_err(Failure::usage)?;
     Ok(text.trim_end_matches('\n').to_owned() + "\n")
 }

@@ -20,9 +20,8 @@ impl OutFile {
     /// # Errors
     /// If nothing can be written beside it.
     pub(crate) fn create(to: &Path) -> Result<Self, Failure> {
-        let failed = |error: io::Error| {
-            Failure::new(format!("cannot write to {}: {error}", to.display()))
-        };
+        let failed =
+            |error: io::Error| Failure::new(format!("cannot write to {}: {error}", to.display()));
         let special = std::fs::metadata(to).is_ok_and(|found| !found.is_file());
         if special {
             let file = OpenOptions::new().write(true).open(to).map_err(failed)?;

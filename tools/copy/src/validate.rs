@@ -50,7 +50,11 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
         store: args.local.open(&[&args.image])?,
     };
     let context = args.access.context()?;
-    let found = transfer::perform(libimage::validate::validate(&context, &args.image, &options))?;
+    let found = transfer::perform(libimage::validate::validate(
+        &context,
+        &args.image,
+        &options,
+    ))?;
     drop(context);
     match args.format {
         Format::Text => output::text(&found.problems.iter().map(line).collect::<String>())?,
@@ -72,9 +76,16 @@ fn summary(args: &Args, found: &Validation) -> String {
     let what = if args.fast {
         format!("{} blobs are there", found.blobs)
     } else {
-        format!("{} blobs ({}) read again", found.blobs, human::bytes(found.bytes))
+        format!(
+            "{} blobs ({}) read again",
+            found.blobs,
+            human::bytes(found.bytes)
+        )
     };
-    format!("{} is valid: {} manifests, {what}", args.image, found.manifests)
+    format!(
+        "{} is valid: {} manifests, {what}",
+        args.image, found.manifests
+    )
 }
 
 fn line(problem: &Problem) -> String {

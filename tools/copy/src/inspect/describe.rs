@@ -100,10 +100,33 @@ fn layer(part: &libimage::copy::LayerPart) -> Value {
 /// The names of an image that is not there.
 fn image_of_nothing() -> Value {
     const NAMES: [&str; 24] = [
-        "imageDigest", "id", "platform", "os", "architecture", "variant", "created", "author",
-        "dockerVersion", "size", "layers", "history", "imageAnnotations", "env", "entrypoint",
-        "cmd", "user", "workingDir", "exposedPorts", "volumes", "stopSignal", "healthcheck",
-        "labels", "config",
+        "imageDigest",
+        "id",
+        "platform",
+        "os",
+        "architecture",
+        "variant",
+        "created",
+        "author",
+        "dockerVersion",
+        "size",
+        "layers",
+        "history",
+        "imageAnnotations",
+        "env",
+        "entrypoint",
+        "cmd",
+        "user",
+        "workingDir",
+        "exposedPorts",
+        "volumes",
+        "stopSignal",
+        "healthcheck",
+        "labels",
+        "config",
     ];
-    NAMES.iter().map(|name| ((*name).to_owned(), Value::Null)).collect()
+    NAMES
+        .iter()
+        .map(|name| ((*name).to_owned(), Value::Null))
+        .collect()
 }

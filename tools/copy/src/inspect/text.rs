@@ -115,7 +115,10 @@ impl Page {
         for entry in entries {
             let mut platform = text(&entry["platform"]);
             if platform.is_empty() || platform.starts_with("unknown/") {
-                let kind = [&entry["artifactType"], &entry["annotations"]["vnd.docker.reference.type"]];
+                let kind = [
+                    &entry["artifactType"],
+                    &entry["annotations"]["vnd.docker.reference.type"],
+                ];
                 let kind = kind.into_iter().map(text).find(|kind| !kind.is_empty());
                 platform = format!("({})", kind.as_deref().unwrap_or("no platform"));
             }

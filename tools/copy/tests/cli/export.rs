@@ -54,10 +54,16 @@ fn an_archive_on_stdout_and_in_a_file() {
     let file = home.path("out/root.tar");
     let to = file.to_str().unwrap();
     let done = home.run(&["export", "-o", to, &reference]).expect_code(0);
-    assert!(done.stdout.is_empty() && done.stderr.contains("exported"), "{}", done.stderr);
+    assert!(
+        done.stdout.is_empty() && done.stderr.contains("exported"),
+        "{}",
+        done.stderr
+    );
     assert_eq!(std::fs::read(&file).unwrap(), output.stdout);
     assert_eq!(files(&home), ["root.tar"]);
-    let quiet = home.run(&["export", "-q", "-o", "/dev/null", &reference]).expect_code(0);
+    let quiet = home
+        .run(&["export", "-q", "-o", "/dev/null", &reference])
+        .expect_code(0);
     assert_eq!(quiet.stderr, "");
 }
 
@@ -66,7 +72,9 @@ fn a_reader_who_goes_away_is_no_error() {
     let home = Home::new();
     let noise = trimaran_testkit::image::noise(4_000_000);
     let tree = trimaran_testkit::Tree::new().file("big", 0o644, noise);
-    let image = ImageMaker::new().layer(&tree, trimaran_testkit::Packing::Plain).make();
+    let image = ImageMaker::new()
+        .layer(&tree, trimaran_testkit::Packing::Plain)
+        .make();
     let reference = home.made("layout", "v", &image);
     let mut child = home
         .command(&["export", "-q", &reference])
@@ -121,7 +129,11 @@ fn a_validation_tells_every_problem() {
     let image = ImageMaker::sample().make();
     let reference = home.made("layout", "v", &image);
     let fine = home.run(&["validate", &reference]).expect_code(0);
-    assert!(fine.stdout.contains("is valid: 1 manifests, 4 blobs"), "{}", fine.stdout);
+    assert!(
+        fine.stdout.contains("is valid: 1 manifests, 4 blobs"),
+        "{}",
+        fine.stdout
+    );
     let layout = Layout::open(&home.path("layout"));
     let (first, second) = (&image.layers[0].blob.digest, &image.layers[1].blob.digest);
     std::fs::remove_file(layout.blob_path(first)).unwrap();
@@ -141,6 +153,8 @@ fn a_validation_tells_every_problem() {
         assert_eq!(report["problems"][1]["kind"], "size");
         assert_eq!(report["problems"][0]["digest"], *first);
     }
-    let nothing = home.run(&["validate", &home.layout("layout", "nope")]).expect_code(125);
+    let nothing = home
+        .run(&["validate", &home.layout("layout", "nope")])
+        .expect_code(125);
     assert_eq!(nothing.stdout, "");
 }

@@ -22,7 +22,13 @@ fn an_image_is_described_without_its_layers() {
     registry.add("a", "v", &image);
     let found = json(
         &home,
-        &["inspect", PLAIN, "--format", "json", &registry.reference("a", "v")],
+        &[
+            "inspect",
+            PLAIN,
+            "--format",
+            "json",
+            &registry.reference("a", "v"),
+        ],
     );
     assert_eq!(found["name"], registry.reference("a", "v"));
     assert_eq!(found["digest"], image.digest());
@@ -93,7 +99,14 @@ fn raw_and_config_are_byte_for_byte() {
         .expect_code(0);
     assert_eq!(other.stdout.as_bytes(), foreign.config.bytes);
     let one = home
-        .run(&["inspect", PLAIN, "--raw", "--platform", "linux/s390x", &remote])
+        .run(&[
+            "inspect",
+            PLAIN,
+            "--raw",
+            "--platform",
+            "linux/s390x",
+            &remote,
+        ])
         .expect_code(0);
     assert_eq!(one.stdout.as_bytes(), foreign.manifest.bytes);
     let found = json(&home, &["inspect", PLAIN, "--format", "json", &remote]);

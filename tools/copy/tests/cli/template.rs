@@ -11,7 +11,10 @@ fn home() -> (Home, Registry, String) {
     let image = ImageMaker::sample()
         .user("app")
         .entrypoint(&["/bin/run", "with space"])
-        .setting("Labels", json!({"version": "1.2", "maintainer": "\u{1b}[31mred"}))
+        .setting(
+            "Labels",
+            json!({"version": "1.2", "maintainer": "\u{1b}[31mred"}),
+        )
         .setting("ExposedPorts", json!({"80/tcp": {}}))
         .annotations(json!({"org.example": "note"}))
         .make();
@@ -28,14 +31,23 @@ fn what_people_ask_for() {
     let table = [
         ("{{.Name}} {{.Digest}}", format!("{reference} {digest}\n")),
         ("{{.Os}}/{{.Architecture}}", "linux/amd64\n".to_owned()),
-        ("{{json .Config.Entrypoint}}", "[\"/bin/run\",\"with space\"]\n".to_owned()),
-        ("{{range .Env}}{{println .}}{{end}}", "PATH=/usr/bin:/bin\nGREETING=hello\n".to_owned()),
+        (
+            "{{json .Config.Entrypoint}}",
+            "[\"/bin/run\",\"with space\"]\n".to_owned(),
+        ),
+        (
+            "{{range .Env}}{{println .}}{{end}}",
+            "PATH=/usr/bin:/bin\nGREETING=hello\n".to_owned(),
+        ),
         ("{{index .Labels \"version\"}}", "1.2\n".to_owned()),
         ("{{.Labels.version}}\\n", "1.2\n".to_owned()),
         ("{{len .Layers}}", "3\n".to_owned()),
         ("{{.Created}}", "2025-01-01T00:00:00Z\n".to_owned()),
         ("{{.Author}}", "<no value>\n".to_owned()),
-        ("{{range $i, $l := .Layers}}{{if $i}},{{end}}{{$l.CreatedBy}}{{end}}", "testkit: layer 1,testkit: layer 2,testkit: layer 3\n".to_owned()),
+        (
+            "{{range $i, $l := .Layers}}{{if $i}},{{end}}{{$l.CreatedBy}}{{end}}",
+            "testkit: layer 1,testkit: layer 2,testkit: layer 3\n".to_owned(),
+        ),
     ];
     for (template, expected) in table {
         if template.contains("Architecture") && !cfg!(target_arch = "x86_64") {
@@ -47,11 +59,24 @@ fn what_people_ask_for() {
         assert_eq!(shown.stdout, expected, "{template}");
     }
     let config = home
-        .run(&["inspect", PLAIN, "--config", "--format", "{{.config.User}}", &reference])
+        .run(&[
+            "inspect",
+            PLAIN,
+            "--config",
+            "--format",
+            "{{.config.User}}",
+            &reference,
+        ])
         .expect_code(0);
     assert_eq!(config.stdout, "app\n");
     let tags = home
-        .run(&["list-tags", PLAIN, "--format", "{{len .Tags}} {{join .Tags \",\"}}", &reference])
+        .run(&[
+            "list-tags",
+            PLAIN,
+            "--format",
+            "{{len .Tags}} {{join .Tags \",\"}}",
+            &reference,
+        ])
         .expect_code(0);
     assert_eq!(tags.stdout, "1 v\n");
 }
@@ -69,7 +94,11 @@ fn mistakes_in_templates_are_told() {
         let failed = home
             .run(&["inspect", PLAIN, "--format", template, &reference])
             .expect_code(2);
-        assert!(failed.stderr.contains(word), "{template}: {}", failed.stderr);
+        assert!(
+            failed.stderr.contains(word),
+            "{template}: {}",
+            failed.stderr
+        );
         assert_eq!(failed.stdout, "");
     }
 }
@@ -77,12 +106,25 @@ fn mistakes_in_templates_are_told() {
 #[test]
 fn text_is_for_people() {
     let (home, registry, reference) = home();
-    let shown = home.run(&["inspect", PLAIN, &reference]).expect_code(0).stdout;
+    let shown = home
+        .run(&["inspect", PLAIN, &reference])
+        .expect_code(0)
+        .stdout;
     for word in [
-        "Name:", &reference, "Created:", "2025-01-01T00:00:00Z", "User:          app",
-        "Entrypoint:    [\"/bin/run\",\"with space\"]", "Ports:         80/tcp",
-        "Env:           PATH=/usr/bin:/bin", "Labels:", "version=1.2", "3, ", "oci zstd",
-        "testkit: layer 2", "org.example=note",
+        "Name:",
+        &reference,
+        "Created:",
+        "2025-01-01T00:00:00Z",
+        "User:          app",
+        "Entrypoint:    [\"/bin/run\",\"with space\"]",
+        "Ports:         80/tcp",
+        "Env:           PATH=/usr/bin:/bin",
+        "Labels:",
+        "version=1.2",
+        "3, ",
+        "oci zstd",
+        "testkit: layer 2",
+        "org.example=note",
     ] {
         assert!(shown.contains(word), "{word:?} is not in\n{shown}");
     }
@@ -96,7 +138,13 @@ fn text_is_for_people() {
         .run(&["inspect", PLAIN, &registry.reference("team/a", "index")])
         .expect_code(0)
         .stdout;
-    for word in ["Platforms:", "linux/s390x", index.images()[1].digest(), "Image:", "Layers:"] {
+    for word in [
+        "Platforms:",
+        "linux/s390x",
+        index.images()[1].digest(),
+        "Image:",
+        "Layers:",
+    ] {
         assert!(shown.contains(word), "{word:?} is not in\n{shown}");
     }
 }
@@ -120,7 +168,10 @@ fn artifacts_are_described_by_their_parts() {
     );
     registry.add_manifest("a", "v", &manifest);
     let reference = registry.reference("a", "v");
-    let shown = home.run(&["inspect", PLAIN, &reference]).expect_code(0).stdout;
+    let shown = home
+        .run(&["inspect", PLAIN, &reference])
+        .expect_code(0)
+        .stdout;
     for word in ["application/x-test", "Parts:", "hello.txt", &part.digest] {
         assert!(shown.contains(word), "{word:?} is not in\n{shown}");
     }

@@ -4,7 +4,9 @@ use crate::tool::{Home, assert_holds};
 use serde_json::Value;
 use std::io::Write;
 use std::process::Stdio;
-use trimaran_testkit::{Content, DebianRegistry, ImageMaker, Index, Layout, Registry, debian, skip};
+use trimaran_testkit::{
+    Content, DebianRegistry, ImageMaker, Index, Layout, Registry, debian, skip,
+};
 
 const PLAIN: &str = "--tls-verify=false";
 
@@ -31,13 +33,25 @@ fn digests() {
     let registry = Registry::start();
     registry.add("a", "v", &index());
     let reference = registry.reference("a", "v");
-    assert_eq!(out(&home, &["digest", PLAIN, &reference]), format!("{}\n", index().digest()));
+    assert_eq!(
+        out(&home, &["digest", PLAIN, &reference]),
+        format!("{}\n", index().digest())
+    );
     let full = out(&home, &["digest", PLAIN, "--full-ref", &reference]);
-    assert_eq!(full, format!("docker://{}/a@{}\n", registry.host(), index().digest()));
-    let one = out(&home, &["digest", PLAIN, "--platform", "linux/s390x", &reference]);
+    assert_eq!(
+        full,
+        format!("docker://{}/a@{}\n", registry.host(), index().digest())
+    );
+    let one = out(
+        &home,
+        &["digest", PLAIN, "--platform", "linux/s390x", &reference],
+    );
     assert_eq!(one.trim(), index().images()[1].digest());
     // What is printed can be used.
-    assert_eq!(out(&home, &["digest", PLAIN, full.trim()]).trim(), index().digest());
+    assert_eq!(
+        out(&home, &["digest", PLAIN, full.trim()]).trim(),
+        index().digest()
+    );
     let made = ImageMaker::sample().make();
     let layout = home.made("layout", "v", &made);
     let full = out(&home, &["digest", "--full-ref", &layout]);
@@ -48,8 +62,16 @@ fn digests() {
     let missing = home
         .run(&["digest", PLAIN, &registry.reference("a", "nope")])
         .expect_code(125);
-    assert!(missing.stderr.contains("nope") && missing.stdout.is_empty(), "{}", missing.stderr);
-    for line in [&["digest"][..], &["digest", "a"], &["digest", "--platform", "x", "docker://a"]] {
+    assert!(
+        missing.stderr.contains("nope") && missing.stdout.is_empty(),
+        "{}",
+        missing.stderr
+    );
+    for line in [
+        &["digest"][..],
+        &["digest", "a"],
+        &["digest", "--platform", "x", "docker://a"],
+    ] {
         home.run(line).expect_code(2);
     }
 }
@@ -132,14 +154,20 @@ fn deletions_are_careful() {
         assert!(refused.stderr.contains(word), "{word}: {}", refused.stderr);
     }
     assert_holds(&registry, "r", "b", &made);
-    let gone = json(&home, &["delete", PLAIN, "--force", "--format", "json", &by_digest]);
+    let gone = json(
+        &home,
+        &["delete", PLAIN, "--force", "--format", "json", &by_digest],
+    );
     assert_eq!(gone["manifest"], made.digest());
     assert!(registry.tags("r").is_empty());
 
     let layout = home.made("layout", "v", &made);
     home.run(&["delete", "--gc", "store:x"]).expect_code(2);
     let gone = home.run(&["delete", "--gc", &layout]).expect_code(0);
-    assert_eq!(gone.stdout, format!("untagged v\ndeleted {}\n", made.digest()));
+    assert_eq!(
+        gone.stdout,
+        format!("untagged v\ndeleted {}\n", made.digest())
+    );
     assert!(gone.stderr.contains("5 blobs removed"), "{}", gone.stderr);
     home.run(&["delete", &layout]).expect_code(125);
 }
@@ -155,9 +183,18 @@ fn the_catalog() {
     let host = registry.host();
     assert_eq!(out(&home, &["catalog", PLAIN, &host]), "a\nb/c\nd\n");
     let url = format!("docker://{host}/");
-    let rest = json(&home, &["catalog", PLAIN, "--last", "a", "--limit", "1", "--format", "json", &url]);
+    let rest = json(
+        &home,
+        &[
+            "catalog", PLAIN, "--last", "a", "--limit", "1", "--format", "json", &url,
+        ],
+    );
     assert_eq!(rest["repositories"], serde_json::json!(["b/c"]));
-    for line in [&["catalog"][..], &["catalog", "docker://a/b"], &["catalog", ""]] {
+    for line in [
+        &["catalog"][..],
+        &["catalog", "docker://a/b"],
+        &["catalog", ""],
+    ] {
         home.run(line).expect_code(2);
     }
 }
@@ -189,10 +226,17 @@ fn an_image_is_put_together_from_its_parts() {
         out(&home, &["blob", "get", "-o", path, &from, &blob.digest]);
         assert_eq!(std::fs::read(&file).unwrap(), blob.bytes);
         let put = if at % 2 == 0 {
-            out(&home, &["blob", "put", PLAIN, "--digest", &blob.digest, &to, path])
+            out(
+                &home,
+                &["blob", "put", PLAIN, "--digest", &blob.digest, &to, path],
+            )
         } else {
             let fed = fed(&home, &["blob", "put", PLAIN, &to], &blob.bytes);
-            assert!(fed.status.success(), "{}", String::from_utf8_lossy(&fed.stderr));
+            assert!(
+                fed.status.success(),
+                "{}",
+                String::from_utf8_lossy(&fed.stderr)
+            );
             String::from_utf8(fed.stdout).unwrap()
         };
         assert_eq!(put.trim(), blob.digest);
@@ -202,12 +246,18 @@ fn an_image_is_put_together_from_its_parts() {
     let manifest = home.path("manifest.json");
     let path = manifest.to_str().unwrap();
     out(&home, &["manifest", "get", "-o", path, &from]);
-    assert_eq!(out(&home, &["manifest", "put", PLAIN, &to, path]).trim(), made.digest());
+    assert_eq!(
+        out(&home, &["manifest", "put", PLAIN, &to, path]).trim(),
+        made.digest()
+    );
     assert_holds(&registry, "parts", "v", &made);
     let head = json(&home, &["manifest", "head", PLAIN, "--format", "json", &to]);
     assert_eq!(head["digest"], made.digest());
     assert_eq!(head["size"], made.manifest.bytes.len());
-    assert_eq!(out(&home, &["manifest", "get", PLAIN, &to]).as_bytes(), made.manifest.bytes);
+    assert_eq!(
+        out(&home, &["manifest", "get", PLAIN, &to]).as_bytes(),
+        made.manifest.bytes
+    );
     let gone = out(&home, &["manifest", "delete", PLAIN, &to]);
     assert!(gone.contains(made.digest()), "{gone}");
     home.run(&["manifest", "head", PLAIN, &to]).expect_code(125);
@@ -219,11 +269,33 @@ fn wrong_parts_are_refused() {
     let registry = Registry::start();
     let to = registry.reference("a", "v");
     for (line, input, word) in [
-        (&["manifest", "put", PLAIN, &*to][..], "no json", "not valid"),
-        (&["manifest", "put", PLAIN, &to, "/no/such/file"], "", "/no/such/file"),
-        (&["blob", "put", PLAIN, &to, "/no/such/file"], "", "/no/such/file"),
+        (
+            &["manifest", "put", PLAIN, &*to][..],
+            "no json",
+            "not valid",
+        ),
+        (
+            &["manifest", "put", PLAIN, &to, "/no/such/file"],
+            "",
+            "/no/such/file",
+        ),
+        (
+            &["blob", "put", PLAIN, &to, "/no/such/file"],
+            "",
+            "/no/such/file",
+        ),
         (&["blob", "put", PLAIN, "dir:/tmp"], "x", "dir:/tmp"),
-        (&["blob", "head", PLAIN, &to, &trimaran_testkit::image::sha256(b"x")], "", "no blob"),
+        (
+            &[
+                "blob",
+                "head",
+                PLAIN,
+                &to,
+                &trimaran_testkit::image::sha256(b"x"),
+            ],
+            "",
+            "no blob",
+        ),
     ] {
         let failed = fed(&home, line, input.as_bytes());
         let stderr = String::from_utf8_lossy(&failed.stderr).into_owned();
@@ -233,7 +305,11 @@ fn wrong_parts_are_refused() {
     let large = vec![b' '; 5 << 20];
     let failed = fed(&home, &["manifest", "put", PLAIN, &to], &large);
     assert_eq!(failed.status.code(), Some(125));
-    for line in [&["manifest"][..], &["blob"], &["manifest", "frob", "docker://a"]] {
+    for line in [
+        &["manifest"][..],
+        &["blob"],
+        &["manifest", "frob", "docker://a"],
+    ] {
         home.run(line).expect_code(2);
     }
 }
@@ -246,7 +322,10 @@ fn debians_registry_keeps_manifests_that_tags_share() {
     let home = Home::new();
     let made = ImageMaker::sample().make();
     let from = home.made("layout", "v", &made);
-    let (first, second) = (registry.reference("a", "first"), registry.reference("a", "second"));
+    let (first, second) = (
+        registry.reference("a", "first"),
+        registry.reference("a", "second"),
+    );
     home.copy(&[], &from, &first);
     out(&home, &["tag", PLAIN, &first, "second"]);
     assert_eq!(out(&home, &["list-tags", PLAIN, &first]), "first\nsecond\n");
@@ -255,9 +334,16 @@ fn debians_registry_keeps_manifests_that_tags_share() {
     let deleted = home.run(&["delete", PLAIN, &first]);
     match deleted.code() {
         0 => assert_eq!(out(&home, &["list-tags", PLAIN, &first]), "second\n"),
-        _ => assert!(deleted.stderr.contains("hint: --manifest"), "{}", deleted.stderr),
+        _ => assert!(
+            deleted.stderr.contains("hint: --manifest"),
+            "{}",
+            deleted.stderr
+        ),
     }
-    assert_eq!(out(&home, &["digest", PLAIN, &second]).trim(), made.digest());
+    assert_eq!(
+        out(&home, &["digest", PLAIN, &second]).trim(),
+        made.digest()
+    );
     assert!(out(&home, &["validate", PLAIN, &second]).contains("is valid"));
     out(&home, &["delete", PLAIN, "--manifest", "--force", &second]);
     home.run(&["digest", PLAIN, &second]).expect_code(125);
