@@ -74,7 +74,7 @@ pub async fn tree(cx: &Context, image: &ImageRef, options: &TreeOptions) -> Resu
     };
     let mut climber = Climber {
         source: &source,
-        finder: Finder::new(&source, JOBS).await?,
+        finder: Finder::new(&source, JOBS, None).await?,
         seen: BTreeSet::from([chosen.digest().clone()]),
     };
     let depth = options.depth.unwrap_or(DEPTH).min(DEPTH);

@@ -40,9 +40,11 @@ pub(super) async fn run(
     let (fixed, requests) =
         immutable(cx, &listed.jobs, &options.immutable_tags, options.parallel).await;
     let stopped = !listed.failed.is_empty() && !options.keep_going;
+    let tag_lists = options.copy.tag_lists.clone().unwrap_or_default();
     let work = listed.jobs.into_iter().map(|job| {
         let (context, entry) = &entries[job.entry];
         let mut copy = options.copy.clone();
+        copy.tag_lists = Some(tag_lists.clone());
         if !entry.platforms.is_empty() {
             copy.platforms.clone_from(&entry.platforms);
         }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use libimage::{
     ErrorKind,
-    copy::{CopyOptions, CopyReport, Referrers},
+    copy::{CopyOptions, CopyReport, Referrers, TagLists},
     digest::Digest,
     manifest::Descriptor,
     name::ImageRef,
@@ -273,6 +273,21 @@ fn a_registry_is_found_out_once_in_a_run() {
         copy(&cx, &from.reference("a", tag), &to.reference("b", tag)).unwrap();
     }
     assert_eq!(from.count("GET", "*/referrers/*"), 1);
+}
+
+#[test]
+fn copies_of_one_run_share_the_list_of_tags() {
+    let (from, to) = (Registry::start(), Registry::start());
+    let options = CopyOptions {
+        tag_lists: Some(TagLists::default()),
+        ..CopyOptions::default()
+    };
+    for tag in ["a", "b", "c"] {
+        from.add("a", tag, &ImageMaker::sample().user(tag).make());
+        let (from, to) = (from.reference("a", tag), to.reference("b", tag));
+        copy_with(&cx(), &from, &to, &options).unwrap();
+    }
+    assert_eq!(from.count("GET", "*/tags/list"), 1);
 }
 
 #[test]

@@ -136,11 +136,15 @@ impl Kind {
 }
 
 fn now() -> Result<SystemTime, Failure> {
-    let Some(epoch) = std::env::var_os("SOURCE_DATE_EPOCH") else {
-        return Ok(SystemTime::now());
+    let seconds = match std::env::var_os("SOURCE_DATE_EPOCH") {
+        Some(epoch) => epoch
+            .to_str()
+            .and_then(|text| text.parse().ok())
+            .ok_or_else(|| Failure::usage("SOURCE_DATE_EPOCH is no number"))?,
+        None => SystemTime::now()
+            .duration_since(SystemTime::UNIX_EPOCH)
+            .map_or(0, |since| since.as_secs()),
     };
-    let seconds = epoch.to_str().and_then(|text| text.parse().ok());
-    let seconds = seconds.ok_or_else(|| Failure::usage("SOURCE_DATE_EPOCH is no number"))?;
     SystemTime::UNIX_EPOCH
         .checked_add(Duration::from_secs(seconds))
         .ok_or_else(|| Failure::usage("SOURCE_DATE_EPOCH is no time"))

@@ -29,7 +29,12 @@ impl<'a> Bringer<'a> {
     pub(super) async fn new(run: &'a Run<'a>) -> Result<Self, Error> {
         Ok(Self {
             run,
-            finder: Finder::new(&run.source, run.options.jobs).await?,
+            finder: Finder::new(
+                &run.source,
+                run.options.jobs,
+                run.options.tag_lists.as_ref(),
+            )
+            .await?,
             seen: BTreeSet::new(),
             tally: Tally::default(),
         })

@@ -1,8 +1,12 @@
 //! Looks for what refers to manifests, in few requests.
 
-use std::collections::BTreeSet;
+use std::{
+    collections::{BTreeSet, HashMap},
+    sync::{Arc, Mutex, PoisonError},
+};
 
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+use tokio::sync::OnceCell;
 
 use crate::{
     digest::Digest,
@@ -21,6 +25,27 @@ const SIGNATURES: [&str; 2] = [
     "application/vnd.dev.cosign.artifact.sig.v1+json",
     "application/vnd.cncf.notary.signature",
 ];
+
+/// The tags of repositories that are made from digests, each list fetched once. Clones share what they know.
+#[derive(Debug, Clone, Default)]
+pub struct TagLists(Arc<Mutex<HashMap<String, Arc<TagList>>>>);
+
+type TagList = OnceCell<Option<BTreeSet<String>>>;
+
+impl TagLists {
+    async fn of(&self, source: &Source) -> Result<Option<BTreeSet<String>>, Error> {
+        let Some(registry) = source.registry() else {
+            return source.digest_tags().await;
+        };
+        let list = {
+            let mut lists = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            let list = lists.entry(registry.name().without_reference());
+            Arc::clone(list.or_default())
+        };
+        let tags = list.get_or_try_init(|| source.digest_tags()).await?;
+        Ok(tags.clone())
+    }
+}
 
 /// Something that refers to a manifest.
 #[derive(Debug, Clone)]
@@ -66,11 +91,19 @@ pub(crate) struct Finder<'a> {
 
 impl<'a> Finder<'a> {
     /// Prepares to look; `jobs` requests are under way at once.
-    pub(crate) async fn new(source: &'a Source, jobs: usize) -> Result<Self, Error> {
+    pub(crate) async fn new(
+        source: &'a Source,
+        jobs: usize,
+        lists: Option<&TagLists>,
+    ) -> Result<Self, Error> {
+        let tags = match lists {
+            Some(lists) => lists.of(source).await?,
+            None => source.digest_tags().await?,
+        };
         Ok(Self {
             source,
             jobs: jobs.max(1),
-            tags: source.digest_tags().await?,
+            tags,
             held: source.held_referrers().await?,
         })
     }

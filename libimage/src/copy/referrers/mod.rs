@@ -19,9 +19,10 @@ mod piece;
 
 use std::collections::BTreeSet;
 
+pub use find::TagLists;
 pub(crate) use find::{Finder, Found, How};
 
-use super::{CopyReport, Referrers, Run, Staged, Tally, select};
+use super::{CopyReport, Referrers, Run, Staged, Tally, run::choose, select::Selection};
 use crate::{
     digest::Digest,
     error::Error,
@@ -90,16 +91,12 @@ pub(super) async fn unchanged(run: &Run<'_>, mut report: CopyReport) -> Result<C
         return Ok(report);
     }
     let verified = run.source.verified(run.cx, run.asked.as_ref()).await?;
-    let top = select::select(
-        &run.source,
-        verified,
-        &run.options.platforms,
-        run.options.sparse,
-    )
-    .await?
-    .top;
+    let Selection { top, only } = choose(&run.source, verified, run.options).await?;
     let mut bringer = Bringer::new(run).await?;
-    let subjects = manifests(top.digest(), top.manifest());
+    let mut subjects = manifests(top.digest(), top.manifest());
+    if let Some(only) = only {
+        subjects.retain(|digest| digest == top.digest() || only.contains(digest));
+    }
     if run.sink.keeps_referrers() {
         report.add(&bringer.bring(&subjects).await?);
     } else {
