@@ -92,23 +92,24 @@ impl Platform {
     }
 
     /// Tells whether this names the same platform as `other`, which may say more: without a version of the operating system it
-    /// names every version, and a variant that is not said is the usual one.
+    /// names every version, and a variant that is not said is the usual one, or any where there is none.
     #[must_use]
     pub fn covers(&self, other: &Self) -> bool {
         let (ours, theirs) = (
             architecture(&self.architecture),
             architecture(&other.architecture),
         );
-        let variant = |platform: &Self| {
-            let variant = platform.variant.as_deref();
-            variant.unwrap_or_else(|| default_variant(ours)).to_owned()
+        let usual = default_variant(ours);
+        let variant = match (self.variant.as_deref(), other.variant.as_deref()) {
+            (None, _) if usual.is_empty() => true,
+            (mine, other) => mine.unwrap_or(usual) == other.unwrap_or(usual),
         };
         let version = match (&self.os_version, &other.os_version) {
             (None, _) => true,
             (Some(_), None) => false,
             (ours, theirs) => version_rank(ours.as_deref(), theirs.as_deref()).is_some(),
         };
-        self.os == other.os && ours == theirs && variant(self) == variant(other) && version
+        self.os == other.os && ours == theirs && variant && version
     }
 
     /// Returns the position of the candidate that fits best, the first of equals; `None` fits nowhere (attestations have the
@@ -370,6 +371,40 @@ mod tests {
             platform("unknown/unknown").best([Some(&platform("unknown/unknown"))]),
             None
         );
+    }
+
+    #[test]
+    fn a_platform_covers_those_that_say_more() {
+        for (general, special, expected) in [
+            ("linux/amd64", "linux/amd64", true),
+            ("linux/amd64", "linux/amd64/v1", true),
+            ("linux/amd64", "linux/amd64/v3", false),
+            ("linux/amd64/v1", "linux/amd64", true),
+            ("linux/arm64/v8", "linux/arm64", true),
+            ("linux/arm", "linux/arm/v7", true),
+            ("linux/arm", "linux/arm/v6", false),
+            ("linux/s390x", "linux/s390x/z15", true),
+            ("linux/s390x/z15", "linux/s390x", false),
+            ("windows/amd64", "windows/amd64:10.0.17763.1", true),
+            (
+                "windows/amd64:10.0.17763",
+                "windows/amd64:10.0.17763.1",
+                true,
+            ),
+            ("windows/amd64:10.0.17763", "windows/amd64", false),
+            (
+                "windows/amd64:10.0.17763",
+                "windows/amd64:10.0.20348",
+                false,
+            ),
+            ("linux/amd64", "windows/amd64", false),
+        ] {
+            assert_eq!(
+                platform(general).covers(&platform(special)),
+                expected,
+                "{general} {special}"
+            );
+        }
     }
 
     #[test]

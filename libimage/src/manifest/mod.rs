@@ -329,7 +329,8 @@ impl Manifest {
         &self.content
     }
 
-    /// Returns an index that keeps the entries for which `keep` is true, everything else as it was. Its digest is another.
+    /// Returns an index that keeps the entries for which `keep` is true, everything else as it was. Its digest is another, unless
+    /// that is all of them.
     ///
     /// # Errors
     ///
@@ -348,11 +349,15 @@ impl Manifest {
             .get_mut("manifests")
             .and_then(Value::as_array_mut)
             .ok_or_else(shapeless)?;
+        let before = entries.len();
         let mut at = 0;
         entries.retain(|_| {
             at += 1;
             keep(at - 1)
         });
+        if entries.len() == before {
+            return Ok(self.clone());
+        }
         Self::parse(
             serde_json::to_vec(&value).map_err(json)?,
             Some(&self.media_type),

@@ -146,6 +146,36 @@ fn filtering_keeps_everything_else() {
         expected
     );
     assert!(parse(&image(None), None).unwrap().filter(|_| true).is_err());
+    // Where nothing is left out, the bytes stay.
+    let spaced = format!(" {document} ").into_bytes();
+    let whole = Manifest::parse(spaced.clone(), None).unwrap();
+    assert_eq!(whole.filter(|_| true).unwrap().raw(), spaced);
+}
+
+proptest::proptest! {
+    #[test]
+    fn a_filtered_index_has_what_is_kept_and_nothing_else(kept in proptest::collection::vec(proptest::bool::ANY, 0..20)) {
+        let mut document = index(media::OCI_INDEX);
+        let entry = |at: usize| {
+            let mut entry = descriptor(media::OCI_MANIFEST);
+            entry["unheardOf"] = json!(at);
+            entry["annotations"] = json!({"at": at.to_string()});
+            entry
+        };
+        document["manifests"] = (0..kept.len()).map(entry).collect();
+        let before = parse(&document, None).unwrap();
+        let after = before.filter(|at| kept[at]).unwrap();
+        let mut expected = document.clone();
+        expected["manifests"] = (0..kept.len()).filter(|at| kept[*at]).map(entry).collect();
+        proptest::prop_assert_eq!(serde_json::from_slice::<Value>(after.raw()).unwrap(), expected);
+        // Filtering in two steps is filtering in one, and filtering again changes nothing.
+        let again = after.filter(|_| true).unwrap();
+        proptest::prop_assert_eq!(again.raw(), after.raw());
+        let odd = before.filter(|at| kept[at] && at % 2 == 1).unwrap();
+        let positions: Vec<usize> = (0..kept.len()).filter(|at| kept[*at]).collect();
+        let twice = after.filter(|at| positions[at] % 2 == 1).unwrap();
+        proptest::prop_assert_eq!(twice.content(), odd.content());
+    }
 }
 
 proptest::proptest! {

@@ -8,7 +8,9 @@
 mod artifact;
 mod auth;
 mod between;
+mod convert;
 mod debian;
+mod edit;
 mod export;
 mod faults;
 mod inspect;
