@@ -126,7 +126,11 @@ impl DockerArchive {
     pub(crate) fn find(&self, name: Option<&Name>, index: Option<usize>) -> Result<Found, Error> {
         if self.items.is_empty() {
             let top = self.pick_legacy(name, index)?;
-            return legacy::image(&self.tar, top);
+            let names = self.legacy.iter().filter(|(_, id)| id == top);
+            return Ok(Found {
+                names: names.map(|(name, _)| name.clone()).collect(),
+                ..legacy::image(&self.tar, top)?
+            });
         }
         let item = self.pick(name, index)?;
         let layers = item.layers.as_deref().unwrap_or_default();
@@ -248,6 +252,7 @@ impl DockerArchive {
             return Ok(Some(Found {
                 media_type: top.media_type().to_owned(),
                 raw: top.into_raw(),
+                names: names_of(item).collect(),
                 elsewhere: BTreeMap::new(),
             }));
         }
@@ -336,7 +341,10 @@ impl DockerArchive {
             size: raw_config.len() as u64,
             digest,
         };
-        Ok(made(config, layers, elsewhere))
+        Ok(Found {
+            names: names_of(item).collect(),
+            ..made(config, layers, elsewhere)
+        })
     }
 }
 
@@ -351,6 +359,7 @@ pub(super) fn made(config: Part, layers: Vec<Part>, elsewhere: BTreeMap<Digest, 
     Found {
         media_type: media::DOCKER_MANIFEST.to_owned(),
         raw: serde_json::to_vec(&made).expect("strings and numbers make JSON"),
+        names: Vec::new(),
         elsewhere,
     }
 }

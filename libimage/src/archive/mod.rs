@@ -39,7 +39,7 @@ pub(crate) use writer::{Pipe, TarWriter, Target};
 
 use std::{collections::BTreeMap, io::Read};
 
-use crate::{digest::Digest, error::Error};
+use crate::{digest::Digest, error::Error, name::Name};
 
 /// An image that was found in an archive.
 #[derive(Debug)]
@@ -48,6 +48,8 @@ pub(crate) struct Found {
     pub(crate) media_type: String,
     /// The manifest or index, byte for byte.
     pub(crate) raw: Vec<u8>,
+    /// The names it has in the archive, if those are whole names.
+    pub(crate) names: Vec<Name>,
     /// Contents that are not at the place their digest says.
     pub(crate) elsewhere: BTreeMap<Digest, Place>,
 }

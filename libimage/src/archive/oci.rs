@@ -12,6 +12,7 @@ use crate::{
     limits,
     manifest::{Content, Descriptor, Manifest},
     media::{self, Kind},
+    name::Name,
 };
 
 /// How deep an index may hold indexes whose content is followed.
@@ -55,6 +56,7 @@ impl OciArchive {
         Ok(Found {
             raw: read_manifest(&self.tar, &entry.digest)?,
             media_type: entry.media_type.clone(),
+            names: names_of(entry),
             elsewhere: BTreeMap::new(),
         })
     }
@@ -135,6 +137,15 @@ impl OciArchive {
             .map(|entry| read_manifest(&self.tar, &entry.digest))
             .transpose()
     }
+}
+
+/// Returns the whole name of an entry; a tag alone could be anything's.
+fn names_of(entry: &Entry) -> Vec<Name> {
+    let tag = entry.tag.as_deref().filter(|tag| tag.contains('/'));
+    let name = entry.annotation(IMAGE_NAME).or(tag);
+    name.into_iter()
+        .filter_map(|name| name.parse().ok())
+        .collect()
 }
 
 fn collect_referrers(

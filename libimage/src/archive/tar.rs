@@ -350,6 +350,14 @@ impl Tar {
     }
 
     fn bad(&self, source: LayerError) -> ArchiveError {
+        let short = matches!(&source, LayerError::Truncated { path } if path.as_os_str().is_empty());
+        if short && self.entries.is_empty() {
+            return ArchiveError::Malformed {
+                place: self.input.place.clone(),
+                form: "archive of images",
+                what: "it is too short for a tar archive".to_owned(),
+            };
+        }
         ArchiveError::Tar {
             place: self.input.place.clone(),
             source,

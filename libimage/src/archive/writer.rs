@@ -91,7 +91,10 @@ impl TarWriter {
             Target::Pipe(pipe, path) => (path, Out::Pipe(Mutex::new(Some(pipe)))),
             Target::Path { path, replace } => {
                 let out = open(&path, replace)?;
-                (path, out)
+                match path.as_os_str() == "-" {
+                    true => (PathBuf::from("stdout"), out),
+                    false => (path, out),
+                }
             }
         };
         Ok(Self {

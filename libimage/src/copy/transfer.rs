@@ -95,15 +95,30 @@ pub(super) async fn blobs(
         crew,
         place: run.sink.traffic(run.cx),
     };
+    let (blobs, jobs) = in_order(&run.source, blobs, run.options.jobs);
     let work = blobs
         .into_iter()
         .map(|(blob, kind)| transfer.clone().blob(blob, kind));
-    let outcomes = worker::several(run.options.jobs, work.collect::<Vec<_>>()).await;
+    let outcomes = worker::several(jobs, work.collect::<Vec<_>>()).await;
     drop(transfer);
     // Whatever a failure undoes is undone when it is returned.
     muster.gone().await;
     outcomes?.iter().for_each(|outcome| tally.count(outcome));
     Ok(tally)
+}
+
+/// Puts blobs in the order of their places, one at a time, where the source can only be read that way.
+fn in_order(
+    source: &Source,
+    mut blobs: Vec<(Descriptor, BlobKind)>,
+    jobs: usize,
+) -> (Vec<(Descriptor, BlobKind)>, usize) {
+    let in_places = |(blob, _): &(Descriptor, BlobKind)| source.place(&blob.digest).is_some();
+    if !blobs.iter().any(in_places) {
+        return (blobs, jobs);
+    }
+    blobs.sort_by_key(|(blob, _)| source.place(&blob.digest));
+    (blobs, 1)
 }
 
 impl Transfer {

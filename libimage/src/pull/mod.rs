@@ -254,7 +254,11 @@ async fn fetch_one(
     let layers = layers(&source, store, &manifest).await?;
     pull_layers(cx, &source, store, layers, options).await?;
     let (store, raw) = (Arc::clone(store), manifest.manifest().raw().to_vec());
-    let names = names(from, options);
+    let names = match source.names() {
+        // An archive knows better than its file's name.
+        of_archive @ [_, ..] if options.name.is_none() => of_archive.to_vec(),
+        _ => names(from, options),
+    };
     let publish = move || {
         let published = store.publish(&raw, &names);
         drop(hold);

@@ -3,7 +3,7 @@
 use std::{
     io::Read,
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{Arc, Mutex, PoisonError},
 };
 
 use super::{
@@ -75,6 +75,10 @@ impl LocalSource for ArchiveSource {
         self.found.open(self.tar(), digest)
     }
 
+    fn names(&self) -> &[Name] {
+        &self.found.names
+    }
+
     fn place(&self, digest: &Digest) -> Option<u64> {
         self.found.place(self.tar(), digest)
     }
@@ -105,14 +109,29 @@ impl LocalSource for ArchiveSource {
     }
 }
 
+/// Opens a file, or stdin: that can be read once, and is kept for whoever reads it again in the same context.
+pub(super) fn input(cx: &Context, path: &Path) -> Result<Input, Error> {
+    if path.as_os_str() != "-" {
+        return Ok(Input::open(path, cx.temporary())?);
+    }
+    let stdin = cx.kept("stdin", || Mutex::new(None::<Input>));
+    let mut stdin = stdin.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(input) = &*stdin {
+        return Ok(input.clone());
+    }
+    let input = Input::open(path, cx.temporary())?;
+    *stdin = Some(input.clone());
+    Ok(input)
+}
+
 /// Lists the names of the images in an archive.
-pub(super) fn names(image: &ImageRef, temporary: &Path) -> Result<Vec<String>, Error> {
+pub(super) fn names(cx: &Context, image: &ImageRef) -> Result<Vec<String>, Error> {
     match image {
         ImageRef::OciArchive { path, .. } => {
-            Ok(OciArchive::new(Tar::open(Input::open(path, temporary)?)?)?.tags())
+            Ok(OciArchive::new(Tar::open(input(cx, path)?)?)?.tags())
         }
         ImageRef::DockerArchive { path, .. } => {
-            let archive = DockerArchive::new(Tar::open(Input::open(path, temporary)?)?)?;
+            let archive = DockerArchive::new(Tar::open(input(cx, path)?)?)?;
             Ok(archive.names().iter().map(Name::to_string).collect())
         }
         _ => Err(TransportError::NoTags {

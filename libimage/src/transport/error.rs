@@ -113,7 +113,7 @@ pub enum TransportError {
     },
     /// The address of a Docker engine cannot be used.
     #[error(
-        "{address:?} is no address of a Docker engine that can be used (unix://PATH, tcp://HOST:PORT)"
+        "{address:?} is no address of a Docker engine that can be used (unix://PATH, or tcp://HOST:PORT without TLS)"
     )]
     EngineAddress {
         /// What was given.

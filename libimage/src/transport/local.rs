@@ -17,7 +17,7 @@ use crate::{
     error::{Error, ErrorKind},
     layout::{Layout, Referrer},
     manifest::{Descriptor, Manifest},
-    name::ImageRef,
+    name::{ImageRef, Name},
     registry::BlobStream,
 };
 
@@ -71,6 +71,11 @@ pub(super) trait LocalSource: Debug + Send + Sync {
     /// Returns the manifest that another tag has.
     fn tagged(&self, _tag: &str) -> Result<Option<Vec<u8>>, Error> {
         Ok(None)
+    }
+
+    /// Returns the whole names that an archive has for the image.
+    fn names(&self) -> &[Name] {
+        &[]
     }
 
     /// Returns where a blob begins, if blobs are best read in the order of their places and one at a time.

@@ -25,6 +25,6 @@ use crate::{context::Context, error::Error, name::ImageRef};
 
 /// Lists the names of the images in an archive.
 pub(crate) async fn names(cx: &Context, image: &ImageRef) -> Result<Vec<String>, Error> {
-    let (image, temporary) = (image.clone(), cx.temporary().to_owned());
-    worker::run("read archive", move || archive::names(&image, &temporary)).await
+    let (cx, image) = (cx.clone(), image.clone());
+    worker::run("read archive", move || archive::names(&cx, &image)).await
 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use super::{
     TransportError,
-    archive::ArchiveSource,
+    archive::{self, ArchiveSource},
     daemon,
     dir::DirSource,
     layout::LayoutSource,
@@ -17,14 +17,13 @@ use super::{
     worker,
 };
 use crate::{
-    archive::Input,
     context::Context,
     digest::Digest,
     error::Error,
     layout::Layout,
     limits,
     manifest::Descriptor,
-    name::ImageRef,
+    name::{ImageRef, Name},
     registry::{BlobStream, Registry},
     store::Store,
     trust::Resolved,
@@ -88,6 +87,15 @@ impl Source {
         match &self.medium {
             Medium::Registry(_) => None,
             Medium::Local(local) => local.layout(),
+        }
+    }
+
+    /// Returns the whole names that an archive has for the image.
+    #[must_use]
+    pub fn names(&self) -> &[Name] {
+        match &self.medium {
+            Medium::Registry(_) => &[],
+            Medium::Local(local) => local.names(),
         }
     }
 
@@ -246,18 +254,14 @@ async fn open_local(
             }))
         }
         ImageRef::OciArchive { path, tag } => {
-            let (path, tag) = (path.clone(), tag.clone());
-            let temporary = cx.temporary().to_owned();
-            let open = move || ArchiveSource::oci(Input::open(&path, &temporary)?, tag.as_deref());
+            let (cx, path, tag) = (cx.clone(), path.clone(), tag.clone());
+            let open = move || ArchiveSource::oci(archive::input(&cx, &path)?, tag.as_deref());
             Ok(Arc::new(worker::run("open archive", open).await?))
         }
         ImageRef::DockerArchive { path, name, index } => {
-            let (path, name, index) = (path.clone(), name.clone(), *index);
-            let temporary = cx.temporary().to_owned();
-            let open = move || {
-                let input = Input::open(&path, &temporary)?;
-                ArchiveSource::docker(input, name.as_ref(), index)
-            };
+            let (cx, path, name, index) = (cx.clone(), path.clone(), name.clone(), *index);
+            let open =
+                move || ArchiveSource::docker(archive::input(&cx, &path)?, name.as_ref(), index);
             Ok(Arc::new(worker::run("open archive", open).await?))
         }
         ImageRef::Dir { path } => {

@@ -10,10 +10,15 @@ use super::local::{self, BlobWrite, LocalSink, LocalSource};
 use crate::{
     digest::Digest,
     error::Error,
-    manifest::{Descriptor, Manifest},
+    limits,
+    manifest::{Content, Descriptor, Manifest},
+    media::{self, Kind},
     name::Name,
     store::{Hold, Store, Upload},
 };
+
+/// How deep an index may hold indexes.
+const DEPTH: usize = 4;
 
 /// An image of the store.
 #[derive(Debug)]
@@ -22,8 +27,49 @@ pub(super) struct StoreSource {
     pub(super) name: String,
 }
 
+impl StoreSource {
+    fn is_complete(&self, manifest: &Manifest, depth: usize) -> Result<bool, Error> {
+        let has = |blob: &Descriptor| {
+            let size = self.store.blob_size(&blob.digest)?;
+            Ok::<bool, Error>(size == Some(blob.size))
+        };
+        match manifest.content() {
+            Content::Image { config, layers } => {
+                for blob in layers.iter().filter(|layer| !layer.is_foreign()).chain([config]) {
+                    if !has(blob)? {
+                        return Ok(false);
+                    }
+                }
+            }
+            Content::Index { entries } => {
+                for entry in entries {
+                    if !has(entry)? || depth == 0 {
+                        return Ok(false);
+                    }
+                    if matches!(media::kind(&entry.media_type), Kind::Manifest | Kind::Index) {
+                        let raw = self.store.read_small(&entry.digest, limits::MANIFEST_BYTES)?;
+                        let child = Manifest::parse(raw, Some(&entry.media_type))?;
+                        if !self.is_complete(&child, depth - 1)? {
+                            return Ok(false);
+                        }
+                    }
+                }
+            }
+        }
+        Ok(true)
+    }
+}
+
 impl LocalSource for StoreSource {
+    /// An index is the image if all of it is there; else what of it is for this machine.
     fn manifest(&self) -> Result<(Option<String>, Vec<u8>), Error> {
+        let entry = self.store.find_entry(&self.name)?;
+        let raw = self.store.read_small(&entry.digest, limits::MANIFEST_BYTES)?;
+        let manifest = Manifest::parse(raw, Some(&entry.media_type))?;
+        let is_index = matches!(manifest.content(), Content::Index { .. });
+        if is_index && self.is_complete(&manifest, DEPTH)? {
+            return Ok((Some(entry.media_type), manifest.into_raw()));
+        }
         let image = self.store.find(&self.name)?;
         Ok((None, image.raw_manifest().to_vec()))
     }

@@ -28,6 +28,7 @@ mod repository;
 mod sign;
 mod store;
 mod sync;
+mod transports;
 mod trust;
 mod trust_net;
 mod valid;

@@ -1,5 +1,6 @@
 //! How may a registry be reached: the flags about credentials and TLS, and the library's context made from them.
 
+use crate::engine::{self, Engines, OneEngine, TwoEngines};
 use clap::Args;
 use libimage::context::{Context, Patience, Side};
 use std::path::PathBuf;
@@ -13,6 +14,9 @@ use trimaran_cli::{Failure, authfile, registries};
 pub(crate) struct OneEnd {
     #[command(flatten)]
     end: OneArgs,
+
+    #[command(flatten)]
+    engine: OneEngine,
 
     #[command(flatten)]
     shared: Shared,
@@ -30,6 +34,9 @@ pub(crate) struct TwoEnds {
     /// File with credentials for both ends, instead of the usual ones
     #[arg(long, value_name = "PATH")]
     authfile: Option<PathBuf>,
+
+    #[command(flatten)]
+    engines: TwoEngines,
 
     #[command(flatten)]
     shared: Shared,
@@ -75,7 +82,7 @@ impl OneEnd {
     /// If the credentials, a credential file or the policy cannot be used.
     pub(crate) fn context(&self) -> Result<Context, Failure> {
         let end = self.end.end(None)?;
-        context(&self.shared, &end, &end)
+        context(&self.shared, &end, &end, self.engine.both())
     }
 
     /// Whether a summary for people is to be printed.
@@ -95,6 +102,7 @@ impl TwoEnds {
             &self.shared,
             &self.source.end(both)?,
             &self.destination.end(both)?,
+            self.engines.both(),
         )
     }
 
@@ -104,7 +112,7 @@ impl TwoEnds {
     /// If the credentials, a credential file or the policy cannot be used.
     pub(crate) fn context_of_destination(&self) -> Result<Context, Failure> {
         let end = self.destination.end(self.authfile.as_deref())?;
-        context(&self.shared, &end, &end)
+        context(&self.shared, &end, &end, self.engines.both())
     }
 
     /// Whether a summary for people is to be printed.
@@ -113,7 +121,12 @@ impl TwoEnds {
     }
 }
 
-fn context(shared: &Shared, source: &End, destination: &End) -> Result<Context, Failure> {
+fn context(
+    shared: &Shared,
+    source: &End,
+    destination: &End,
+    engines: Engines<'_>,
+) -> Result<Context, Failure> {
     let patience = Patience {
         attempts: shared.retry_times.saturating_add(1),
         ..Patience::default()
@@ -124,5 +137,6 @@ fn context(shared: &Shared, source: &End, destination: &End) -> Result<Context, 
         .progress(Drawing::in_mode(shared.mode()));
     let builder = registries::apply(builder, shared.registries_conf.as_deref(), uid)?;
     let builder = source.apply(builder, Side::Source, uid)?;
-    Ok(destination.apply(builder, Side::Destination, uid)?.build())
+    let builder = destination.apply(builder, Side::Destination, uid)?;
+    Ok(engine::told(builder, engines).build())
 }

@@ -18,7 +18,13 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use trimaran_cli::{Failure, human, output};
 
-/// Copies an image: `docker://NAME`, `oci:PATH[:TAG]` or `store:NAME` to any of these
+/// Copies an image between `docker://NAME`, `oci:PATH[:TAG]`, `oci-archive:PATH[:TAG]`, `docker-archive:PATH[:NAME]`, `dir:PATH`,
+/// `docker-daemon:NAME` and `store:NAME`
+///
+/// Each end can be any of these. An archive's PATH can be `-`: stdin for a source, stdout for a destination; the result is then
+/// printed on stderr. `docker-archive:PATH:@N` is the image at position N, counted from 0. An `oci-archive:` that is there is
+/// replaced, a `docker-archive:` is not. What comes from a pipe or from a Docker engine is kept in a nameless file in TMPDIR
+/// (/var/tmp) until it is copied; nothing else is.
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct Args {
     /// Where the image is
@@ -29,13 +35,18 @@ pub(crate) struct Args {
     #[arg(value_name = "DST")]
     to: ImageRef,
 
-    /// Copy the images of all platforms, which is the default except into the store
+    /// Copy the images of all platforms, which is the default except into the store and into a Docker engine
     #[arg(long, short, conflicts_with = "platform")]
     all: bool,
 
     /// Copy only these platforms, such as linux/amd64,linux/arm64/v8; the digest of an index changes with them
     #[arg(long, value_name = "LIST", value_delimiter = ',')]
     platform: Vec<Platform>,
+
+    /// Give the copy this name too: another tag of the same repository, layout or archive, or another name in the store, the
+    /// docker archive or the engine
+    #[arg(long, value_name = "NAME", value_delimiter = ',')]
+    additional_tag: Vec<String>,
 
     #[command(flatten)]
     conversion: Conversion,
@@ -91,6 +102,13 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
             output::note(pulls(&quota));
         }
     }
+    if args.to.is_standard_stream() {
+        // stdout is the archive.
+        if !args.access.quiet() {
+            output::note(&report.digest);
+        }
+        return Ok(());
+    }
     match args.output {
         Format::Text => output::line(&report.digest),
         Format::Json => output::json(&as_json(&report)),
@@ -107,7 +125,7 @@ impl Args {
     }
 }
 
-/// Copies what the flags ask for. A store is for running what is in it, so without a word about platforms only this machine's
+/// Copies what the flags ask for. A store or an engine is for running what is in it, so without a word about platforms only this machine's
 /// goes there; but a source that is no index leaves nothing to choose, and is copied whatever it is for.
 async fn copied(
     args: &Args,
@@ -115,8 +133,8 @@ async fn copied(
     store: Option<Arc<Store>>,
     signers: Vec<Signer>,
 ) -> Result<CopyReport, libimage::Error> {
-    let into_store = matches!(args.to, ImageRef::Store(_));
-    let host_only = into_store && !args.all && args.platform.is_empty();
+    let to_run = matches!(args.to, ImageRef::Store(_) | ImageRef::DockerDaemon(_));
+    let host_only = to_run && !args.all && args.platform.is_empty();
     let options = args.conversion.apply(CopyOptions {
         platforms: if host_only {
             vec![Platform::host()]
@@ -127,6 +145,7 @@ async fn copied(
         referrers: args.referrers(),
         sign: signers,
         remove_signatures: args.signing.removes_signatures(),
+        additional_tags: args.additional_tag.clone(),
         jobs: args.jobs,
         min_quota: args.min_quota,
         store,

@@ -10,6 +10,7 @@ mod conversion;
 mod copy;
 mod delete;
 mod digest;
+mod engine;
 mod export;
 mod format;
 mod index;
