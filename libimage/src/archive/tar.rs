@@ -350,7 +350,8 @@ impl Tar {
     }
 
     fn bad(&self, source: LayerError) -> ArchiveError {
-        let short = matches!(&source, LayerError::Truncated { path } if path.as_os_str().is_empty());
+        let short =
+            matches!(&source, LayerError::Truncated { path } if path.as_os_str().is_empty());
         if short && self.entries.is_empty() {
             return ArchiveError::Malformed {
                 place: self.input.place.clone(),

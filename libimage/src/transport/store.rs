@@ -35,7 +35,11 @@ impl StoreSource {
         };
         match manifest.content() {
             Content::Image { config, layers } => {
-                for blob in layers.iter().filter(|layer| !layer.is_foreign()).chain([config]) {
+                for blob in layers
+                    .iter()
+                    .filter(|layer| !layer.is_foreign())
+                    .chain([config])
+                {
                     if !has(blob)? {
                         return Ok(false);
                     }
@@ -47,7 +51,9 @@ impl StoreSource {
                         return Ok(false);
                     }
                     if matches!(media::kind(&entry.media_type), Kind::Manifest | Kind::Index) {
-                        let raw = self.store.read_small(&entry.digest, limits::MANIFEST_BYTES)?;
+                        let raw = self
+                            .store
+                            .read_small(&entry.digest, limits::MANIFEST_BYTES)?;
                         let child = Manifest::parse(raw, Some(&entry.media_type))?;
                         if !self.is_complete(&child, depth - 1)? {
                             return Ok(false);
@@ -64,7 +70,9 @@ impl LocalSource for StoreSource {
     /// An index is the image if all of it is there; else what of it is for this machine.
     fn manifest(&self) -> Result<(Option<String>, Vec<u8>), Error> {
         let entry = self.store.find_entry(&self.name)?;
-        let raw = self.store.read_small(&entry.digest, limits::MANIFEST_BYTES)?;
+        let raw = self
+            .store
+            .read_small(&entry.digest, limits::MANIFEST_BYTES)?;
         let manifest = Manifest::parse(raw, Some(&entry.media_type))?;
         let is_index = matches!(manifest.content(), Content::Index { .. });
         if is_index && self.is_complete(&manifest, DEPTH)? {

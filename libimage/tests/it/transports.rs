@@ -149,7 +149,9 @@ fn an_archive_that_is_compressed_as_a_whole_is_read_without_unpacking_it() {
             let archive = std::fs::read(&path).unwrap();
             for packing in [Packing::Gzip, Packing::ZstdFrames(3)] {
                 std::fs::write(&path, packing.pack(&archive)).unwrap();
-                let back = format!("{kind}-{medium}-{packing:?}").to_lowercase().replace(['(', ')'], "");
+                let back = format!("{kind}-{medium}-{packing:?}")
+                    .to_lowercase()
+                    .replace(['(', ')'], "");
                 copy(&cx, &plain, &places.registry.reference(&back, "v1")).unwrap();
                 assert_holds(&places.registry, &back, "v1", &*content);
             }
@@ -222,7 +224,10 @@ fn listed(archive: &[u8]) -> Vec<String> {
         let name = String::from_utf8(name.unwrap().to_vec()).unwrap();
         let size = String::from_utf8(archive[at + 124..at + 135].to_vec()).unwrap();
         names.push(name);
-        at += 512 + usize::from_str_radix(&size, 8).unwrap().next_multiple_of(512);
+        at += 512
+            + usize::from_str_radix(&size, 8)
+                .unwrap()
+                .next_multiple_of(512);
     }
     names
 }
@@ -375,7 +380,12 @@ fn names_in(path: &Path) -> Vec<String> {
 
 fn expected_names(content: &dyn Content) -> Vec<String> {
     let mut names = vec!["manifest.json".to_owned(), "version".to_owned()];
-    names.extend(content.blobs().iter().map(|blob| blob.digest[7..].to_owned()));
+    names.extend(
+        content
+            .blobs()
+            .iter()
+            .map(|blob| blob.digest[7..].to_owned()),
+    );
     let children = content.manifests();
     names.extend(
         children
@@ -413,8 +423,7 @@ impl Saved {
     }
 
     fn manifest(&self, tags: &[&str], layers: &[&str]) -> RawMember {
-        let list =
-            json!([{"Config": self.config_name(), "RepoTags": tags, "Layers": layers}]);
+        let list = json!([{"Config": self.config_name(), "RepoTags": tags, "Layers": layers}]);
         RawMember::file("manifest.json", list.to_string())
     }
 
@@ -564,30 +573,108 @@ fn archives_that_lie_are_refused() {
     };
     use ErrorKind::{DigestMismatch, LimitExceeded, Malformed, NotFound};
     let cases: Vec<(&str, Vec<RawMember>, ErrorKind)> = vec![
-        ("a name leads out", vec![config(), RawMember::file("../a.tar", "x"), list()], Malformed),
-        ("a link leads out", vec![config(), RawMember::symlink("a.tar", "../../etc/passwd"), list()], Malformed),
-        ("a link to nothing", vec![config(), RawMember::symlink("a.tar", "/etc/passwd"), list()], NotFound),
-        ("a link to itself", vec![config(), RawMember::symlink("a.tar", "a.tar"), list()], NotFound),
-        ("a fifo", vec![config(), RawMember::new(b'6', "a.tar"), list()], NotFound),
-        ("a device", vec![config(), RawMember::new(b'3', "a.tar"), list()], NotFound),
-        ("two lists", vec![config(), layer(), list(), list()], Malformed),
-        ("another layer", vec![config(), RawMember::file("a.tar", &other), list()], DigestMismatch),
+        (
+            "a name leads out",
+            vec![config(), RawMember::file("../a.tar", "x"), list()],
+            Malformed,
+        ),
+        (
+            "a link leads out",
+            vec![
+                config(),
+                RawMember::symlink("a.tar", "../../etc/passwd"),
+                list(),
+            ],
+            Malformed,
+        ),
+        (
+            "a link to nothing",
+            vec![config(), RawMember::symlink("a.tar", "/etc/passwd"), list()],
+            NotFound,
+        ),
+        (
+            "a link to itself",
+            vec![config(), RawMember::symlink("a.tar", "a.tar"), list()],
+            NotFound,
+        ),
+        (
+            "a fifo",
+            vec![config(), RawMember::new(b'6', "a.tar"), list()],
+            NotFound,
+        ),
+        (
+            "a device",
+            vec![config(), RawMember::new(b'3', "a.tar"), list()],
+            NotFound,
+        ),
+        (
+            "two lists",
+            vec![config(), layer(), list(), list()],
+            Malformed,
+        ),
+        (
+            "another layer",
+            vec![config(), RawMember::file("a.tar", &other), list()],
+            DigestMismatch,
+        ),
         ("no layer", vec![config(), list()], NotFound),
         ("no configuration", vec![layer(), list()], NotFound),
-        ("more layers than the configuration", vec![config(), layer(), saved.manifest(&[], &["a.tar", "a.tar"])], Malformed),
-        ("too many layers", vec![config(), layer(), many_layers], LimitExceeded),
+        (
+            "more layers than the configuration",
+            vec![config(), layer(), saved.manifest(&[], &["a.tar", "a.tar"])],
+            Malformed,
+        ),
+        (
+            "too many layers",
+            vec![config(), layer(), many_layers],
+            LimitExceeded,
+        ),
         ("a lying size", vec![config(), list(), huge], Malformed),
         ("a lying list", vec![config(), layer(), large], Malformed),
-        ("a list of something else", vec![config(), layer(), RawMember::file("manifest.json", "{}")], Malformed),
+        (
+            "a list of something else",
+            vec![config(), layer(), RawMember::file("manifest.json", "{}")],
+            Malformed,
+        ),
         ("no list", vec![config(), layer()], Malformed),
-        ("an empty list", vec![config(), layer(), RawMember::file("manifest.json", "[]")], NotFound),
-        ("a wrong checksum", vec![RawMember { checksum_error: 1, ..config() }, layer(), list()], Malformed),
-        ("a negative size", vec![config(), list(), RawMember { size_field: Some([0xff; 12]), ..layer() }], Malformed),
-        ("a circle of parents", vec![
-            RawMember::file("a/json", r#"{"parent": "b"}"#),
-            RawMember::file("b/json", r#"{"parent": "a"}"#),
-            RawMember::file("repositories", r#"{"x": {"y": "a"}}"#),
-        ], LimitExceeded),
+        (
+            "an empty list",
+            vec![config(), layer(), RawMember::file("manifest.json", "[]")],
+            NotFound,
+        ),
+        (
+            "a wrong checksum",
+            vec![
+                RawMember {
+                    checksum_error: 1,
+                    ..config()
+                },
+                layer(),
+                list(),
+            ],
+            Malformed,
+        ),
+        (
+            "a negative size",
+            vec![
+                config(),
+                list(),
+                RawMember {
+                    size_field: Some([0xff; 12]),
+                    ..layer()
+                },
+            ],
+            Malformed,
+        ),
+        (
+            "a circle of parents",
+            vec![
+                RawMember::file("a/json", r#"{"parent": "b"}"#),
+                RawMember::file("b/json", r#"{"parent": "a"}"#),
+                RawMember::file("repositories", r#"{"x": {"y": "a"}}"#),
+            ],
+            LimitExceeded,
+        ),
     ];
     let places = Places::new();
     let cx = cx();
@@ -633,17 +720,51 @@ fn layouts_in_archives_that_lie_are_refused() {
     use ErrorKind::{DigestMismatch, Malformed, NotFound};
     let layer = &made.layers[0].blob.bytes;
     let cases: Vec<(&str, Vec<u8>, ErrorKind)> = vec![
-        ("a damaged layer", flipped(find(layer) + layer.len() / 2), DigestMismatch),
-        ("a damaged manifest", flipped(find(&made.manifest.bytes) + 20), DigestMismatch),
-        ("the first half", archive[..archive.len() / 2].to_vec(), Malformed),
+        (
+            "a damaged layer",
+            flipped(find(layer) + layer.len() / 2),
+            DigestMismatch,
+        ),
+        (
+            "a damaged manifest",
+            flipped(find(&made.manifest.bytes) + 20),
+            DigestMismatch,
+        ),
+        (
+            "the first half",
+            archive[..archive.len() / 2].to_vec(),
+            Malformed,
+        ),
         ("nothing", Vec::new(), Malformed),
         ("no tar", b"hello".repeat(1000), Malformed),
         ("no marker", raw(&[("index.json", "{}")]), Malformed),
-        ("another version", raw(&[("oci-layout", r#"{"imageLayoutVersion": "2"}"#), ("index.json", "{}")]), Malformed),
+        (
+            "another version",
+            raw(&[
+                ("oci-layout", r#"{"imageLayoutVersion": "2"}"#),
+                ("index.json", "{}"),
+            ]),
+            Malformed,
+        ),
         ("no index", raw(&[marker]), NotFound),
-        ("an empty index", raw(&[marker, ("index.json", "{}")]), NotFound),
-        ("no descriptor", raw(&[marker, ("index.json", r#"{"manifests": [{"digest": "../../x"}]}"#)]), Malformed),
-        ("a truncated pack", Packing::Gzip.pack(&archive)[..5000.min(archive.len() / 3)].to_vec(), Malformed),
+        (
+            "an empty index",
+            raw(&[marker, ("index.json", "{}")]),
+            NotFound,
+        ),
+        (
+            "no descriptor",
+            raw(&[
+                marker,
+                ("index.json", r#"{"manifests": [{"digest": "../../x"}]}"#),
+            ]),
+            Malformed,
+        ),
+        (
+            "a truncated pack",
+            Packing::Gzip.pack(&archive)[..5000.min(archive.len() / 3)].to_vec(),
+            Malformed,
+        ),
     ];
     for (what, archive, kind) in cases {
         std::fs::write(&path, archive).unwrap();
@@ -679,7 +800,10 @@ fn a_combined_archive_without_all_platforms_gives_the_one_it_has() {
     }]);
     let mut members = vec![
         RawMember::file("oci-layout", r#"{"imageLayoutVersion": "1.0.0"}"#),
-        RawMember::file("index.json", json!({"schemaVersion": 2, "manifests": [descriptor]}).to_string()),
+        RawMember::file(
+            "index.json",
+            json!({"schemaVersion": 2, "manifests": [descriptor]}).to_string(),
+        ),
         RawMember::file("manifest.json", list.to_string()),
         blob(index.root()),
         blob(&here.manifest),
