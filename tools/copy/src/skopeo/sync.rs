@@ -12,7 +12,7 @@ use trimaran_cli::Failure;
 #[group(id = "SkopeoSync")]
 pub(super) struct Args {
     #[command(flatten)]
-    sync: crate::sync::Args,
+    sync: crate::sync::Work,
 
     #[command(flatten)]
     conversion: Conversion,

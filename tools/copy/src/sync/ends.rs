@@ -1,6 +1,6 @@
 //! What do SRC and DST mean?
 
-use super::Args;
+use super::Work;
 use clap::ValueEnum;
 use libimage::sync::{Place, Reference, SyncEntry, SyncPlan, SyncSource, SyncTarget, read_plan};
 use std::io::Read;
@@ -34,7 +34,7 @@ pub(super) enum To {
 }
 
 /// Makes the plan.
-pub(super) fn plan(args: &Args) -> Result<SyncPlan, Failure> {
+pub(super) fn plan(args: &Work) -> Result<SyncPlan, Failure> {
     let target = target(args)?;
     let (transport, text) = source_of(args)?;
     let mut plan = match transport {
@@ -57,7 +57,7 @@ pub(super) fn plan(args: &Args) -> Result<SyncPlan, Failure> {
 }
 
 /// Splits SRC into what it is and what it is called.
-fn source_of(args: &Args) -> Result<(From, &str), Failure> {
+fn source_of(args: &Work) -> Result<(From, &str), Failure> {
     let text = args.from.as_str();
     if let Some(transport) = args.src {
         return Ok((transport, text));
@@ -77,7 +77,7 @@ fn source_of(args: &Args) -> Result<(From, &str), Failure> {
     })
 }
 
-fn target(args: &Args) -> Result<Option<SyncTarget>, Failure> {
+fn target(args: &Work) -> Result<Option<SyncTarget>, Failure> {
     let Some(text) = args.to.as_deref() else {
         return Ok(None);
     };
@@ -111,7 +111,7 @@ fn target(args: &Args) -> Result<Option<SyncTarget>, Failure> {
 }
 
 fn entry(
-    args: &Args,
+    args: &Work,
     transport: From,
     text: &str,
     target: SyncTarget,
@@ -149,7 +149,7 @@ fn entry(
     })
 }
 
-fn from_file(args: &Args, path: &str, target: Option<&SyncTarget>) -> Result<SyncPlan, Failure> {
+fn from_file(args: &Work, path: &str, target: Option<&SyncTarget>) -> Result<SyncPlan, Failure> {
     if args.select.is_used() {
         return Err(Failure::usage(
             "with a YAML file the selection is made in the file, not on the command line",

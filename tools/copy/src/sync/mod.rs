@@ -4,13 +4,52 @@ mod ends;
 mod show;
 
 use crate::access::TwoEnds;
+use crate::conversion::Conversion;
 use crate::format::Format;
+use crate::signing::Signing;
 use crate::transfer;
 use libimage::copy::{CopyOptions, Referrers};
 use libimage::platform::Platform;
 use libimage::sync::{Age, Newest, Pattern, Selection, SyncOptions, SyncReport, VersionRange};
 use std::path::PathBuf;
 use trimaran_cli::{Failure, output};
+
+/// Our own file, for the manual page.
+const FILE: &str = "\
+A YAML file is skopeo's (registries, with images, images-by-tag-regex, images-by-semver, credentials, tls-verify and cert-dir), or
+begins with `version: 1`:
+
+  version: 1
+  registries:                          # how registries are reached, if not as the command line says
+    registry.example.com:
+      credentials: {username: john, password: secret}
+      tls-verify: true
+      cert-dir: /etc/certs
+  sync:
+    - source: docker://registry.example.com/team/app
+      target: docker://mirror.example.com/apps/app       # exactly this repository
+      tags: [\"1.0\", \"2.0\"]
+      digests: []
+      tag-regex: \"^v[0-9]\"
+      semver: \">=1.2 <2\"
+      allow: [\"v1.*\", \"/^v2/\"]
+      deny: [\"*-rc*\"]
+      newest: 5
+      newest-by: version                                 # or created
+      platforms: [linux/amd64, linux/arm64]
+      suffix: -mirror
+    - source: docker://registry.example.com
+      repositories: [\"team/*\"]                         # of all that the registry lists
+      into: docker://mirror.example.com                  # below this place; docker://, oci: or dir:
+      scoped: true
+
+Without target and into, DST is meant. Keys that begin with x- are ignored.
+
+Examples:
+  copy sync --semver '^1.4' docker://registry.example.com/team/app docker://mirror.example.com/team
+  copy sync --newest 3 --deny '*-rc*' docker://debian oci:/srv/images
+  copy sync --immutable-tags 'v*' --keep-going yaml:sync.yml docker://mirror.example.com
+  copy sync --src docker --dest dir --scoped registry.example.com/busybox /media/usb";
 
 /// Copies repositories and selections of tags, and does nothing where nothing changed
 ///
@@ -22,9 +61,32 @@ use trimaran_cli::{Failure, output};
 /// those that match --tag-regex and --semver and any --allow; then any --deny takes away, and --newest keeps the newest of the listed.
 #[derive(Debug, Clone, clap::Args)]
 #[command(
-    override_usage = "copy sync [OPTIONS] SRC [DST]\n       copy sync [OPTIONS] --src TRANSPORT --dest TRANSPORT SRC DST"
+    override_usage = "copy sync [OPTIONS] SRC [DST]\n       copy sync [OPTIONS] --src TRANSPORT --dest TRANSPORT SRC DST",
+    after_long_help = FILE
 )]
 pub(crate) struct Args {
+    #[command(flatten)]
+    work: Work,
+
+    #[command(flatten)]
+    conversion: Conversion,
+
+    #[command(flatten)]
+    signing: Signing,
+
+    /// Copy signatures, SBOMs and attestations too where that is not the default: with one platform's image, and if the
+    /// destination has the image already
+    #[arg(long, conflicts_with = "no_referrers")]
+    referrers: bool,
+
+    /// Stop before a source's registry, if it tells how many pulls it still allows, would allow fewer than this many
+    #[arg(long, value_name = "N")]
+    min_quota: Option<u64>,
+}
+
+/// The flags that skopeo's form has too.
+#[derive(Debug, Clone, clap::Args)]
+pub(crate) struct Work {
     /// Where the images are; with yaml:FILE the file says it (skopeo's format, or ours, which is on the manual page; - is stdin)
     #[arg(value_name = "SRC")]
     from: String,
@@ -180,11 +242,22 @@ fn regex(text: &str) -> Result<Pattern, libimage::sync::SelectionError> {
 
 /// Runs the verb.
 pub(crate) fn run(args: &Args) -> Result<(), Failure> {
-    run_with(args, args.copying())
+    let options = CopyOptions {
+        referrers: if args.referrers {
+            Referrers::Always
+        } else {
+            Referrers::default()
+        },
+        sign: args.signing.signers()?,
+        remove_signatures: args.signing.removes_signatures(),
+        min_quota: args.min_quota,
+        ..CopyOptions::default()
+    };
+    run_with(&args.work, args.conversion.apply(options))
 }
 
 /// Runs the verb with other wishes about each copy than its flags have.
-pub(crate) fn run_with(args: &Args, copy: CopyOptions) -> Result<(), Failure> {
+pub(crate) fn run_with(args: &Work, copy: CopyOptions) -> Result<(), Failure> {
     let plan = ends::plan(args)?;
     let options = args.options(copy);
     let context = args.access.context()?;
@@ -222,34 +295,29 @@ fn outcome(report: &SyncReport) -> Result<(), Failure> {
     })
 }
 
-impl Args {
+impl Work {
     /// Whether the images of all platforms are meant.
     pub(crate) fn takes_all(&self) -> bool {
         self.all
     }
 
-    fn copying(&self) -> CopyOptions {
-        CopyOptions {
-            platforms: self.platform.clone(),
-            referrers: if self.no_referrers {
-                Referrers::Never
-            } else {
-                Referrers::default()
-            },
-            ..CopyOptions::default()
-        }
-    }
-
     fn options(&self, copy: CopyOptions) -> SyncOptions {
+        let mut copy = CopyOptions {
+            jobs: self.jobs,
+            ..copy
+        };
+        if !self.platform.is_empty() {
+            copy.platforms.clone_from(&self.platform);
+        }
+        if self.no_referrers {
+            copy.referrers = Referrers::Never;
+        }
         SyncOptions {
             dry_run: self.dry_run,
             keep_going: self.keep_going,
             immutable_tags: self.immutable_tags.clone(),
             parallel: self.parallel,
-            copy: CopyOptions {
-                jobs: self.jobs,
-                ..copy
-            },
+            copy,
         }
     }
 }
