@@ -5,6 +5,7 @@ use std::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
+    task::Poll,
     time::Duration,
 };
 
@@ -13,14 +14,19 @@ use futures_util::StreamExt as _;
 
 use super::BlobStream;
 
-/// How long a registry may take to store a blob after its last byte: object stores copy it once more.
-const COMMIT: Duration = Duration::from_secs(10 * 60);
+/// Bytes a second that a registry stores at least, once it has a blob: object stores copy it once more.
+const COMMIT_RATE: u64 = 4 << 20;
+/// The longest time that this is waited for.
+const COMMIT: Duration = Duration::from_secs(30 * 60);
 
 /// Sees whether an upload moves.
 #[derive(Debug)]
 pub(super) struct Watch<E> {
+    /// Bytes there are; the largest number where that is not known.
     size: u64,
     taken: AtomicU64,
+    /// Whether the source has come to its end.
+    ended: AtomicBool,
     /// Whether it is the source that is being waited for, which has a watch of its own.
     starved: AtomicBool,
     /// The source's error, which would not survive its way through the HTTP client.
@@ -32,6 +38,7 @@ impl<E: std::fmt::Display + Send + 'static> Watch<E> {
         Arc::new(Self {
             size,
             taken: AtomicU64::new(0),
+            ended: AtomicBool::new(false),
             starved: AtomicBool::new(false),
             failure: Mutex::new(None),
         })
@@ -42,6 +49,9 @@ impl<E: std::fmt::Display + Send + 'static> Watch<E> {
         let content = futures_util::stream::poll_fn(move |cx| {
             let polled = content.poll_next_unpin(cx);
             watch.starved.store(polled.is_pending(), Ordering::Relaxed);
+            watch
+                .ended
+                .fetch_or(matches!(polled, Poll::Ready(None)), Ordering::Relaxed);
             polled.map(|piece| piece.map(|piece| watch.see(piece)))
         });
         reqwest::Body::wrap_stream(content)
@@ -74,9 +84,11 @@ impl<E: std::fmt::Display + Send + 'static> Watch<E> {
         loop {
             tokio::time::sleep(stall).await;
             let taken = self.taken.load(Ordering::Relaxed);
-            if taken == self.size {
-                tokio::time::sleep(COMMIT).await;
-                return COMMIT;
+            if taken == self.size || self.ended.load(Ordering::Relaxed) {
+                let storing = Duration::from_secs(taken / COMMIT_RATE);
+                let commit = stall.saturating_add(storing).min(COMMIT);
+                tokio::time::sleep(commit).await;
+                return commit;
             }
             if taken == seen && !self.starved.load(Ordering::Relaxed) {
                 return stall;

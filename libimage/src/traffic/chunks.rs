@@ -13,7 +13,7 @@ pub(crate) const SMALLEST: u64 = 1 << 20;
 /// What is known about a host's wishes.
 #[derive(Debug, Default)]
 pub(crate) struct Chunks {
-    /// Bytes of the smallest blob that was refused as a whole; zero if none was.
+    /// The complement of the bytes of the smallest blob that was refused as a whole; zero if none was.
     refused: AtomicU64,
     /// How often a connection broke under a large blob.
     broken: AtomicU64,
@@ -24,12 +24,7 @@ pub(crate) struct Chunks {
 impl Chunks {
     /// Notes that a blob was refused as a whole.
     pub(crate) fn whole_refused(&self, size: u64) {
-        let smaller = |refused| (refused == 0 || size < refused).then_some(size);
-        // An error says that nothing had to be changed.
-        drop(
-            self.refused
-                .fetch_update(Ordering::Relaxed, Ordering::Relaxed, smaller),
-        );
+        self.refused.fetch_max((!size).max(1), Ordering::Relaxed);
     }
 
     /// Notes that the connection broke while a blob was sent as a whole: the second time, chunks are tried, which go on where they
@@ -43,7 +38,7 @@ impl Chunks {
     /// Tells whether a blob of that size need not be tried as a whole.
     pub(crate) fn wanted(&self, size: u64) -> bool {
         let refused = self.refused.load(Ordering::Relaxed);
-        refused != 0 && size >= refused
+        refused != 0 && size >= !refused
     }
 
     /// Notes that a chunk was refused for its size.

@@ -11,6 +11,7 @@ mod crash;
 mod economy;
 mod edit;
 mod export;
+mod faults2;
 mod hostile;
 mod layer;
 mod layout;
