@@ -71,7 +71,10 @@ use Seen::{Arrives, Fails};
 #[track_caller]
 fn check(what: &str, auth: &Auth, end: End, rules: &[Rule], seen: &Seen) {
     let (made, old) = (made(), ImageMaker::sample().make());
-    let (from, to) = (Registry::with_auth(auth.clone()), Registry::with_auth(auth.clone()));
+    let (from, to) = (
+        Registry::with_auth(auth.clone()),
+        Registry::with_auth(auth.clone()),
+    );
     from.add("image", "v1", &made);
     to.add("image", "v1", &old);
     for rule in rules {
@@ -117,27 +120,78 @@ fn downloads_that_break() {
     let cases: Vec<(&str, Vec<Rule>, Seen)> = vec![
         ("reset before a byte", once(Fault::ResetAt(0)), Arrives),
         ("reset at the first byte", once(Fault::ResetAt(1)), Arrives),
-        ("reset at the last byte", once(Fault::ResetAt(SIZE - 1)), Arrives),
-        ("reset again and again", vec![get().first(2).fault(Fault::ResetAt(70_000))], Arrives),
-        ("reset for ever", always(Fault::ResetAt(10)), Fails(DROPPED, &["blob"])),
+        (
+            "reset at the last byte",
+            once(Fault::ResetAt(SIZE - 1)),
+            Arrives,
+        ),
+        (
+            "reset again and again",
+            vec![get().first(2).fault(Fault::ResetAt(70_000))],
+            Arrives,
+        ),
+        (
+            "reset for ever",
+            always(Fault::ResetAt(10)),
+            Fails(DROPPED, &["blob"]),
+        ),
         ("closed in order", once(Fault::Truncate(1000)), Arrives),
         ("stalled", once(Fault::Stall(1000)), Arrives),
-        ("stalled for ever", always(Fault::Stall(1000)), Fails(DROPPED, &["silent"])),
-        ("slow", always(Fault::Drip(200_000, Duration::from_millis(20))), Arrives),
+        (
+            "stalled for ever",
+            always(Fault::Stall(1000)),
+            Fails(DROPPED, &["silent"]),
+        ),
+        (
+            "slow",
+            always(Fault::Drip(200_000, Duration::from_millis(20))),
+            Arrives,
+        ),
         ("no length", always(Fault::Chunked), Arrives),
-        ("too short for ever", always(Fault::Shorten(1000)), Fails(DROPPED, &["bytes"])),
-        ("too long", always(Fault::Lengthen(1)), Fails(ErrorKind::DigestMismatch, &["or more"])),
-        ("one wrong byte", always(Fault::Flip), Fails(ErrorKind::DigestMismatch, &["sha256:"])),
+        (
+            "too short for ever",
+            always(Fault::Shorten(1000)),
+            Fails(DROPPED, &["bytes"]),
+        ),
+        (
+            "too long",
+            always(Fault::Lengthen(1)),
+            Fails(ErrorKind::DigestMismatch, &["or more"]),
+        ),
+        (
+            "one wrong byte",
+            always(Fault::Flip),
+            Fails(ErrorKind::DigestMismatch, &["sha256:"]),
+        ),
         ("500", once(Fault::Status(500)), Arrives),
-        ("404", always(Fault::Status(404)), Fails(ErrorKind::NotFound, &["blob"])),
-        ("403", always(Fault::Status(403)), Fails(ErrorKind::Denied, &["403", "scripted"])),
+        (
+            "404",
+            always(Fault::Status(404)),
+            Fails(ErrorKind::NotFound, &["blob"]),
+        ),
+        (
+            "403",
+            always(Fault::Status(403)),
+            Fails(ErrorKind::Denied, &["403", "scripted"]),
+        ),
         ("ranges ignored", resumed(Fault::IgnoreRange), Arrives),
-        ("another range", resumed(Fault::WrongRange), Fails(ErrorKind::DigestMismatch, &[])),
-        ("no range said", resumed(Fault::Without("Content-Range".into())), Arrives),
+        (
+            "another range",
+            resumed(Fault::WrongRange),
+            Fails(ErrorKind::DigestMismatch, &[]),
+        ),
+        (
+            "no range said",
+            resumed(Fault::Without("Content-Range".into())),
+            Arrives,
+        ),
         ("416", resumed(Fault::Status(416)), Arrives),
         (
             "a range that begins later",
-            resumed(Fault::Header("Content-Range".into(), "bytes 300000-599999/600000".into())),
+            resumed(Fault::Header(
+                "Content-Range".into(),
+                "bytes 300000-599999/600000".into(),
+            )),
             Arrives,
         ),
         (
@@ -145,7 +199,11 @@ fn downloads_that_break() {
             resumed(Fault::Header("Content-Range".into(), "items -/x".into())),
             Arrives,
         ),
-        ("wrong bytes after a break", resumed(Fault::Flip), Fails(ErrorKind::DigestMismatch, &[])),
+        (
+            "wrong bytes after a break",
+            resumed(Fault::Flip),
+            Fails(ErrorKind::DigestMismatch, &[]),
+        ),
     ];
     for (what, rules, seen) in cases {
         check(what, &open, From, &rules, &seen);
@@ -158,9 +216,21 @@ fn manifests_that_break() {
     let get = || Rule::get("*/manifests/*");
     let head = || Rule::method("HEAD", "*/manifests/*");
     let cases: Vec<(&str, Vec<Rule>, Seen)> = vec![
-        ("reset", vec![get().first(1).fault(Fault::ResetAt(5))], Arrives),
-        ("cut off", vec![get().first(1).fault(Fault::Truncate(5))], Arrives),
-        ("stalled", vec![get().first(1).fault(Fault::Stall(5))], Arrives),
+        (
+            "reset",
+            vec![get().first(1).fault(Fault::ResetAt(5))],
+            Arrives,
+        ),
+        (
+            "cut off",
+            vec![get().first(1).fault(Fault::Truncate(5))],
+            Arrives,
+        ),
+        (
+            "stalled",
+            vec![get().first(1).fault(Fault::Stall(5))],
+            Arrives,
+        ),
         (
             "five megabytes",
             vec![get().fault(Fault::Replace(vec![b' '; 5 << 20]))],
@@ -171,14 +241,26 @@ fn manifests_that_break() {
             vec![get().fault(Fault::Lengthen(5 << 20))],
             Fails(ErrorKind::LimitExceeded, &[]),
         ),
-        ("wrong", vec![get().fault(Fault::Flip)], Fails(ErrorKind::DigestMismatch, &["sha256:"])),
-        ("cut, as a whole", vec![get().fault(Fault::Shorten(9))], Fails(ErrorKind::DigestMismatch, &[])),
+        (
+            "wrong",
+            vec![get().fault(Fault::Flip)],
+            Fails(ErrorKind::DigestMismatch, &["sha256:"]),
+        ),
+        (
+            "cut, as a whole",
+            vec![get().fault(Fault::Shorten(9))],
+            Fails(ErrorKind::DigestMismatch, &[]),
+        ),
         (
             "of unknown type",
             vec![get().fault(Fault::Header("Content-Type".into(), "text/html".into()))],
             Fails(ErrorKind::Malformed, &[]),
         ),
-        ("HEAD unsupported", vec![head().fault(Fault::Status(405))], Fails(ErrorKind::Unsupported, &["405"])),
+        (
+            "HEAD unsupported",
+            vec![head().fault(Fault::Status(405))],
+            Fails(ErrorKind::Unsupported, &["405"]),
+        ),
     ];
     for (what, rules, seen) in cases {
         check(what, &open, From, &rules, &seen);
@@ -193,31 +275,78 @@ fn uploads_that_break() {
     let manifest = || Rule::method("PUT", "*/manifests/*");
     let location = |to: &str| Fault::Header("Location".into(), to.to_owned());
     let cases: Vec<(&str, Vec<Rule>, Seen)> = vec![
-        ("reset in the middle", vec![put().first(2).fault(Fault::ResetUpload(100_000))], Arrives),
-        ("stalled", vec![put().first(1).fault(Fault::StallUpload(1000))], Arrives),
+        (
+            "reset in the middle",
+            vec![put().first(2).fault(Fault::ResetUpload(100_000))],
+            Arrives,
+        ),
+        (
+            "stalled",
+            vec![put().first(1).fault(Fault::StallUpload(1000))],
+            Arrives,
+        ),
         (
             "stalled for ever",
             vec![Rule::method("PUT", "*/uploads/*").fault(Fault::StallUpload(100))],
             Fails(DROPPED, &["silent"]),
         ),
-        ("answer lost", vec![put().first(1).fault(Fault::ResetAt(0))], Arrives),
-        ("500", vec![put().first(1).fault(Fault::Status(500))], Arrives),
-        ("500 for ever", vec![put().fault(Fault::Status(500))], Fails(DROPPED, &["500"])),
-        ("403", vec![put().fault(Fault::Status(403))], Fails(ErrorKind::Denied, &["403"])),
+        (
+            "answer lost",
+            vec![put().first(1).fault(Fault::ResetAt(0))],
+            Arrives,
+        ),
+        (
+            "500",
+            vec![put().first(1).fault(Fault::Status(500))],
+            Arrives,
+        ),
+        (
+            "500 for ever",
+            vec![put().fault(Fault::Status(500))],
+            Fails(DROPPED, &["500"]),
+        ),
+        (
+            "403",
+            vec![put().fault(Fault::Status(403))],
+            Fails(ErrorKind::Denied, &["403"]),
+        ),
         (
             "no place for it",
             vec![post().fault(Fault::Without("Location".into()))],
             Fails(ErrorKind::Malformed, &["location"]),
         ),
-        ("a place that is none", vec![post().fault(location("http://"))], Fails(ErrorKind::Malformed, &["location"])),
-        ("another scheme", vec![post().fault(location("ftp://x/y"))], Fails(ErrorKind::Malformed, &["location"])),
-        ("created already", vec![post().fault(Fault::Status(201))], Fails(ErrorKind::Malformed, &["created"])),
-        ("the manifest is refused", vec![manifest().fault(Fault::Status(400))], Fails(ErrorKind::Malformed, &["400"])),
-        ("the manifest's answer is lost", vec![manifest().first(1).fault(Fault::ResetAt(0))], Arrives),
+        (
+            "a place that is none",
+            vec![post().fault(location("http://"))],
+            Fails(ErrorKind::Malformed, &["location"]),
+        ),
+        (
+            "another scheme",
+            vec![post().fault(location("ftp://x/y"))],
+            Fails(ErrorKind::Malformed, &["location"]),
+        ),
+        (
+            "created already",
+            vec![post().fault(Fault::Status(201))],
+            Fails(ErrorKind::Malformed, &["created"]),
+        ),
+        (
+            "the manifest is refused",
+            vec![manifest().fault(Fault::Status(400))],
+            Fails(ErrorKind::Malformed, &["400"]),
+        ),
+        (
+            "the manifest's answer is lost",
+            vec![manifest().first(1).fault(Fault::ResetAt(0))],
+            Arrives,
+        ),
     ];
     for (what, rules, seen) in cases {
         // An upload that nobody can name cannot be cancelled either: the registry's own housekeeping is for that.
-        if what.starts_with("no place") || what.starts_with("a place") || what.starts_with("another") {
+        if what.starts_with("no place")
+            || what.starts_with("a place")
+            || what.starts_with("another")
+        {
             let (from, to) = (Registry::start(), Registry::start());
             from.add("image", "v1", &made());
             to.fault(rules[0].clone());
@@ -243,7 +372,9 @@ fn tokens_that_end_in_the_middle() {
         (To, "PUT", "*/manifests/*"),
     ] {
         for number in [1, 2] {
-            let rule = Rule::method(method, pattern).nth(number).fault(Fault::ExpireTokens);
+            let rule = Rule::method(method, pattern)
+                .nth(number)
+                .fault(Fault::ExpireTokens);
             let what = format!("{method} {pattern} number {number}");
             check(&what, &bearer, end, &[rule], &Arrives);
         }
@@ -286,8 +417,16 @@ fn registries_that_want_chunks_get_chunks() {
     // How the registry wants it, and the sizes of the chunks that it then takes, in MiB; the last is what is left.
     type Change = fn(&mut trimaran_testkit::registry::Settings);
     let cases: [(&str, Change, &[u64]); 5] = [
-        ("405", |settings| settings.refuse_monolithic = Some(405), &[8, 8, 2]),
-        ("413", |settings| settings.largest_request = Some((413, 9 << 20)), &[8, 8, 2]),
+        (
+            "405",
+            |settings| settings.refuse_monolithic = Some(405),
+            &[8, 8, 2],
+        ),
+        (
+            "413",
+            |settings| settings.largest_request = Some((413, 9 << 20)),
+            &[8, 8, 2],
+        ),
         (
             "small requests",
             |settings| settings.largest_request = Some((413, 3 << 20)),
@@ -331,7 +470,9 @@ fn registries_that_want_chunks_get_chunks() {
         run(&context, &from, &to).unwrap();
         assert_holds(&to, "image", "v1", &again);
         let requests = to.requests();
-        let refused = requests.iter().filter(|request| request.status >= 400 && request.method != "HEAD");
+        let refused = requests
+            .iter()
+            .filter(|request| request.status >= 400 && request.method != "HEAD");
         assert_eq!(refused.count(), 0, "{what}: {requests:?}");
     }
 }
@@ -341,7 +482,11 @@ fn a_registry_that_refuses_every_size_is_an_error() {
     let (from, to) = (Registry::start(), Registry::start());
     from.add("image", "v1", &large());
     to.configure(|settings| settings.largest_request = Some((413, 1000)));
-    assert_fails(run(&hasty(), &from, &to), ErrorKind::LimitExceeded, &["413"]);
+    assert_fails(
+        run(&hasty(), &from, &to),
+        ErrorKind::LimitExceeded,
+        &["413"],
+    );
     assert_eq!(to.open_uploads(), 0);
     assert!(to.manifest("image", "v1").is_none());
 }
@@ -364,12 +509,23 @@ fn chunks_go_on_where_they_broke() {
         run(&hasty(), &from, &to).unwrap_or_else(|error| panic!("{what}: {error:?}"));
         assert_holds(&to, "image", "v1", &made);
         assert_eq!(to.open_uploads(), 0, "{what}");
-        assert_eq!(to.count("GET", "*/uploads/*"), asked, "{what}: {:?}", to.requests());
+        assert_eq!(
+            to.count("GET", "*/uploads/*"),
+            asked,
+            "{what}: {:?}",
+            to.requests()
+        );
         let sent: u64 = patches(&to).iter().sum();
-        assert!(sent <= (18 << 20) + (9 << 20), "{what}: {sent} bytes were sent");
+        assert!(
+            sent <= (18 << 20) + (9 << 20),
+            "{what}: {sent} bytes were sent"
+        );
         let digest = &made.layers[0].blob.digest;
         let fetched = from.count("GET", &format!("*/blobs/{digest}"));
-        assert!((2..=3).contains(&fetched), "{what}: for the refused try, and for the chunks");
+        assert!(
+            (2..=3).contains(&fetched),
+            "{what}: for the refused try, and for the chunks"
+        );
     }
 }
 
@@ -424,7 +580,10 @@ fn an_index_inside_an_index_arrives() {
     }
     run(&hasty(), &from, &to).unwrap();
     assert_eq!(to.manifest("image", "v1"), Some(newest));
-    assert_eq!(to.manifest("image", inner.digest()).as_ref(), Some(inner.root()));
+    assert_eq!(
+        to.manifest("image", inner.digest()).as_ref(),
+        Some(inner.root())
+    );
     for blob in inner.blobs() {
         assert!(to.blob("image", &blob.digest).is_some());
     }
@@ -464,7 +623,10 @@ fn what_nobody_knows_arrives_as_it_is() {
         "layers": parts.iter().map(Blob::descriptor).collect::<Vec<_>>(),
         "unknown": {"field": [1, 2.50, null]},
     });
-    let manifest = Blob::new("application/vnd.oci.image.manifest.v1+json", manifest.to_string().into_bytes());
+    let manifest = Blob::new(
+        "application/vnd.oci.image.manifest.v1+json",
+        manifest.to_string().into_bytes(),
+    );
     let (from, to) = (Registry::start(), Registry::start());
     for blob in parts.iter().chain([&config]) {
         from.add_blob("image", blob);
@@ -514,6 +676,10 @@ fn sha512_is_verified_and_kept() {
     let (from, to) = (Registry::start(), Registry::start());
     from.add("image", "v1", &made);
     from.fault(Rule::get(&format!("*/blobs/{digest}")).fault(Fault::Flip));
-    assert_fails(run(&hasty(), &from, &to), ErrorKind::DigestMismatch, &["sha512:"]);
+    assert_fails(
+        run(&hasty(), &from, &to),
+        ErrorKind::DigestMismatch,
+        &["sha512:"],
+    );
     assert!(to.blob("image", digest).is_none());
 }
