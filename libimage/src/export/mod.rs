@@ -80,7 +80,7 @@ pub async fn export(
 ) -> Result<ExportReport, Error> {
     trust::admit(cx.policy(), image)?;
     let source = Source::open(cx, image, options.store.as_ref()).await?;
-    let top = source.verified(cx, None).await?;
+    let top = source.verified_to_select(cx, None).await?;
     let chosen = match (&options.platform, top.manifest().content()) {
         (Some(platform), _) => copy::one(&source, top, platform).await?,
         (None, Content::Index { .. }) => copy::one(&source, top, &Platform::host()).await?,

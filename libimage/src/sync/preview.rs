@@ -50,7 +50,10 @@ async fn wanted(
     if options.platforms.is_empty() {
         return Ok(asked);
     }
-    let verified = source.verified(cx, asked.as_ref()).await?;
+    let verified = match options.sparse {
+        true => source.verified(cx, asked.as_ref()).await?,
+        false => source.verified_to_select(cx, asked.as_ref()).await?,
+    };
     let chosen = selected(source, verified, options).await?;
     Ok(Some(chosen.digest().clone()))
 }

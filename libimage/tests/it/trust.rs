@@ -8,6 +8,7 @@ use libimage::{
     name::ImageRef,
     trust::{self, KeyError, Material, PrivateKey, PublicKey, Resolved, SigstoreSignature},
 };
+use proptest::prelude::*;
 use trimaran_testkit::skip;
 
 use crate::net;
@@ -418,4 +419,44 @@ fn what_cannot_be_checked_is_a_no_before_anything_is_asked() {
     // A program that says yes to everything and shows no signature is not believed.
     let policy = policy.with_openpgp("/bin/true");
     net::assert_fails(verify(&policy, IMAGE, &material), ErrorKind::Denied, &[]);
+}
+
+proptest! {
+    #[test]
+    fn no_bytes_panic(bytes in prop::collection::vec(any::<u8>(), 0..200), at in 0usize..10_000, name in 0usize..6) {
+        drop(PublicKey::parse(&bytes));
+        drop(PrivateKey::parse(&bytes, Some(b"x")));
+        let files = ["cosign.key", "p256.pub", "ed25519.key", "payload.json", "manifest.json", "ring.asc"];
+        let mut damaged = fixture(files[name]);
+        let at = at % damaged.len();
+        damaged.splice(at..at, bytes);
+        // A key that reads in spite of it is that key: base64 has one meaning.
+        if let Ok(key) = PublicKey::parse(&damaged) {
+            prop_assert_eq!(key, PublicKey::parse(&fixture("p256.pub")).unwrap());
+        }
+        let policy = by_key("p256.pub", SignedIdentity::Any);
+        let material = sigstore(damaged, &text("p256.sig"));
+        if let Ok(verified) = verify(&policy, IMAGE, &material) {
+            prop_assert_eq!(verified.signatures().len(), 1);
+            prop_assert_eq!(&material.sigstore[0].payload, &fixture("payload.json"));
+        }
+    }
+
+    #[test]
+    fn only_the_signed_name_fits_exactly(host in "[a-c]", path in "[a-c](/[a-c])?", tag in "[a-c]", other in "[a-c]") {
+        let name = format!("{host}.test/{path}:{tag}");
+        let claimed = libimage::config::SignedName::parse(&name).unwrap();
+        let image: libimage::name::Name = format!("{host}.test/{path}:{other}").parse().unwrap();
+        let accepts = |identity: SignedIdentity| identity.accepts(Some(&image), &claimed);
+        prop_assert!(accepts(SignedIdentity::MatchRepository));
+        prop_assert_eq!(accepts(SignedIdentity::MatchExact), tag == other);
+        prop_assert_eq!(accepts(SignedIdentity::MatchRepoDigestOrExact), tag == other);
+        let remap = |prefix: &str| SignedIdentity::RemapIdentity { prefix: prefix.to_owned(), signed_prefix: "signed.test/x".to_owned() };
+        // Where the prefix does not fit nothing is remapped, and where it does the old name is none any more.
+        prop_assert_eq!(accepts(remap("z.test")), tag == other);
+        let ours = format!("{host}.test");
+        prop_assert!(!accepts(remap(&ours)));
+        let moved = libimage::config::SignedName::parse(&format!("signed.test/x/{path}:{other}")).unwrap();
+        prop_assert!(remap(&ours).accepts(Some(&image), &moved));
+    }
 }

@@ -13,7 +13,7 @@ const KEY_BYTES: u64 = 16 << 20;
 #[derive(Debug, Clone, Default, Args)]
 pub struct PolicyArgs {
     /// File that says which images may be used (containers-policy.json(5)), instead of the usual ones
-    #[arg(long, value_name = "PATH", global = false)]
+    #[arg(long, value_name = "PATH")]
     pub policy: Option<PathBuf>,
 
     /// Use any image, whatever the policy files say
@@ -35,6 +35,14 @@ impl PolicyArgs {
     /// # Errors
     /// If a file cannot be read or understood: a policy that is ignored protects nobody.
     pub fn read(&self) -> Result<Policy, Failure> {
+        self.read_for(rustix::process::getuid().as_raw())
+    }
+
+    /// As [`PolicyArgs::read`] for the user `uid`: inside a user namespace it is no longer our own id.
+    ///
+    /// # Errors
+    /// As [`PolicyArgs::read`].
+    pub fn read_for(&self, uid: u32) -> Result<Policy, Failure> {
         let found = match &self.policy {
             Some(path) => Some(path.clone()),
             None if self.insecure_policy => None,
@@ -44,7 +52,7 @@ impl PolicyArgs {
             Some(path) => parsed(&path)?,
             None => Policy::accept_anything(),
         };
-        policy = policy.with_registries_d(self.signatures()?);
+        policy = policy.with_registries_d(self.signatures(uid)?);
         if let Some(program) = in_path("gpgv") {
             policy = policy.with_openpgp(program);
         }
@@ -54,7 +62,7 @@ impl PolicyArgs {
         Ok(policy)
     }
 
-    fn signatures(&self) -> Result<RegistriesD, Failure> {
+    fn signatures(&self, uid: u32) -> Result<RegistriesD, Failure> {
         let files = match &self.registries_d {
             Some(directory) => yaml_files(directory)?,
             None => match registries_d_here() {
@@ -63,19 +71,19 @@ impl PolicyArgs {
             },
         };
         let read = RegistriesD::parse(files).map_err(Failure::new)?;
-        Ok(match lookaside_here() {
+        Ok(match lookaside_of(uid) {
             Some(directory) => read.with_built_in(format!("file://{}", directory.display())),
             None => read,
         })
     }
 }
 
-/// Reads the policy of this process; without a file, every image is accepted.
+/// Reads the policy of this process for the user `uid`; without a file, every image is accepted.
 ///
 /// # Errors
 /// If a file cannot be read or understood.
-pub fn read_here() -> Result<Policy, Failure> {
-    PolicyArgs::default().read()
+pub fn read_for(uid: u32) -> Result<Policy, Failure> {
+    PolicyArgs::default().read_for(uid)
 }
 
 /// The policy file that says which images may be used: the user's, else the system's; `None` if neither exists.
@@ -98,8 +106,8 @@ fn of_user_or_system(name: &str) -> Option<PathBuf> {
 }
 
 /// Where signatures are that no file speaks about.
-fn lookaside_here() -> Option<PathBuf> {
-    if rustix::process::getuid().is_root() {
+fn lookaside_of(uid: u32) -> Option<PathBuf> {
+    if uid == 0 {
         return Some(PathBuf::from("/var/lib/containers/sigstore"));
     }
     let data = home("XDG_DATA_HOME", ".local/share")?;

@@ -39,7 +39,7 @@ impl RegistryArgs {
             cert_dir: self.cert_dir.clone(),
             authfile: self.authfile.clone(),
         };
-        let builder = Context::builder(crate::policy::read_here()?).progress(progress);
+        let builder = Context::builder(crate::policy::read_for(uid)?).progress(progress);
         let builder = registries::apply(builder, self.registries_conf.as_deref(), uid)?;
         let builder = end.apply(builder, Side::Source, uid)?;
         Ok(end.apply(builder, Side::Destination, uid)?.build())
