@@ -362,9 +362,20 @@ impl Layout {
                 .sync_all()
                 .map_err(|source| self.blob_error("synchronise", digest, source))?;
         }
-        durable::sync_dir(&self.0.blobs).map_err(|source| {
+        let failed = |source| {
             self.blob_error("synchronise the directory of", manifest.digest(), source)
-        })
+        };
+        let other = needs
+            .iter()
+            .find(|digest| digest.algorithm() != Algorithm::Sha256);
+        if let Some(other) = other {
+            let path = format!("blobs/{}", other.algorithm().as_str());
+            let directory = self.dir().open_dir(path).map_err(failed)?;
+            durable::sync_dir(&directory).map_err(failed)?;
+            let blobs = self.dir().open_dir("blobs").map_err(failed)?;
+            durable::sync_dir(&blobs).map_err(failed)?;
+        }
+        durable::sync_dir(&self.0.blobs).map_err(failed)
     }
 
     /// Writes a manifest as a blob, by its bytes.
@@ -455,6 +466,3 @@ fn wrong_size(part: &Descriptor, found: u64) -> LayoutError {
 fn blob_path(digest: &Digest) -> String {
     format!("blobs/{}/{}", digest.algorithm().as_str(), digest.hex())
 }
-
-/// The only algorithm whose blobs are written: `ocidir` knows no other, nor does any registry's content in practice.
-const WRITTEN: Algorithm = Algorithm::Sha256;

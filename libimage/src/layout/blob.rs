@@ -5,9 +5,11 @@ use std::{
     sync::Arc,
 };
 
-use super::{Layout, LayoutError, WRITTEN};
+use cap_std::fs::Dir;
+
+use super::{Layout, LayoutError};
 use crate::{
-    digest::{Digest, DigestError, Hasher},
+    digest::{Algorithm, Digest, DigestError, Hasher},
     durable::TempFile,
 };
 
@@ -16,29 +18,57 @@ use crate::{
 #[must_use = "dropping it throws the written bytes away"]
 pub struct BlobWriter {
     layout: Layout,
+    /// Where blobs of this algorithm are.
+    directory: Arc<Dir>,
+    algorithm: Algorithm,
     file: TempFile,
     hasher: Hasher,
     size: u64,
 }
 
 impl Layout {
-    /// Starts to write a blob.
+    /// Starts to write a blob that will be known by its sha256.
     ///
     /// # Errors
     /// If no temporary file can be made.
     pub fn blob_writer(&self) -> Result<BlobWriter, LayoutError> {
-        let file =
-            TempFile::new(Arc::clone(self.blobs_dir())).map_err(|source| LayoutError::NewBlob {
-                operation: "start",
-                path: self.path().to_owned(),
-                source,
-            })?;
+        self.blob_writer_as(Algorithm::Sha256)
+    }
+
+    /// Starts to write a blob that will be known by its digest of that algorithm. The store holds sha256 only: see
+    /// [`crate::store`].
+    ///
+    /// # Errors
+    /// If no temporary file can be made.
+    pub fn blob_writer_as(&self, algorithm: Algorithm) -> Result<BlobWriter, LayoutError> {
+        let failed = |source| LayoutError::NewBlob {
+            operation: "start",
+            path: self.path().to_owned(),
+            source,
+        };
+        let directory = self.blobs_of(algorithm).map_err(failed)?;
+        let file = TempFile::new(Arc::clone(&directory)).map_err(failed)?;
         Ok(BlobWriter {
             layout: self.clone(),
+            directory,
+            algorithm,
             file,
-            hasher: Hasher::new(WRITTEN),
+            hasher: Hasher::new(algorithm),
             size: 0,
         })
+    }
+
+    /// Returns the directory of an algorithm's blobs; makes it if `ocidir`, which knows sha256 alone, has not.
+    fn blobs_of(&self, algorithm: Algorithm) -> io::Result<Arc<Dir>> {
+        if algorithm == Algorithm::Sha256 {
+            return Ok(Arc::clone(self.blobs_dir()));
+        }
+        let path = format!("blobs/{}", algorithm.as_str());
+        match self.dir().create_dir(&path) {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+            _ => {}
+        }
+        Ok(Arc::new(self.dir().open_dir(&path)?))
     }
 }
 
@@ -72,7 +102,7 @@ impl BlobWriter {
     pub fn finish(self, expected: Option<(&Digest, u64)>) -> Result<(Digest, u64), LayoutError> {
         let found = self.hasher.finish();
         if let Some((digest, size)) = expected {
-            if digest.algorithm() != WRITTEN {
+            if digest.algorithm() != self.algorithm {
                 return Err(LayoutError::Algorithm {
                     digest: digest.clone(),
                 });
@@ -95,7 +125,7 @@ impl BlobWriter {
             }
         }
         self.file
-            .persist(self.layout.blobs_dir(), found.hex())
+            .persist(&self.directory, found.hex())
             .map_err(|source| LayoutError::Blob {
                 operation: "name",
                 path: self.layout.path().to_owned(),

@@ -101,7 +101,7 @@ pub enum LayoutError {
         limit: u64,
     },
     /// Blobs of this algorithm are not written.
-    #[error("cannot store {digest}: only sha256 blobs are written")]
+    #[error("cannot store {digest}: only sha256 blobs are written here")]
     Algorithm {
         /// The digest asked for.
         digest: Digest,

@@ -113,13 +113,16 @@ impl LocalSink for LayoutSink {
 
     fn blob(&self, expected: Option<&Descriptor>) -> Result<Box<dyn BlobWrite>, Error> {
         Ok(Box::new(LayoutBlob {
-            writer: self.layout.blob_writer()?,
+            writer: match expected {
+                Some(blob) => self.layout.blob_writer_as(blob.digest.algorithm())?,
+                None => self.layout.blob_writer()?,
+            },
             expected: expected.cloned(),
         }))
     }
 
     fn put_child(&self, manifest: &Manifest, digest: &Digest) -> Result<(), Error> {
-        let mut writer = self.layout.blob_writer()?;
+        let mut writer = self.layout.blob_writer_as(digest.algorithm())?;
         local::write(&mut writer, manifest.raw(), self.layout.path())?;
         writer.finish(Some((digest, manifest.raw().len() as u64)))?;
         Ok(())

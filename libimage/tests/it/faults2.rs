@@ -673,6 +673,18 @@ fn sha512_is_verified_and_kept() {
     assert_eq!(to.manifest("image", "v1"), Some(index));
     assert_eq!(to.manifest("image", &child.digest), Some(child));
 
+    // Through a layout, and back.
+    let dir = tempfile::tempdir().unwrap();
+    let layout = format!("oci:{}/layout:v1", dir.path().display());
+    let (from, to) = (Registry::start(), Registry::start());
+    from.add("image", "v1", &made);
+    let options = CopyOptions::default();
+    copy_with(&hasty(), &from.reference("image", "v1"), &layout, &options).unwrap();
+    let blob = dir.path().join("layout/blobs/sha512").join(&digest[7..]);
+    assert_eq!(std::fs::read(blob).unwrap(), made.layers[0].blob.bytes);
+    copy_with(&hasty(), &layout, &to.reference("image", "v1"), &options).unwrap();
+    assert_holds(&to, "image", "v1", &made);
+
     let (from, to) = (Registry::start(), Registry::start());
     from.add("image", "v1", &made);
     from.fault(Rule::get(&format!("*/blobs/{digest}")).fault(Fault::Flip));
