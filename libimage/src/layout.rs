@@ -362,9 +362,8 @@ impl Layout {
                 .sync_all()
                 .map_err(|source| self.blob_error("synchronise", digest, source))?;
         }
-        let failed = |source| {
-            self.blob_error("synchronise the directory of", manifest.digest(), source)
-        };
+        let failed =
+            |source| self.blob_error("synchronise the directory of", manifest.digest(), source);
         let other = needs
             .iter()
             .find(|digest| digest.algorithm() != Algorithm::Sha256);
