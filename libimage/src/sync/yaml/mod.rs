@@ -100,7 +100,8 @@ impl Reader<'_> {
             // A snippet of the file could show a password.
             let error = error.without_snippet();
             let location = error.location().unwrap_or(Location::UNKNOWN);
-            self.wrong(location, first_line(&error.to_string()))
+            let place = format!(" at line {}, column {}", location.line(), location.column());
+            self.wrong(location, first_line(&error.to_string()).replace(&place, ""))
         })
     }
 

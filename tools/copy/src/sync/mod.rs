@@ -155,34 +155,39 @@ pub(crate) struct Work {
 
 /// Which images are meant.
 #[derive(Debug, Clone, clap::Args)]
-#[command(next_help_heading = "Selection")]
 struct Select {
     /// These tags
-    #[arg(long = "tag", value_name = "TAG", value_delimiter = ',')]
+    #[arg(
+        help_heading = "Selection",
+        long = "tag",
+        value_name = "TAG",
+        value_delimiter = ','
+    )]
     tags: Vec<String>,
 
     /// Tags in which this regular expression matches anywhere
-    #[arg(long, value_name = "REGEX", value_parser = regex, allow_hyphen_values = true)]
+    #[arg(help_heading = "Selection", long, value_name = "REGEX", value_parser = regex, allow_hyphen_values = true)]
     tag_regex: Option<Pattern>,
 
     /// Tags that are versions in this range, such as ">=1.2 <2", "^1.4", "~1.4.2" or "1.x"; pre-releases only if the range names one
-    #[arg(long, value_name = "RANGE")]
+    #[arg(help_heading = "Selection", long, value_name = "RANGE")]
     semver: Option<VersionRange>,
 
     /// Tags that any of these matches: globs, or regular expressions between slashes
-    #[arg(long, value_name = "PATTERN")]
+    #[arg(help_heading = "Selection", long, value_name = "PATTERN")]
     allow: Vec<Pattern>,
 
     /// Not the tags that any of these matches: globs, or regular expressions between slashes
-    #[arg(long, value_name = "PATTERN")]
+    #[arg(help_heading = "Selection", long, value_name = "PATTERN")]
     deny: Vec<Pattern>,
 
     /// Only the newest of the tags found
-    #[arg(long, value_name = "N")]
+    #[arg(help_heading = "Selection", long, value_name = "N")]
     newest: Option<usize>,
 
     /// What makes a tag newer: its version, or when the image was made (which costs two or three requests a tag)
     #[arg(
+        help_heading = "Selection",
         long,
         value_name = "WHAT",
         value_enum,
@@ -192,32 +197,37 @@ struct Select {
     newest_by: NewestBy,
 
     /// All repositories that the registry SRC lists
-    #[arg(long)]
+    #[arg(help_heading = "Selection", long)]
     all_repositories: bool,
 
     /// Of all repositories those that any of these matches: globs, or regular expressions between slashes
-    #[arg(long, value_name = "PATTERN", requires = "all_repositories")]
+    #[arg(
+        help_heading = "Selection",
+        long,
+        value_name = "PATTERN",
+        requires = "all_repositories"
+    )]
     repository: Vec<Pattern>,
 }
 
 /// What images are called at the destination.
 #[derive(Debug, Clone, clap::Args)]
-#[command(next_help_heading = "Names")]
 struct Naming {
     /// Keep the whole path, with the registry, and not only the last part of a repository's name
-    #[arg(long)]
+    #[arg(help_heading = "Names", long)]
     scoped: bool,
 
     /// DST is the repository itself, and not the place below which repositories are put
-    #[arg(long, conflicts_with_all = ["scoped", "one_layout"])]
+    #[arg(help_heading = "Names", long, conflicts_with_all = ["scoped", "one_layout"])]
     exact: bool,
 
     /// With oci: as DST, one layout for everything, whose images are called NAME:TAG, and not a layout for each repository
-    #[arg(long)]
+    #[arg(help_heading = "Names", long)]
     one_layout: bool,
 
     /// Append this to the tags
     #[arg(
+        help_heading = "Names",
         long,
         value_name = "TEXT",
         default_value = "",
