@@ -27,6 +27,7 @@ mod net_tags;
 mod referrers;
 mod repository;
 mod sign;
+mod soak;
 mod store;
 mod sync;
 mod transports;
