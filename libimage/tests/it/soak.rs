@@ -126,8 +126,14 @@ fn context() -> Context {
 
 #[test]
 fn images_survive_whatever_happens() {
-    let clock = || SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_nanos();
-    let seed = setting("SOAK_SEED").unwrap_or_else(|| u64::try_from(clock() & 0xFFFF_FFFF).unwrap() | 1);
+    let clock = || {
+        SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .unwrap()
+            .as_nanos()
+    };
+    let seed =
+        setting("SOAK_SEED").unwrap_or_else(|| u64::try_from(clock() & 0xFFFF_FFFF).unwrap() | 1);
     let images = setting("SOAK_IMAGES").unwrap_or(IMAGES);
     eprintln!("SOAK_SEED={seed} SOAK_IMAGES={images}");
     let mut random = Random(seed);
@@ -146,13 +152,20 @@ fn images_survive_whatever_happens() {
         for _ in 0..random.below(4) {
             to.fault(a_fault(&mut random, false));
         }
-        let ends = (from.reference(&repository, &tag), to.reference(&repository, &tag));
+        let ends = (
+            from.reference(&repository, &tag),
+            to.reference(&repository, &tag),
+        );
         let broken = copy(&context, &ends.0, &ends.1);
         from.heal();
         to.heal();
         if let Err(error) = &broken {
             failed += 1;
-            assert_ne!(error.kind(), ErrorKind::Canceled, "image {number}: {error:?}");
+            assert_ne!(
+                error.kind(),
+                ErrorKind::Canceled,
+                "image {number}: {error:?}"
+            );
             // Either nothing has the name, or all of the image is there and only the answer was lost.
             if to.manifest(&repository, &tag).is_some() {
                 assert_holds(&to, &repository, &tag, &*content);
