@@ -8,6 +8,7 @@
 mod artifact;
 mod convert;
 mod crash;
+mod credentials;
 mod economy;
 mod edit;
 mod export;
@@ -25,6 +26,7 @@ mod net_local;
 mod net_pull;
 mod net_tags;
 mod referrers;
+mod registries;
 mod repository;
 mod sign;
 mod soak;

@@ -20,6 +20,8 @@ pub struct Options {
     pub user: Option<(String, String)>,
     /// Whether it speaks TLS, with a certificate that no system store knows.
     pub tls: bool,
+    /// Whether it speaks TLS only with clients that have a certificate of [`DebianRegistry::client_certificates`].
+    pub client_ca: bool,
 }
 
 /// A running `docker-registry`; dropping it ends the process and removes its storage.
@@ -56,10 +58,13 @@ impl DebianRegistry {
             )
             .expect("writing to a string succeeds");
         }
-        if options.tls {
+        if options.tls || options.client_ca {
             certificate(dir.path())?;
         }
-        let (child, address) = serve(dir.path(), &config, options.tls);
+        if options.client_ca {
+            client_certificates(dir.path())?;
+        }
+        let (child, address) = serve(dir.path(), &config, options);
         Some(DebianRegistry {
             child,
             address,
@@ -81,6 +86,11 @@ impl DebianRegistry {
     pub fn certificate(&self) -> PathBuf {
         self.dir.path().join("registry.crt")
     }
+
+    /// Returns a directory as containers-certs.d(5) wants it: whom to trust, and a client's certificate and key.
+    pub fn client_certificates(&self) -> PathBuf {
+        self.dir.path().join("client")
+    }
 }
 
 impl Drop for DebianRegistry {
@@ -92,7 +102,7 @@ impl Drop for DebianRegistry {
 }
 
 /// Starts the program on a free port. Another process may take the port between our look and its use, so this is repeated.
-fn serve(dir: &Path, config: &str, tls: bool) -> (Child, SocketAddr) {
+fn serve(dir: &Path, config: &str, options: &Options) -> (Child, SocketAddr) {
     let file = dir.join("config.yml");
     let log = dir.join("log");
     for _ in 0..5 {
@@ -100,7 +110,7 @@ fn serve(dir: &Path, config: &str, tls: bool) -> (Child, SocketAddr) {
         let address = probe.local_addr().expect("the listener is bound");
         drop(probe);
         let mut text = format!("{config}http:\n  addr: {address}\n");
-        if tls {
+        if options.tls || options.client_ca {
             let (certificate, key) = (dir.join("registry.crt"), dir.join("registry.key"));
             write!(
                 text,
@@ -109,6 +119,11 @@ fn serve(dir: &Path, config: &str, tls: bool) -> (Child, SocketAddr) {
                 key.display()
             )
             .expect("writing to a string succeeds");
+        }
+        if options.client_ca {
+            let authority = dir.join("client-ca.crt");
+            write!(text, "    clientcas:\n      - {}\n", authority.display())
+                .expect("writing to a string succeeds");
         }
         std::fs::write(&file, text).expect("the directory is ours");
         let errors = std::fs::File::create(&log).expect("the directory is ours");
@@ -167,29 +182,77 @@ fn htpasswd(user: &str, password: &str) -> Option<Vec<u8>> {
     made.status.success().then_some(made.stdout)
 }
 
+const KEY: [&str; 7] = [
+    "-newkey",
+    "ec",
+    "-pkeyopt",
+    "ec_paramgen_curve:prime256v1",
+    "-nodes",
+    "-days",
+    "3650",
+];
+
 fn certificate(dir: &Path) -> Option<()> {
+    openssl(
+        dir,
+        &[
+            &["req", "-x509"][..],
+            &KEY,
+            &[
+                "-subj",
+                "/CN=localhost",
+                "-addext",
+                "subjectAltName=IP:127.0.0.1,DNS:localhost",
+                // openssl makes a CA otherwise, and rustls accepts no CA as a server.
+                "-addext",
+                "basicConstraints=critical,CA:FALSE",
+                "-keyout",
+                "registry.key",
+                "-out",
+                "registry.crt",
+            ],
+        ]
+        .concat(),
+    )
+}
+
+/// Makes an authority, and a client it vouches for.
+fn client_certificates(dir: &Path) -> Option<()> {
+    let client = dir.join("client");
+    std::fs::create_dir(&client).expect("the directory is ours");
+    let authority = [
+        "-subj",
+        "/CN=testkit",
+        "-keyout",
+        "client-ca.key",
+        "-out",
+        "client-ca.crt",
+    ];
+    openssl(dir, &[&["req", "-x509"][..], &KEY, &authority].concat())?;
+    let signed = [
+        "-subj",
+        "/CN=client",
+        "-CA",
+        "client-ca.crt",
+        "-CAkey",
+        "client-ca.key",
+        "-addext",
+        "basicConstraints=critical,CA:FALSE",
+        "-addext",
+        "extendedKeyUsage=clientAuth",
+        "-keyout",
+        "client/client.key",
+        "-out",
+        "client/client.cert",
+    ];
+    openssl(dir, &[&["req", "-x509"][..], &KEY, &signed].concat())?;
+    std::fs::copy(dir.join("registry.crt"), client.join("ca.crt")).expect("the directory is ours");
+    Some(())
+}
+
+fn openssl(dir: &Path, arguments: &[&str]) -> Option<()> {
     let made = Command::new("openssl")
-        .args([
-            "req",
-            "-x509",
-            "-newkey",
-            "ec",
-            "-pkeyopt",
-            "ec_paramgen_curve:prime256v1",
-            "-nodes",
-            "-days",
-            "3650",
-        ])
-        .args([
-            "-subj",
-            "/CN=localhost",
-            "-addext",
-            "subjectAltName=IP:127.0.0.1,DNS:localhost",
-            // openssl makes a CA otherwise, and rustls accepts no CA as a server.
-            "-addext",
-            "basicConstraints=critical,CA:FALSE",
-        ])
-        .args(["-keyout", "registry.key", "-out", "registry.crt"])
+        .args(arguments)
         .current_dir(dir)
         .output()
         .ok()?;
@@ -202,9 +265,19 @@ mod tests {
 
     #[test]
     fn it_starts_in_every_form_and_ends_with_its_value() {
-        for (user, tls) in [(false, false), (true, false), (false, true)] {
+        for (user, tls, client_ca) in [
+            (false, false, false),
+            (true, false, false),
+            (false, true, false),
+            (false, true, true),
+        ] {
             let user = user.then(|| ("user".to_owned(), "secret".to_owned()));
-            let Some(registry) = DebianRegistry::start(&Options { user, tls }) else {
+            let options = Options {
+                user,
+                tls,
+                client_ca,
+            };
+            let Some(registry) = DebianRegistry::start(&options) else {
                 return crate::skip("needs docker-registry, htpasswd and openssl");
             };
             let address = registry.address;

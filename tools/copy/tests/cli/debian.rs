@@ -9,7 +9,11 @@ const RIGHT: &str = "user:secret";
 
 fn start(password: bool, tls: bool) -> Option<DebianRegistry> {
     let user = password.then(|| ("user".to_owned(), "secret".to_owned()));
-    DebianRegistry::start(&Options { user, tls })
+    DebianRegistry::start(&Options {
+        user,
+        tls,
+        ..Options::default()
+    })
 }
 
 #[test]

@@ -142,10 +142,12 @@ pub(super) fn answer(auth: &Auth, tokens: &Tokens, head: &Head, body: &[u8]) -> 
                 .next()
                 .unwrap_or_default()
         };
-        (
-            form_values(&form, "scope"),
-            basic(&field("username"), &field("password")),
-        )
+        let sent = match (field("grant_type").as_str(), auth) {
+            // The password is good as an identity token too.
+            ("refresh_token", Auth::Bearer(user, _)) => basic(user, &field("refresh_token")),
+            _ => basic(&field("username"), &field("password")),
+        };
+        (form_values(&form, "scope"), sent)
     } else {
         let sent = head.header("authorization").unwrap_or_default();
         (head.parameters("scope").collect(), sent.to_owned())
