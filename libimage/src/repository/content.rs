@@ -18,7 +18,7 @@ use crate::{
     manifest::{Descriptor, Manifest},
     name::{ImageRef, Name},
     registry::{BlobStream, Registry},
-    transport::{Sink, Source, TransportError, local, worker},
+    transport::{Sink, Source, local, worker},
     trust,
 };
 
@@ -93,10 +93,10 @@ pub async fn head(
     let source = Source::open(cx, image, store.as_ref()).await?;
     if let Some(registry) = source.registry() {
         let head = registry.head_manifest(registry.name().reference()).await?;
-        let head = head.ok_or_else(|| TransportError::NotFound {
-            image: image.to_string(),
-        })?;
-        if let Some(digest) = head.digest {
+        // What this one does not have or say, another mirror may: that is asked for with GET.
+        if let Some(head) = head
+            && let Some(digest) = head.digest
+        {
             return Ok(ManifestHead {
                 digest,
                 size: head.size,

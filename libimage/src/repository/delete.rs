@@ -157,7 +157,7 @@ impl Deletion<'_> {
         }
         Err(RepositoryError::NoTagDeletion {
             image: self.name.to_string(),
-            source: refused,
+            source: Box::new(refused),
         }
         .into())
     }

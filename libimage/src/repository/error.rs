@@ -17,7 +17,7 @@ pub enum RepositoryError {
         image: String,
         /// What the registry answered.
         #[source]
-        source: RegistryError,
+        source: Box<RegistryError>,
     },
     /// Other tags would go with the manifest.
     #[error("{digest} of {repository} has {}, which would go with it: {}", tags_of(.tags), .tags.join(", "))]

@@ -253,8 +253,9 @@ fn what_is_above_hides_what_is_below() {
 #[test]
 fn links_follow_their_file_wherever_it_is() {
     let file = |content: &str| Tree::new().dir("d", 0o755).file("d/file", 0o644, content);
-    // Layers from the lowest, then what the names read as in the end, and how many there are of them.
-    let table: Vec<(&str, Vec<Tree>, Vec<(&str, &str, u64)>)> = vec![
+    // What it is, layers from the lowest, then what the names read as in the end, and how many there are of them.
+    type Case = (&'static str, Vec<Tree>, Vec<(&'static str, &'static str, u64)>);
+    let table: Vec<Case> = vec![
         (
             "a link and its file",
             vec![file("a").hardlink("d/link", "d/file")],

@@ -18,7 +18,7 @@ fn command_lines_that_make_no_sense() {
         &["docker://UPPER", "oci:b"],
         &["docker://a:b:c", "oci:b"],
         &["docker://a@sha256:short", "oci:b"],
-        &["dir:/a", "oci:b"],
+        &["sif:/a", "oci:b"],
         &["docker://a", "oci:"],
         &["--all", "--platform", "linux/amd64", "docker://a", "oci:b"],
         &["--platform", "linux", "docker://a", "oci:b"],
