@@ -73,19 +73,18 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
 }
 
 fn summary(args: &Args, found: &Validation) -> String {
+    let blobs = counted(found.blobs, "blob");
     let what = if args.fast {
-        format!("{} blobs are there", found.blobs)
+        format!("{blobs} there")
     } else {
-        format!(
-            "{} blobs ({}) read again",
-            found.blobs,
-            human::bytes(found.bytes)
-        )
+        format!("{blobs} ({}) read again", human::bytes(found.bytes))
     };
-    format!(
-        "{} is valid: {} manifests, {what}",
-        args.image, found.manifests
-    )
+    let manifests = counted(found.manifests, "manifest");
+    format!("{} is valid: {manifests}, {what}", args.image)
+}
+
+fn counted(count: u64, what: &str) -> String {
+    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
 }
 
 fn line(problem: &Problem) -> String {

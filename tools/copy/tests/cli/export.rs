@@ -130,7 +130,7 @@ fn a_validation_tells_every_problem() {
     let reference = home.made("layout", "v", &image);
     let fine = home.run(&["validate", &reference]).expect_code(0);
     assert!(
-        fine.stdout.contains("is valid: 1 manifests, 4 blobs"),
+        fine.stdout.contains("is valid: 1 manifest, 4 blobs"),
         "{}",
         fine.stdout
     );
