@@ -228,7 +228,13 @@ fn the_tree_is_the_one_podman_exports() {
     crate::net::copy(&cx(), &reference, &to).unwrap();
     let podman = |arguments: &[&str]| {
         let mut command = trimaran_testkit::command("/usr/bin/podman", dir.path());
-        command.args(["--storage-driver", "vfs", "--cgroup-manager", "cgroupfs", "--root"]);
+        command.args([
+            "--storage-driver",
+            "vfs",
+            "--cgroup-manager",
+            "cgroupfs",
+            "--root",
+        ]);
         command.arg(dir.path().join("storage")).arg("--runroot");
         command.arg(dir.path().join("run")).args(arguments);
         trimaran_testkit::run(&mut command)
@@ -298,7 +304,11 @@ fn what_is_above_hides_what_is_below() {
 fn links_follow_their_file_wherever_it_is() {
     let file = |content: &str| Tree::new().dir("d", 0o755).file("d/file", 0o644, content);
     // What it is, layers from the lowest, then what the names read as in the end, and how many there are of them.
-    type Case = (&'static str, Vec<Tree>, Vec<(&'static str, &'static str, u64)>);
+    type Case = (
+        &'static str,
+        Vec<Tree>,
+        Vec<(&'static str, &'static str, u64)>,
+    );
     let table: Vec<Case> = vec![
         (
             "a link and its file",
