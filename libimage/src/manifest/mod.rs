@@ -186,6 +186,10 @@ impl Descriptor {
 
 /// What a manifest says.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "there is one a manifest, and a box would be in the way of every reader"
+)]
 pub enum Content {
     /// One image, or one artifact.
     Image {

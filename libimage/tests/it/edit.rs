@@ -498,3 +498,66 @@ fn a_layout_holds_an_index_that_was_made() {
     .unwrap();
     assert_eq!(assert_valid(&to, "image", "v1", OCI), 1);
 }
+
+#[test]
+fn archives_hold_what_was_edited_or_converted() {
+    use libimage::copy::{CopyOptions, Format};
+    let dir = tempfile::tempdir().unwrap();
+    let registry = Registry::start();
+    registry.add("image", "v1", &sample("amd64").make());
+    registry.add(
+        "image",
+        "both",
+        &Index::new(vec![sample("amd64").make(), sample("arm64").make()]),
+    );
+    let from = registry.reference("image", "v1");
+    let place = |name: &str| dir.path().join(name).display().to_string();
+    let changed = mutate(&from, &registry.reference("image", "v2"), &labelled()).unwrap();
+    for there in [
+        format!("oci-archive:{}:v1", place("oci.tar")),
+        format!("docker-archive:{}:image:v1", place("docker.tar")),
+        format!("dir:{}", place("dir")),
+    ] {
+        let report = mutate(&from, &there, &labelled()).unwrap();
+        assert_eq!(report.digest, changed.digest, "{there}");
+        let to = Registry::start();
+        let (back, target) = (image(&there), image(&to.reference("image", "v1")));
+        let both = CopyOptions {
+            format: Some(Format::V2s2),
+            compress: Some("gzip".parse().unwrap()),
+            ..CopyOptions::default()
+        };
+        block(libimage::copy::copy(&cx(), &back, &target, &both)).unwrap();
+        assert_valid(&to, "image", "v1", DOCKER);
+        // And converted on the way in.
+        let again = image(&format!("{there}.converted"));
+        block(libimage::copy::copy(&cx(), &image(&from), &again, &both)).unwrap();
+        let other = Registry::start();
+        let target = image(&other.reference("image", "v1"));
+        block(libimage::copy::copy(
+            &cx(),
+            &again,
+            &target,
+            &CopyOptions::default(),
+        ))
+        .unwrap();
+        assert_valid(&other, "image", "v1", DOCKER);
+    }
+    let there = format!("oci-archive:{}:v1", place("index.tar"));
+    create(
+        &there,
+        &[registry.reference("image", "both")],
+        &IndexOptions::default(),
+    )
+    .unwrap();
+    let to = Registry::start();
+    let target = image(&to.reference("image", "v1"));
+    block(libimage::copy::copy(
+        &cx(),
+        &image(&there),
+        &target,
+        &CopyOptions::default(),
+    ))
+    .unwrap();
+    assert_eq!(assert_valid(&to, "image", "v1", OCI), 2);
+}

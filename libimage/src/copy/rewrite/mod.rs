@@ -1,23 +1,20 @@
 //! Manifests made from others: edited as JSON from the leaves of an index to its top, so that what is not understood stays.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod delivery;
+mod parts;
 
-use bytes::Bytes;
+use std::collections::BTreeMap;
+
 use futures_util::{FutureExt as _, StreamExt as _, TryStreamExt as _, stream};
 use serde_json::{Value, json};
 
-use super::{
-    CopyOptions, CopyReport, Run, Staged, Tally, plan,
-    select::{DEPTH, SelectError},
-    sign, transfer,
-};
+pub(crate) use self::delivery::{Delivery, Made};
+use super::select::{DEPTH, SelectError};
 use crate::{
-    context::Context,
     digest::Digest,
     error::Error,
     manifest::{Content, Descriptor, Manifest, ManifestError},
-    progress::BlobKind,
-    transport::{Put, Sink, Source, worker},
+    transport::Source,
     trust::Verified,
 };
 
@@ -265,226 +262,5 @@ pub(crate) fn describe(entry: &mut Value, manifest: &Manifest) {
     if let Some(entry) = entry.as_object_mut() {
         // A copy of the old content.
         entry.remove("data");
-    }
-}
-
-/// A small blob that was made here.
-#[derive(Debug, Clone)]
-pub(crate) struct Made {
-    pub(crate) descriptor: Descriptor,
-    pub(crate) bytes: Bytes,
-}
-
-/// Rewritten manifests on their way to a destination.
-#[derive(Debug)]
-pub(crate) struct Delivery<'a> {
-    pub(crate) run: &'a Run<'a>,
-    /// The manifests, as [`Tree::rewrite`] returns them.
-    pub(crate) manifests: Vec<Rewritten>,
-    /// Blobs the source does not have.
-    pub(crate) made: Vec<Made>,
-    /// Blobs the source does not have either, which are at the destination already.
-    pub(crate) there: BTreeSet<Digest>,
-    /// What was done before.
-    pub(super) tally: Tally,
-}
-
-impl<'a> Delivery<'a> {
-    pub(crate) fn new(run: &'a Run<'a>, manifests: Vec<Rewritten>) -> Self {
-        Self {
-            run,
-            manifests,
-            made: Vec::new(),
-            there: BTreeSet::new(),
-            tally: Tally::default(),
-        }
-    }
-
-    /// Brings everything to the destination and gives it the name.
-    pub(crate) async fn deliver(self) -> Result<CopyReport, Error> {
-        let run = self.run;
-        let old = self.manifests.last().map(|top| top.old.clone());
-        let staged = self.stage().await?;
-        let unchanged = run.present.as_ref() == Some(&staged.digest);
-        let mut report = CopyReport::empty(staged.digest);
-        if let Some(old) = old {
-            report.source_digest = old;
-        }
-        report.changes = staged.changes;
-        report.unchanged = unchanged;
-        if !unchanged {
-            run.sink.publish(&staged.top).await?;
-            report.manifests = 1;
-        }
-        report.add(&staged.tally);
-        report.requests = run.source.requests() + run.sink.requests();
-        Ok(report)
-    }
-
-    /// Copies the blobs that are as they were, writes those made here, then all manifests but the last.
-    pub(super) async fn stage(self) -> Result<Staged, Error> {
-        let (top, below) = self.manifests.split_last().expect("a tree has a top");
-        let changed = self
-            .manifests
-            .iter()
-            .filter(|manifest| manifest.is_changed());
-        let changes = changed.map(|manifest| (manifest.old.clone(), manifest.digest.clone()));
-        let kept = self
-            .manifests
-            .iter()
-            .filter(|manifest| !manifest.is_changed());
-        let mut staged = Staged {
-            changes: changes.collect(),
-            kept: kept.map(|manifest| manifest.old.clone()).collect(),
-            top: top.manifest.clone(),
-            digest: top.digest.clone(),
-            tally: self.tally,
-        };
-        if self.run.present.as_ref() == Some(&top.digest) {
-            return Ok(staged);
-        }
-        let mut missing = Vec::new();
-        for manifest in below {
-            if !self.has(manifest).await? {
-                missing.push(manifest);
-            }
-        }
-        let blobs = self.kept_blobs(missing.iter().copied().chain([top]));
-        let copied = transfer::blobs(self.run, blobs).await?;
-        for made in &self.made {
-            self.put(made, &mut staged.tally).await?;
-        }
-        for manifest in &missing {
-            let sink = &self.run.sink;
-            sink.put_child(&manifest.manifest, &manifest.digest).await?;
-        }
-        staged.tally.manifests += missing.len() as u64;
-        staged.tally.add(&copied);
-        Ok(staged)
-    }
-
-    /// Tells whether the destination has a manifest of an index: it is asked only where an earlier version may have left some.
-    async fn has(&self, manifest: &Rewritten) -> Result<bool, Error> {
-        let Run { sink, source, .. } = self.run;
-        if !manifest.is_changed() && sink.is_repository_of(source) {
-            return Ok(true);
-        }
-        Ok(self.run.present.is_some() && sink.has_manifest(&manifest.digest).await?)
-    }
-
-    /// Collects the blobs that come from the source as they are.
-    fn kept_blobs<'m>(
-        &self,
-        manifests: impl Iterator<Item = &'m Rewritten>,
-    ) -> Vec<(Descriptor, BlobKind)> {
-        let made = self.made.iter().map(|made| &made.descriptor.digest);
-        let made: BTreeSet<&Digest> = made.chain(&self.there).collect();
-        let mut blobs = BTreeMap::new();
-        for manifest in manifests {
-            let Content::Image { config, layers } = manifest.manifest.content() else {
-                continue;
-            };
-            let layers = layers.iter().filter(|layer| !layer.is_foreign());
-            let layers = layers.map(|layer| (layer, BlobKind::Layer));
-            let all = std::iter::once((config, BlobKind::Config)).chain(layers);
-            for (blob, kind) in all.filter(|(blob, _)| !made.contains(&blob.digest)) {
-                blobs
-                    .entry(blob.digest.clone())
-                    .or_insert_with(|| (blob.clone(), kind));
-            }
-        }
-        let mut blobs: Vec<_> = blobs.into_values().collect();
-        blobs.sort_by_key(|(blob, _)| std::cmp::Reverse(blob.size));
-        blobs
-    }
-
-    async fn put(&self, made: &Made, tally: &mut Tally) -> Result<(), Error> {
-        let sink = &self.run.sink;
-        if sink.has_blob(&made.descriptor).await? {
-            tally.skipped += 1;
-            return Ok(());
-        }
-        let (crew, muster) = worker::crew();
-        let open = || {
-            let bytes = made.bytes.clone();
-            stream::once(async move { Ok(bytes) }).boxed()
-        };
-        let put = sink.put_blob(&made.descriptor, open, &crew).await;
-        drop(crew);
-        muster.gone().await;
-        match put? {
-            Put::Copied => {
-                tally.copied += 1;
-                tally.bytes += made.descriptor.size;
-            }
-            Put::Mounted(_) => tally.mounted += 1,
-        }
-        Ok(())
-    }
-}
-
-impl<'a> Run<'a> {
-    /// Prepares to bring parts of something to a destination that is open, whatever has its name.
-    pub(crate) async fn between(
-        cx: &'a Context,
-        source: Source,
-        sink: Sink,
-        options: &'a CopyOptions,
-    ) -> Result<Self, Error> {
-        Ok(Self {
-            signing: sign::Signing::new(cx, sink.image(), &options.sign)?,
-            chosen: None,
-            asked: source.head().await?,
-            present: None,
-            cx,
-            options,
-            source,
-            sink,
-        })
-    }
-
-    /// Brings everything below a manifest to the destination; if that is an image, the manifest itself too, without a name.
-    pub(crate) async fn bring(&self, top: Verified, report: &mut CopyReport) -> Result<(), Error> {
-        let is_image = matches!(top.manifest().content(), Content::Image { .. });
-        if is_image && self.sink.has_manifest(top.digest()).await? {
-            return Ok(());
-        }
-        let walk = plan::Walk {
-            source: &self.source,
-            sink: &self.sink,
-            ask: true,
-            jobs: self.options.jobs,
-            only: None,
-        };
-        let plan = walk.plan(top).await?;
-        let mut staged = transfer::stage(self, plan).await?;
-        if is_image {
-            self.sink.put_child(&staged.top, &staged.digest).await?;
-            staged.tally.manifests += 1;
-        }
-        report.add(&staged.tally);
-        Ok(())
-    }
-}
-
-impl Tally {
-    pub(super) fn add(&mut self, other: &Self) {
-        self.manifests += other.manifests;
-        self.referrers += other.referrers;
-        self.copied += other.copied;
-        self.skipped += other.skipped;
-        self.mounted += other.mounted;
-        self.bytes += other.bytes;
-    }
-}
-
-impl Made {
-    /// Makes a blob of a JSON document.
-    pub(crate) fn json(media_type: &str, value: &Value) -> Self {
-        let bytes = Bytes::from(value.to_string());
-        Self {
-            descriptor: Descriptor::new(media_type, Digest::of(&bytes), bytes.len() as u64),
-            bytes,
-        }
     }
 }
