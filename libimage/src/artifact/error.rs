@@ -84,8 +84,8 @@ pub enum ArtifactError {
         #[source]
         source: std::io::Error,
     },
-    /// The destination has no place for it.
-    #[error("{image} has no place for what refers to an image: use a registry or an OCI layout")]
+    /// The image is where nothing can be added.
+    #[error("nothing can be attached to {image}: only to an image in a registry or an OCI layout")]
     NoPlace {
         /// The reference.
         image: String,

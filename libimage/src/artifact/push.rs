@@ -113,6 +113,13 @@ pub async fn attach(
 ) -> Result<Pushed, Error> {
     trust::admit(cx.policy(), image)?;
     let source = Source::open(cx, image, options.store.as_ref()).await?;
+    // An archive would be written anew, without the image.
+    if source.registry().is_none() && source.layout().is_none() {
+        return Err(ArtifactError::NoPlace {
+            image: image.to_string(),
+        }
+        .into());
+    }
     let whole = source.verified(cx, None).await?;
     let subject = match &options.platform {
         Some(platform) => one(&source, whole, platform).await?,
@@ -125,15 +132,8 @@ pub async fn attach(
     });
     let (manifest, parts) = prepare(files, options, Some(entry)).await?;
     let sink = Sink::open_alone(cx, image, options.store.as_ref()).await?;
-    if !sink.keeps_referrers() {
-        return Err(ArtifactError::NoPlace {
-            image: image.to_string(),
-        }
-        .into());
-    }
     let pushed = send(cx, &sink, parts, &manifest, options).await?;
     sink.put_referrer(&manifest).await?;
-    sink.finish().await?;
     Ok(Pushed {
         subject: Some(subject.digest().clone()),
         ..pushed

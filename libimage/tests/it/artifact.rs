@@ -426,6 +426,30 @@ fn attached_files_are_found_from_the_image_and_travel_with_it() {
 }
 
 #[test]
+fn nothing_is_attached_to_an_archive() {
+    let files = Files::new(&[("sbom.json", b"{}")]);
+    let dir = tempfile::tempdir().unwrap();
+    let registry = Registry::start();
+    registry.add("a", "v1", &ImageMaker::sample().make());
+    for transport in ["oci-archive", "docker-archive", "dir"] {
+        let path = dir.path().join(transport);
+        let place = format!("{transport}:{}", path.display());
+        copy(&cx(), &registry.reference("a", "v1"), &place).unwrap();
+        let read = || match path.is_file() {
+            true => std::fs::read(&path).unwrap().len(),
+            false => names(&path).len(),
+        };
+        let before = read();
+        assert_fails(
+            attach(&place, &files.parts(&["sbom.json"])),
+            ErrorKind::Unsupported,
+            &["attached", transport],
+        );
+        assert_eq!(read(), before, "it is left as it was");
+    }
+}
+
+#[test]
 fn several_at_once_are_all_listed() {
     let Some(debian) = DebianRegistry::start(&Options::default()) else {
         return skip("needs docker-registry");
