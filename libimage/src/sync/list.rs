@@ -19,7 +19,8 @@ use crate::{
     context::{Context, Side},
     copy::{self, InspectOptions},
     error::Error,
-    name::{ImageRef, Name},
+    name::{ImageRef, Name, NameError},
+    progress::Event,
     registry::{ListOptions, Registry},
     transport::worker,
 };
@@ -162,14 +163,10 @@ impl Lister<'_> {
             Ok(repositories) => repositories,
             Err(error) => return (Err(error.into()), requests),
         };
-        let names = repositories
-            .iter()
-            .filter(|path| wanted(path))
-            .map(|path| format!("{host}/{path}").parse::<Name>());
-        let names = match names.collect::<Result<Vec<_>, _>>() {
-            Ok(names) => names,
-            Err(error) => return (Err(error.into()), requests),
-        };
+        let mut names: Vec<Name> = Vec::new();
+        for path in repositories.iter().filter(|path| wanted(path)) {
+            names.extend(self.sane(format!("{host}/{path}").parse(), &host));
+        }
         let listing = names.iter().map(|name| self.repository(name).boxed());
         let mut images = Vec::new();
         for (found, more) in together(self.parallel, listing.collect()).await {
@@ -193,7 +190,10 @@ impl Lister<'_> {
             let tags = registry.tags().await;
             requests = registry.requests();
             let chosen = match tags {
-                Ok(tags) => self.chosen(&tags, |tag| at(name, tag)).await,
+                Ok(mut tags) => {
+                    tags.retain(|tag| self.sane(name.with_tag(tag), name).is_some());
+                    self.chosen(&tags, |tag| at(name, tag)).await
+                }
                 Err(error) => Err(error.into()),
             };
             match chosen {
@@ -210,6 +210,19 @@ impl Lister<'_> {
             Ok((Origin { path, reference }, from))
         });
         (images.collect(), requests)
+    }
+
+    /// Takes a name from a list, or warns that it is none: others of the list are no worse for it.
+    fn sane(&self, name: Result<Name, NameError>, list: &dyn std::fmt::Display) -> Option<Name> {
+        let error = match name {
+            Ok(name) => return Some(name),
+            Err(error) => error,
+        };
+        let message = format!("left out of the list of {list}: {error}");
+        self.cx
+            .progress()
+            .event(&Event::Warning { message: &message });
+        None
     }
 
     /// Chooses from a list of tags; `image` says where each of them is.

@@ -31,7 +31,8 @@
 //!
 //! # Limitations
 //!
-//! Nothing is deleted at the destination. Images of the local store are no source: `copy` takes those one by one.
+//! Nothing is deleted at the destination. Tags that list what refers to an image (`sha256-…`, where a registry does not keep such lists
+//! itself) are copied as other tags are: what else the destination's list had is replaced. Images of the local store are no source: `copy` takes those one by one.
 
 mod date;
 mod error;

@@ -651,6 +651,36 @@ fn all_repositories_of_a_registry() {
 }
 
 #[test]
+fn nonsense_in_a_list_is_left_out() {
+    let (from, to) = (source(&["a"]), Registry::start());
+    let list = br#"{"tags": ["../../x", "a", "", "b c", "x/y", "a\u0000"]}"#;
+    from.fault(Rule::get("*/tags/list").fault(Fault::Replace(list.to_vec())));
+    let recorder = Recorder::new();
+    let cx = builder().progress(recorder.clone()).build();
+    let directory = tempfile::tempdir().unwrap();
+    for target in [mirror(&to), below(Place::Dirs(directory.path().to_owned()))] {
+        let all = plan([SyncEntry::new(repository(&from, "team/app"), target)]);
+        let report = run_in(&cx, &all, &SyncOptions::default());
+        assert_eq!(words(&report), ["copied"]);
+    }
+    assert_eq!(recorder.count("Warning"), 10);
+    let catalog = br#"{"repositories": ["team/app", "Team", "..", "a//b"]}"#;
+    from.heal();
+    from.fault(Rule::get("*/_catalog").fault(Fault::Replace(catalog.to_vec())));
+    let all = SyncSource::Registry {
+        host: from.host(),
+        repositories: Vec::new(),
+    };
+    let report = run_in(
+        &cx,
+        &plan([SyncEntry::new(all, mirror(&to))]),
+        &SyncOptions::default(),
+    );
+    assert_eq!(words(&report), ["unchanged"]);
+    assert_eq!(recorder.count("Warning"), 13);
+}
+
+#[test]
 fn the_newest_by_date() {
     let (from, to) = (Registry::start(), Registry::start());
     let dated = |date: &str, name: &str| {
