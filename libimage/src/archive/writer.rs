@@ -67,6 +67,11 @@ struct State {
     closed: bool,
 }
 
+/// A place in a file that waits for its member.
+#[derive(Debug)]
+#[must_use = "the archive has a hole without its member"]
+pub(crate) struct Region(u64);
+
 /// Writes the members of an archive.
 pub(crate) struct TarWriter {
     path: PathBuf,
@@ -137,6 +142,44 @@ impl TarWriter {
         }
     }
 
+    /// Tells whether members follow each other, so that only one can be written at a time.
+    pub(crate) fn is_pipe(&self) -> bool {
+        matches!(self.out, Out::Pipe(_))
+    }
+
+    /// Sets a region of a file aside for a member; nothing for a pipe. The member has to be written.
+    pub(crate) fn reserve(&self, name: &str, size: u64) -> Result<Option<Region>, ArchiveError> {
+        if self.is_pipe() {
+            return Ok(None);
+        }
+        let header = header::of_file(name, size).len() as u64;
+        let mut state = self.state();
+        if state.closed {
+            return Err(self.closed());
+        }
+        let start = state.end;
+        state.end = self.after(start, header, size)?;
+        Ok(Some(Region(start)))
+    }
+
+    /// Returns where the next member begins.
+    fn after(&self, start: u64, header: u64, size: u64) -> Result<u64, ArchiveError> {
+        let region = size.checked_next_multiple_of(BLOCK);
+        region
+            .and_then(|region| region.checked_add(header)?.checked_add(start))
+            .ok_or_else(|| self.failed("write")(io::ErrorKind::FileTooLarge.into()))
+    }
+
+    /// Begins a member for which a region was set aside.
+    pub(crate) fn member_at(
+        self: &Arc<Self>,
+        region: Region,
+        name: &str,
+        size: u64,
+    ) -> Result<MemberWriter, ArchiveError> {
+        self.begin(region.0, &header::of_file(name, size), size)
+    }
+
     /// Begins a member of a known size; into a pipe, once the one before has ended.
     pub(crate) fn member(
         self: &Arc<Self>,
@@ -156,16 +199,19 @@ impl TarWriter {
         }
         let start = state.end;
         match &self.out {
-            Out::File(_) => {
-                let region = size
-                    .checked_next_multiple_of(BLOCK)
-                    .and_then(|region| region.checked_add(start + header.len() as u64));
-                let too_large = || self.failed("write")(io::ErrorKind::FileTooLarge.into());
-                state.end = region.ok_or_else(too_large)?;
-            }
+            Out::File(_) => state.end = self.after(start, header.len() as u64, size)?,
             Out::Pipe(_) => state.busy = true,
         }
         drop(state);
+        self.begin(start, &header, size)
+    }
+
+    fn begin(
+        self: &Arc<Self>,
+        start: u64,
+        header: &[u8],
+        size: u64,
+    ) -> Result<MemberWriter, ArchiveError> {
         let mut member = MemberWriter {
             archive: Arc::clone(self),
             at: start,
@@ -173,7 +219,7 @@ impl TarWriter {
             size,
             complete: false,
         };
-        member.write_all(&header).map_err(self.failed("write"))?;
+        member.write_all(header).map_err(self.failed("write"))?;
         member.left = size;
         Ok(member)
     }

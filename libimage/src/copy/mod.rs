@@ -1,5 +1,6 @@
 //! From any transport to any other: manifests byte for byte, missing blobs only, several at once.
 
+mod beside;
 mod convert;
 mod inspect;
 mod options;

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::{
-    CopyOptions, CopyReport, Tally, convert, plan, referrers, rewrite,
+    CopyOptions, CopyReport, Tally, beside, convert, plan, referrers, rewrite,
     select::{self, Selection},
     sign, transfer,
 };
@@ -213,6 +213,9 @@ impl<'a> Run<'a> {
         let mut referrers = Tally::default();
         if !unchanged {
             referrers = referrers::bring(self, &source_digest, &source_top, &staged).await?;
+        }
+        if !unchanged {
+            beside::bring(self, &source_digest, &staged).await?;
         }
         let signatures = self.signing.sign(&self.sink, &staged.top).await?;
         let mut report = CopyReport {

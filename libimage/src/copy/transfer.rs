@@ -96,6 +96,8 @@ pub(super) async fn blobs(
         place: run.sink.traffic(run.cx),
     };
     let (blobs, jobs) = in_order(&run.source, blobs, run.options.jobs);
+    let announced = blobs.iter().map(|(blob, _)| blob.clone()).collect();
+    let jobs = jobs.min(run.sink.expect(announced).await?);
     let work = blobs
         .into_iter()
         .map(|(blob, kind)| transfer.clone().blob(blob, kind));

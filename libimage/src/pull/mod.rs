@@ -305,7 +305,9 @@ fn names(from: &ImageRef, options: &PullOptions) -> Vec<Name> {
                 .collect()
         }
         ImageRef::DockerArchive { name, .. } => name.iter().cloned().collect(),
-        ImageRef::DockerDaemon(name) => name.parse().into_iter().collect(),
+        ImageRef::DockerDaemon(name) if name.parse::<Digest>().is_err() => {
+            name.parse().into_iter().collect()
+        }
         _ => Vec::new(),
     }
 }

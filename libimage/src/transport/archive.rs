@@ -216,6 +216,14 @@ impl LocalSink for ArchiveSink {
         Ok(self.contents.blob_size(digest))
     }
 
+    fn expect(&self, blobs: &[Descriptor]) -> Result<usize, Error> {
+        self.contents.reserve(blobs)?;
+        Ok(match self.contents.writer().is_pipe() {
+            true => 1,
+            false => usize::MAX,
+        })
+    }
+
     fn blob(&self, expected: Option<&Descriptor>) -> Result<Box<dyn BlobWrite>, Error> {
         Ok(Box::new(self.contents.blob(expected)?))
     }

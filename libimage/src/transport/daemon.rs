@@ -27,6 +27,7 @@ use super::{
 use crate::{
     archive::{Contents, Form, Pipe, TarWriter, Target, spool},
     context::{Context, Side},
+    digest::Digest,
     error::{Error, ErrorKind},
     name::Name,
     registry::install_provider,
@@ -120,11 +121,19 @@ fn shown(message: &str) -> String {
     message.escape_debug().to_string()
 }
 
+/// Reads a name; what looks like an identifier is one.
+pub(super) fn name_of(text: &str) -> Option<Name> {
+    match text.parse::<Digest>() {
+        Ok(_) => None,
+        Err(_) => text.parse().ok(),
+    }
+}
+
 /// Fetches an image. The engine sends its archive once, so it is kept in a nameless file.
 pub(super) async fn open(cx: &Context, name: &str) -> Result<ArchiveSource, Error> {
     let engine = Engine::new(cx, Side::Source)?;
     // The engine would take a name without a tag for all of the repository's images.
-    let wanted = name.parse::<Name>().ok();
+    let wanted = name_of(name);
     let asked = wanted
         .as_ref()
         .map_or_else(|| name.to_owned(), Name::to_string);
@@ -164,11 +173,10 @@ pub(super) async fn open(cx: &Context, name: &str) -> Result<ArchiveSource, Erro
 
 /// Starts to load an image into an engine, which gets it as it comes.
 pub(super) async fn create(cx: &Context, name: &str) -> Result<ArchiveSink, Error> {
-    let name: Name = name.parse()?;
-    if name.digest().is_some() {
+    let Some(name) = name_of(name).filter(|name| name.digest().is_none()) else {
         let image = format!("docker-daemon:{name}");
         return Err(TransportError::OnlyForReading { image }.into());
-    }
+    };
     let engine = Engine::new(cx, Side::Destination)?;
     // An engine that is not there is better known before the first byte.
     engine.get("/_ping").await?;

@@ -6,7 +6,7 @@ use std::{
     fs::File,
     io::{self, Read, Write},
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use cap_std::{ambient_authority, fs::Dir};
@@ -179,6 +179,8 @@ pub(super) struct DirSink {
     place: Place,
     /// What the image is made of: the rest is removed in the end.
     needed: Mutex<BTreeSet<String>>,
+    /// The signatures written.
+    signatures: Mutex<Vec<String>>,
 }
 
 impl DirSink {
@@ -201,6 +203,7 @@ impl DirSink {
         Ok(Self {
             place,
             needed: Mutex::default(),
+            signatures: Mutex::default(),
         })
     }
 
@@ -209,6 +212,25 @@ impl DirSink {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .insert(name);
+    }
+
+    fn written(&self) -> MutexGuard<'_, Vec<String>> {
+        self.signatures
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Closes the gap that an older image's signatures left: readers stop at one.
+    fn renumber(&self) -> Result<(), TransportError> {
+        for (at, name) in self.written().iter_mut().enumerate() {
+            let right = signature_name(at + 1);
+            if *name != right {
+                let renamed = self.place.dir.rename(&*name, &self.place.dir, &right);
+                renamed.map_err(self.place.failed("rename", name))?;
+                *name = right;
+            }
+        }
+        Ok(())
     }
 
     fn need_parts(&self, manifest: &Manifest) {
@@ -276,7 +298,8 @@ impl LocalSink for DirSink {
         self.need_parts(manifest);
         durable::sync_dir(&self.place.dir).map_err(self.place.failed("synchronise", ""))?;
         self.place.write(MANIFEST, manifest.raw())?;
-        Ok(self.clear()?)
+        self.clear()?;
+        Ok(self.renumber()?)
     }
 
     fn with_names(&self, _names: &[String]) -> Result<Arc<dyn LocalSink>, Error> {
@@ -284,12 +307,17 @@ impl LocalSink for DirSink {
         Err(TransportError::NoMoreTags { image }.into())
     }
 
+    /// After those that are there: they are another image's if this one is published, and go then.
     fn put_signatures(&self, signatures: &[Vec<u8>]) -> Result<bool, Error> {
-        for (at, signature) in signatures.iter().enumerate() {
-            let name = signature_name(at + 1);
+        let mut number = 1;
+        for signature in signatures {
+            while self.place.file(&signature_name(number))?.is_some() {
+                number += 1;
+            }
+            let name = signature_name(number);
             self.place.write(&name, signature)?;
-            // They come before the manifest, which clears away what is not needed.
-            self.need(name);
+            self.need(name.clone());
+            self.written().push(name);
         }
         Ok(true)
     }

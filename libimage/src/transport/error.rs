@@ -86,8 +86,8 @@ pub enum TransportError {
         /// The archive's own.
         archive: String,
     },
-    /// A position in an archive, for writing.
-    #[error("{image} names an image by its position, which is for reading only")]
+    /// A position in an archive, or an identifier, for writing.
+    #[error("{image} names an image by its position or identifier, which is for reading only")]
     OnlyForReading {
         /// The reference.
         image: String,

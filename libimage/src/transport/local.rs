@@ -100,6 +100,11 @@ pub(super) trait LocalSink: Debug + Send + Sync {
     /// Returns the size of a blob in bytes; `None` if it is missing.
     fn blob_size(&self, digest: &Digest) -> Result<Option<u64>, Error>;
 
+    /// Learns which blobs will come, and returns how many at once are any use.
+    fn expect(&self, _blobs: &[Descriptor]) -> Result<usize, Error> {
+        Ok(usize::MAX)
+    }
+
     /// Starts a blob. What is not expected to be anything is hashed.
     fn blob(&self, expected: Option<&Descriptor>) -> Result<Box<dyn BlobWrite>, Error>;
 

@@ -257,6 +257,22 @@ impl Sink {
         }
     }
 
+    /// Tells which blobs will come, in which order, and returns how many at once are any use: one for what is a pipe. Blobs that were
+    /// announced have to come.
+    ///
+    /// # Errors
+    ///
+    /// The destination is closed.
+    pub(crate) async fn expect(&self, blobs: Vec<Descriptor>) -> Result<usize, Error> {
+        match &self.medium {
+            Medium::Registry(_) => Ok(usize::MAX),
+            Medium::Local(sink) => {
+                let sink = Arc::clone(sink);
+                worker::run("announce blobs", move || sink.expect(&blobs)).await
+            }
+        }
+    }
+
     /// Writes a blob. `open` starts reading it, from the beginning, and may be called again after a failure of the destination.
     ///
     /// # Errors

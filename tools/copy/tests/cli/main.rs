@@ -16,6 +16,7 @@ mod faults;
 mod inspect;
 mod interrupt;
 mod login;
+mod pairs;
 mod referrers;
 mod registries;
 mod skopeo;
