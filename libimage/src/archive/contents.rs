@@ -187,7 +187,9 @@ impl Contents {
             .manifests
             .insert(digest.clone(), manifest.clone());
         if let Some(mut member) = self.member(digest, raw.len() as u64)? {
-            member.write_all(raw).map_err(|source| self.unkept(source))?;
+            member
+                .write_all(raw)
+                .map_err(|source| self.unkept(source))?;
             member.finish()?;
         }
         Ok(())

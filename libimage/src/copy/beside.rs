@@ -17,7 +17,10 @@ pub(super) async fn bring(
         return Ok(());
     }
     let warn = |why: &str| {
-        let message = format!("the signatures of {} stay behind: {why}", run.source.image());
+        let message = format!(
+            "the signatures of {} stay behind: {why}",
+            run.source.image()
+        );
         run.cx
             .progress()
             .event(&Event::Warning { message: &message });

@@ -361,10 +361,19 @@ fn a_directory_is_laid_out_as_the_field_knows_it() {
 
     // Signatures in files travel between directories, in their order, in place of those that were there.
     for number in 1..=2 {
-        std::fs::write(path.join(format!("signature-{number}")), format!("{number}")).unwrap();
+        std::fs::write(
+            path.join(format!("signature-{number}")),
+            format!("{number}"),
+        )
+        .unwrap();
     }
     let second = places.path("dir-b");
-    copy(&cx, &places.registry.reference("many", "v1"), &places.fresh("dir", "b")).unwrap();
+    copy(
+        &cx,
+        &places.registry.reference("many", "v1"),
+        &places.fresh("dir", "b"),
+    )
+    .unwrap();
     std::fs::write(second.join("signature-1"), "of the old image").unwrap();
     copy(&cx, &to, &places.fresh("dir", "b")).unwrap();
     for number in 1..=2 {

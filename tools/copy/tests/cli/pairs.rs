@@ -43,7 +43,9 @@ fn has(program: &str) -> bool {
 #[track_caller]
 fn foreign(home: &Home, program: &str, arguments: &[&str]) -> String {
     let mut foreign = command(program, &home.path(""));
-    foreign.args(arguments).env("XDG_RUNTIME_DIR", home.path("run"));
+    foreign
+        .args(arguments)
+        .env("XDG_RUNTIME_DIR", home.path("run"));
     foreign.env("TMPDIR", home.path(""));
     run(&mut foreign).expect_code(0).stdout
 }
@@ -86,12 +88,20 @@ fn archives_go_through_pipes_and_files_on_the_standard_streams() {
         let written = piped(&home, &arguments, Stdio::null(), file.into());
         let errors = String::from_utf8_lossy(&written.stderr).into_owned();
         assert!(written.status.success(), "{errors}");
-        assert!(errors.contains(content.digest()), "the result is told on stderr: {errors}");
+        assert!(
+            errors.contains(content.digest()),
+            "the result is told on stderr: {errors}"
+        );
         let told = std::fs::read_to_string(&digests).unwrap();
         assert_eq!(told.trim_end(), content.digest());
 
         // The same bytes through a pipe.
-        let through = piped(&home, &["-q", &from, &stream], Stdio::null(), Stdio::piped());
+        let through = piped(
+            &home,
+            &["-q", &from, &stream],
+            Stdio::null(),
+            Stdio::piped(),
+        );
         assert!(through.status.success() && through.stderr.is_empty());
         assert_eq!(through.stdout, std::fs::read(&archive).unwrap());
 
@@ -102,8 +112,15 @@ fn archives_go_through_pipes_and_files_on_the_standard_streams() {
             File::open(&archive).unwrap().into(),
             Stdio::piped(),
         );
-        assert_eq!(String::from_utf8_lossy(&read.stdout).trim_end(), content.digest());
-        assert_layout_holds(&Layout::open(&home.path(&format!("{form}-file"))), "v", content);
+        assert_eq!(
+            String::from_utf8_lossy(&read.stdout).trim_end(),
+            content.digest()
+        );
+        assert_layout_holds(
+            &Layout::open(&home.path(&format!("{form}-file"))),
+            "v",
+            content,
+        );
 
         let mut writing = Command::new("cat")
             .arg(&archive)
@@ -114,8 +131,15 @@ fn archives_go_through_pipes_and_files_on_the_standard_streams() {
         let pipe = writing.stdout.take().unwrap();
         let read = piped(&home, &[&stream, &to], pipe.into(), Stdio::piped());
         assert!(writing.wait().unwrap().success());
-        assert_eq!(String::from_utf8_lossy(&read.stdout).trim_end(), content.digest());
-        assert_layout_holds(&Layout::open(&home.path(&format!("{form}-pipe"))), "v", content);
+        assert_eq!(
+            String::from_utf8_lossy(&read.stdout).trim_end(),
+            content.digest()
+        );
+        assert_layout_holds(
+            &Layout::open(&home.path(&format!("{form}-pipe"))),
+            "v",
+            content,
+        );
     }
 }
 
@@ -127,7 +151,11 @@ fn an_archive_is_not_written_to_a_terminal() {
     let home = Home::new();
     let from = home.made("made", "v", &ImageMaker::sample().make());
     let mut terminal = command("script", &home.path(""));
-    terminal.args(["-qec", &format!("{PROGRAM} {from} oci-archive:-"), "/dev/null"]);
+    terminal.args([
+        "-qec",
+        &format!("{PROGRAM} {from} oci-archive:-"),
+        "/dev/null",
+    ]);
     let refused = run(&mut terminal).expect_code(125);
     assert!(refused.stdout.contains("terminal"), "{}", refused.stdout);
 }
@@ -182,7 +210,11 @@ fn what_skopeo_writes_we_read_and_the_other_way_round() {
                 &["copy", "-q", "--all", "--preserve-digests", &seen, &theirs],
             );
             let to = home.layout(&format!("{name}-{form}-read"), "v");
-            assert_eq!(home.copy(&[], &theirs, &to), content.digest(), "{name} {form}");
+            assert_eq!(
+                home.copy(&[], &theirs, &to),
+                content.digest(),
+                "{name} {form}"
+            );
         }
         for form in forms {
             let ours = format!("{form}:{}", path(&format!("{name}-{form}-ours")));
@@ -207,7 +239,11 @@ fn what_skopeo_writes_we_read_and_the_other_way_round() {
     // Docker's archive: skopeo makes a manifest of its own, of the layers without compression.
     let from = format!("dir:{}", path("docker-seen"));
     let theirs = format!("docker-archive:{}", path("theirs.tar"));
-    foreign(&home, "skopeo", &["copy", "-q", &from, &format!("{theirs}:app:v1")]);
+    foreign(
+        &home,
+        "skopeo",
+        &["copy", "-q", &from, &format!("{theirs}:app:v1")],
+    );
     let to = home.layout("docker-read", "v");
     let digest = home.copy(&[], &format!("{theirs}:docker.io/library/app:v1"), &to);
     let layout = Layout::open(&home.path("docker-read"));
@@ -259,7 +295,11 @@ fn a_layout_that_umoci_made_is_read_from_its_tar() {
     let to = home.layout("read", "v1");
     let from = format!("oci-archive:{archive}");
     assert_eq!(home.copy(&[], &format!("{from}:v1"), &to), expected);
-    assert_eq!(home.copy(&[], &from, &to), expected, "the only one needs no name");
+    assert_eq!(
+        home.copy(&[], &from, &to),
+        expected,
+        "the only one needs no name"
+    );
 }
 
 fn host_architecture() -> &'static str {
@@ -360,7 +400,9 @@ fn what_podman_saves_we_read_and_podman_loads_ours() {
         podman.run(&["load", "-q", "-i", archive.to_str().unwrap()]);
         // Both keep the manifest as it is: podman takes a docker archive that is a layout as a layout.
         assert!(
-            podman.images().contains(&format!("{name} {}", image.digest())),
+            podman
+                .images()
+                .contains(&format!("{name} {}", image.digest())),
             "{form}: {:?}",
             podman.images()
         );
@@ -368,7 +410,11 @@ fn what_podman_saves_we_read_and_podman_loads_ours() {
         let saved = saved.to_str().unwrap();
         podman.run(&["save", "-q", "--format", form, "-o", saved, name]);
         let read = format!("{form}-read");
-        let digest = home.copy(&[], &format!("{form}:{saved}:{name}"), &home.layout(&read, "v"));
+        let digest = home.copy(
+            &[],
+            &format!("{form}:{saved}:{name}"),
+            &home.layout(&read, "v"),
+        );
         let manifest = Layout::open(&home.path(&read)).blob(&digest).unwrap();
         let manifest: serde_json::Value = serde_json::from_slice(&manifest).unwrap();
         assert_eq!(manifest["config"]["digest"], image.config.digest.as_str());
@@ -417,15 +463,26 @@ fn images_go_into_an_engine_and_come_out_of_it() {
     let flags = [&flags[..], &["--additional-tag", "example.org/app:v3"]].concat();
     home.copy(&flags, &from, "docker-daemon:example.org/app:v2");
     let images = podman.images().join("\n");
-    assert!(images.contains("app:v2") && images.contains("app:v3"), "{images}");
+    assert!(
+        images.contains("app:v2") && images.contains("app:v3"),
+        "{images}"
+    );
     let from = "docker-daemon:example.org/app:v2";
-    let back = home.copy(&["--src-daemon-host", &engine], from, &registry.reference("back", "v"));
+    let back = home.copy(
+        &["--src-daemon-host", &engine],
+        from,
+        &registry.reference("back", "v"),
+    );
     let manifest = registry.manifest("back", "v").unwrap();
     assert_eq!(manifest.digest, back);
     let manifest: serde_json::Value = serde_json::from_slice(&manifest.bytes).unwrap();
     assert_eq!(manifest["config"]["digest"], here.config.digest.as_str());
     let id = format!("docker-daemon:{}", here.config.digest);
-    let by_id = home.copy(&["--src-daemon-host", &engine], &id, &registry.reference("id", "v"));
+    let by_id = home.copy(
+        &["--src-daemon-host", &engine],
+        &id,
+        &registry.reference("id", "v"),
+    );
     assert_eq!(by_id, back);
     // The environment says where the engine is, too.
     let mut inspect = home.command(&["inspect", "docker-daemon:example.org/app:v1"]);
@@ -526,7 +583,12 @@ fn an_engine_that_refuses_is_heard() {
     let from = home.made("made", "v", &image);
     let stream = "{\"status\":\"Loading\"}\r\n{\"errorDetail\":{\"message\":\"no space in engine\"},\"error\":\"no space in engine\"}\r\n";
     let cases = [
-        ("late", answer("200 OK", stream), false, "no space in engine"),
+        (
+            "late",
+            answer("200 OK", stream),
+            false,
+            "no space in engine",
+        ),
         (
             "early",
             answer("507 Full", r#"{"message": "go away"}"#),
@@ -542,10 +604,21 @@ fn an_engine_that_refuses_is_heard() {
         assert!(early || refused.contains(word), "{name}: {refused}");
         engine.thread.join().unwrap();
     }
-    let engine = FakeEngine::start(&home, "good", answer("200 OK", "{\"stream\":\"Loaded\"}"), false);
+    let engine = FakeEngine::start(
+        &home,
+        "good",
+        answer("200 OK", "{\"stream\":\"Loaded\"}"),
+        false,
+    );
     let flags = ["--dest-daemon-host", &engine.address()];
-    assert_eq!(home.copy(&flags, &from, "docker-daemon:app:v1"), image.digest());
-    assert!(engine.thread.join().unwrap() > 4 << 20, "all of it was sent");
+    assert_eq!(
+        home.copy(&flags, &from, "docker-daemon:app:v1"),
+        image.digest()
+    );
+    assert!(
+        engine.thread.join().unwrap() > 4 << 20,
+        "all of it was sent"
+    );
 
     let nobody = format!("unix://{}", home.path("nobody").display());
     let by_id = format!("docker-daemon:{}", image.config.digest);
@@ -617,7 +690,10 @@ fn conversion_writes_into_every_medium() {
     let home = Home::new();
     let image = ImageMaker::new()
         .tar_layer(&noise(300_000), Packing::Gzip)
-        .tar_layer(&Tree::new().file("a", 0o644, "b".repeat(9000)).tar(), Packing::Plain)
+        .tar_layer(
+            &Tree::new().file("a", 0o644, "b".repeat(9000)).tar(),
+            Packing::Plain,
+        )
         .make();
     let from = home.made("made", "v", &image);
     let registry = Registry::start();
@@ -639,6 +715,9 @@ fn conversion_writes_into_every_medium() {
     std::fs::write(home.path("piped.tar"), &piped.stdout).unwrap();
     let back = Registry::start();
     let archive = format!("oci-archive:{}", home.path("piped.tar").display());
-    assert_eq!(home.copy(&[], &archive, &back.reference("a", "v")), reference);
+    assert_eq!(
+        home.copy(&[], &archive, &back.reference("a", "v")),
+        reference
+    );
     assert_eq!(back.open_uploads(), 0);
 }
