@@ -1,42 +1,24 @@
 //! Layers → one canonical archive of what is visible, without unpacking anything.
 
+mod writer;
+
 use std::{
     collections::HashMap,
-    io::{BufReader, BufWriter, Read, Write},
+    io::{BufReader, Read, Write},
 };
-
-use tar::EntryType;
 
 use super::{
     LayerError,
     archive::{Archive, Kind, Member},
-    header::{self, Fields},
     path::{self, shown},
     scene::Scene,
-    xattr::{self, Verdict},
 };
 use crate::limits;
-
-/// What flattening wrote.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct FlattenStats {
-    /// Members of the archive.
-    pub entries: u64,
-    /// Bytes of the archive.
-    pub archive_bytes: u64,
-    /// Bytes of the regular files.
-    pub content_bytes: u64,
-    /// Members of the layers that are not visible.
-    pub hidden: u64,
-    /// Layers that were read a second time, for hard links to files that are hidden.
-    pub read_again: u64,
-}
+pub use writer::FlattenStats;
+use writer::Writer;
 
 /// Bytes read and written at once.
 const BUFFER: usize = 128 << 10;
-const ZEROS: [u8; 4096] = [0; 4096];
-/// The end of the archive.
-const END: [u8; 1024] = [0; 1024];
 /// What whiteouts begin with, the name that makes a directory opaque, and what an older union file system's private files begin with.
 const WHITEOUT: &[u8] = b".wh.";
 const OPAQUE: &[u8] = b".wh..wh..opq";
@@ -73,11 +55,7 @@ pub fn flatten<R: Read>(
             what: "layers",
             limit: limits::LAYERS as u64,
         })?;
-    let mut writer = Writer {
-        out: BufWriter::with_capacity(BUFFER, out),
-        stats: FlattenStats::default(),
-        buffer: vec![0; BUFFER],
-    };
+    let mut writer = Writer::new(out);
     let mut scene = Scene::new();
     let mut waiting = HashMap::new();
     for layer in 0..layers {
@@ -433,140 +411,5 @@ fn joined(directory: &[u8], name: &[u8]) -> Vec<u8> {
     match directory {
         b"" => name.to_vec(),
         _ => [directory, b"/", name].concat(),
-    }
-}
-
-/// The archive being written.
-struct Writer<W: Write> {
-    out: BufWriter<W>,
-    stats: FlattenStats,
-    buffer: Vec<u8>,
-}
-
-fn write_error(source: std::io::Error) -> LayerError {
-    LayerError::Write { source }
-}
-
-impl<W: Write> Writer<W> {
-    /// Writes a member under a path, with its content.
-    fn member<R: Read>(
-        &mut self,
-        path: &[u8],
-        member: &Member,
-        archive: &mut Archive<R>,
-    ) -> Result<(), LayerError> {
-        self.header(path, member, None)?;
-        let parts = match &member.kind {
-            Kind::Regular => vec![(0, member.size)],
-            Kind::Sparse(parts) => parts.clone(),
-            _ => return Ok(()),
-        };
-        let mut at = 0;
-        for (offset, length) in parts {
-            self.zeros(offset - at)?;
-            self.copy(length, archive)?;
-            at = offset + length;
-        }
-        self.zeros(member.size - at)?;
-        self.stats.archive_bytes += member.size.next_multiple_of(512);
-        header::pad(&mut self.out, member.size).map_err(write_error)
-    }
-
-    fn copy<R: Read>(&mut self, mut left: u64, archive: &mut Archive<R>) -> Result<(), LayerError> {
-        while left > 0 {
-            let want = usize::try_from(left).map_or(BUFFER, |left| left.min(BUFFER));
-            let count = archive.read(&mut self.buffer[..want])?;
-            self.out
-                .write_all(&self.buffer[..count])
-                .map_err(write_error)?;
-            left -= count as u64;
-        }
-        Ok(())
-    }
-
-    fn zeros(&mut self, mut left: u64) -> Result<(), LayerError> {
-        while left > 0 {
-            let count = usize::try_from(left).map_or(ZEROS.len(), |left| left.min(ZEROS.len()));
-            self.out.write_all(&ZEROS[..count]).map_err(write_error)?;
-            left -= count as u64;
-        }
-        Ok(())
-    }
-
-    /// Writes the header of a member under a path: of what it is, or of a hard link to `target`.
-    fn header(
-        &mut self,
-        path: &[u8],
-        member: &Member,
-        target: Option<&[u8]>,
-    ) -> Result<(), LayerError> {
-        let (kind, device) = match (&member.kind, target) {
-            (_, Some(_)) => (EntryType::Link, None),
-            (Kind::Regular | Kind::Sparse(_), None) => (EntryType::Regular, None),
-            (Kind::Directory, None) => (EntryType::Directory, None),
-            (Kind::Symlink, None) => (EntryType::Symlink, None),
-            (Kind::Character(major, minor), None) => (EntryType::Char, Some((*major, *minor))),
-            (Kind::Block(major, minor), None) => (EntryType::Block, Some((*major, *minor))),
-            (Kind::Fifo, None) => (EntryType::Fifo, None),
-            (Kind::HardLink | Kind::Global, None) => {
-                return Err(LayerError::Malformed {
-                    path: shown(path),
-                    what: "a hard link to a hard link",
-                });
-            }
-        };
-        let size = match kind {
-            EntryType::Regular => member.size,
-            _ => 0,
-        };
-        self.stats.content_bytes += size;
-        if self.stats.content_bytes > limits::LAYER_UNPACKED_BYTES {
-            return Err(LayerError::Limit {
-                what: "bytes",
-                limit: limits::LAYER_UNPACKED_BYTES,
-            });
-        }
-        let mut xattrs = match target {
-            None => member.xattrs.clone(),
-            Some(_) => Vec::new(),
-        };
-        xattrs.retain(|(name, _)| xattr::verdict(name) != Verdict::Strip);
-        xattrs.sort();
-        let link = match (target, &member.kind) {
-            (Some(target), _) => target,
-            (None, Kind::Symlink) => &member.link,
-            _ => b"",
-        };
-        let path = match (kind, path) {
-            (EntryType::Directory, b"") => b"./".to_vec(),
-            (EntryType::Directory, _) => [path, b"/"].concat(),
-            _ => path.to_vec(),
-        };
-        let fields = Fields {
-            path: &path,
-            kind,
-            mode: member.mode,
-            uid: member.uid,
-            gid: member.gid,
-            size,
-            mtime: member.mtime,
-            link,
-            device,
-            xattrs: &xattrs,
-        };
-        self.stats.entries += 1;
-        let mut bytes = Vec::with_capacity(512);
-        header::write(&mut bytes, &fields).map_err(write_error)?;
-        self.stats.archive_bytes += bytes.len() as u64;
-        self.out.write_all(&bytes).map_err(write_error)
-    }
-
-    fn finish(mut self) -> Result<FlattenStats, LayerError> {
-        self.out
-            .write_all(&END)
-            .and_then(|()| self.out.flush())
-            .map_err(write_error)?;
-        self.stats.archive_bytes += END.len() as u64;
-        Ok(self.stats)
     }
 }

@@ -230,57 +230,72 @@ fn in_layout(
 ) -> Result<Deleted, Error> {
     let layout = Layout::open(path)?;
     let entry = layout.resolve(reference)?;
-    let image = || format!("oci:{}", path.display());
-    let by_tag = entry.tag.as_deref().filter(|tag| Some(*tag) == reference);
-    let alone = options.mode == DeleteMode::AsNamed && by_tag.is_some();
-    let mut deleted = layout.edit_index(|index| {
-        let same = |known: &Entry| known.digest == entry.digest;
-        let tags: Vec<String> = index
-            .entries()
-            .into_iter()
-            .filter(same)
-            .filter_map(|known| known.tag)
-            .collect();
-        let mut deleted = Deleted::default();
-        if let (true, Some(tag)) = (alone, by_tag) {
-            index.remove_tag(tag);
-            deleted.tags.push(tag.to_owned());
-            let last = !index.entries().iter().any(same);
-            deleted.manifest = last.then(|| entry.digest.clone());
-            return Ok(Ok(deleted));
-        }
-        let own = by_tag.or(match (&tags[..], reference) {
+    let tag = entry.tag.as_deref().filter(|tag| Some(*tag) == reference);
+    let mut deleted = match (options.mode, tag) {
+        (DeleteMode::AsNamed, Some(tag)) => untag(&layout, &entry, tag)?,
+        _ => remove(&layout, &entry, tag, reference, options.force)?,
+    };
+    if options.collect {
+        let collected = layout.collect()?;
+        (deleted.blobs, deleted.bytes) = (collected.blobs, collected.bytes);
+    }
+    Ok(deleted)
+}
+
+/// Removes the entry of a tag.
+fn untag(layout: &Layout, entry: &Entry, tag: &str) -> Result<Deleted, Error> {
+    let last = layout.edit_index(|index| {
+        index.remove_tag(tag);
+        let mut entries = index.entries().into_iter();
+        Ok(!entries.any(|known| known.digest == entry.digest))
+    })?;
+    Ok(Deleted {
+        tags: vec![tag.to_owned()],
+        manifest: last.then(|| entry.digest.clone()),
+        ..Deleted::default()
+    })
+}
+
+/// Removes all entries of a manifest, if it has no other tags than the one it was named by.
+fn remove(
+    layout: &Layout,
+    entry: &Entry,
+    tag: Option<&str>,
+    reference: Option<&str>,
+    force: bool,
+) -> Result<Deleted, Error> {
+    let place = || format!("oci:{}", layout.path().display());
+    let same = |known: &Entry| known.digest == entry.digest;
+    let tags = layout.edit_index(|index| {
+        let entries = index.entries().into_iter().filter(same);
+        let tags: Vec<String> = entries.filter_map(|known| known.tag).collect();
+        let own = tag.or(match (&tags[..], reference) {
             // The only image of a layout, named by nothing: its only tag is no other one.
             ([only], None) => Some(only.as_str()),
             _ => None,
         });
-        let others: Vec<String> = tags
-            .iter()
-            .filter(|tag| Some(tag.as_str()) != own)
-            .cloned()
-            .collect();
-        if !others.is_empty() && !options.force {
+        let is_other = |tag: &&String| Some(tag.as_str()) != own;
+        let others: Vec<String> = tags.iter().filter(is_other).cloned().collect();
+        if !others.is_empty() && !force {
             return Ok(Err(RepositoryError::Shared {
-                repository: image(),
+                repository: place(),
                 digest: entry.digest.clone(),
                 tags: others,
             }));
         }
         if !index.remove(same) {
             return Ok(Err(RepositoryError::Unsupported {
-                image: format!("{}:@{}", image(), entry.digest),
+                image: format!("{}:@{}", place(), entry.digest),
                 what: "it is a part of an index, and goes with that",
             }));
         }
-        deleted.tags = tags;
-        deleted.manifest = Some(entry.digest.clone());
-        Ok(Ok(deleted))
+        Ok(Ok(tags))
     })??;
-    if options.collect {
-        let collected = layout.collect()?;
-        (deleted.blobs, deleted.bytes) = (collected.blobs, collected.bytes);
-    }
-    Ok(deleted)
+    Ok(Deleted {
+        tags,
+        manifest: Some(entry.digest.clone()),
+        ..Deleted::default()
+    })
 }
 
 fn in_store(store: &Store, name: &str, options: &DeleteOptions) -> Result<Deleted, Error> {

@@ -1,6 +1,17 @@
 //! What a repository holds, asked and changed without copying an image: tags, digests, deletions, single manifests and blobs.
 //!
 //! Layouts and the store are repositories too as far as they have names; what a medium cannot do is an error that says so.
+//!
+//! ```no_run
+//! # async fn example() -> Result<(), libimage::Error> {
+//! use libimage::{config::Policy, context::Context, repository};
+//! let cx = Context::builder(Policy::accept_anything()).build();
+//! let image = "docker://registry.example/team/app:1.0".parse()?;
+//! repository::tag(&cx, &image, &["stable".to_owned()], None).await?;
+//! println!("{}", repository::digest(&cx, &image, &Default::default()).await?);
+//! # Ok(())
+//! # }
+//! ```
 
 mod catalog;
 mod content;
