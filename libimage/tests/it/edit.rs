@@ -513,11 +513,13 @@ fn archives_hold_what_was_edited_or_converted() {
     let from = registry.reference("image", "v1");
     let place = |name: &str| dir.path().join(name).display().to_string();
     let changed = mutate(&from, &registry.reference("image", "v2"), &labelled()).unwrap();
-    for there in [
-        format!("oci-archive:{}:v1", place("oci.tar")),
-        format!("docker-archive:{}:image:v1", place("docker.tar")),
-        format!("dir:{}", place("dir")),
+    for (transport, tag) in [
+        ("oci-archive", ":v1"),
+        ("docker-archive", ":image:v1"),
+        ("dir", ""),
     ] {
+        let at = |name: &str| format!("{transport}:{}{tag}", place(&format!("{transport}-{name}")));
+        let there = at("edited");
         let report = mutate(&from, &there, &labelled()).unwrap();
         assert_eq!(report.digest, changed.digest, "{there}");
         let to = Registry::start();
@@ -530,7 +532,7 @@ fn archives_hold_what_was_edited_or_converted() {
         block(libimage::copy::copy(&cx(), &back, &target, &both)).unwrap();
         assert_valid(&to, "image", "v1", DOCKER);
         // And converted on the way in.
-        let again = image(&format!("{there}.converted"));
+        let again = image(&at("converted"));
         block(libimage::copy::copy(&cx(), &image(&from), &again, &both)).unwrap();
         let other = Registry::start();
         let target = image(&other.reference("image", "v1"));
