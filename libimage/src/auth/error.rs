@@ -29,12 +29,10 @@ pub enum AuthError {
         user: String,
     },
     /// The credentials are right, but not for this.
-    #[error("{registry} does not allow {user:?} what {repository} was asked for: {scope}")]
+    #[error("{registry} does not allow {user:?} to do this: it wants {scope:?}")]
     Scope {
         /// The registry.
         registry: String,
-        /// The repository.
-        repository: String,
         /// The user, or the kind of token.
         user: String,
         /// What the registry wants to be allowed.
@@ -47,7 +45,7 @@ pub enum AuthError {
         registry: String,
         /// Why.
         #[source]
-        source: super::helper::HelperError,
+        source: Box<super::helper::HelperError>,
     },
     /// The token server says nothing.
     #[error("the token server {server} of {registry} has been silent for {} s", .after.as_secs())]

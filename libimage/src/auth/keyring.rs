@@ -66,7 +66,7 @@ impl Keyring {
                 Err(source) => {
                     return Err(AuthError::Helper {
                         registry: self.registry.clone(),
-                        source,
+                        source: Box::new(source),
                     });
                 }
             }

@@ -80,7 +80,7 @@ fn reach(url: &Url) -> Reach {
         name.strip_suffix(*inner)
             .is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
     };
-    if !name.contains('.') || inner.iter().any(|inner| is_inner(&inner)) {
+    if !name.contains('.') || inner.iter().any(is_inner) {
         Reach::Inner
     } else {
         Reach::Public

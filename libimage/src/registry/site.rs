@@ -212,12 +212,11 @@ impl Registry {
     /// It cannot be reached, or does not accept them.
     pub async fn login(&self) -> Result<bool, RegistryError> {
         let base = self.base().await?;
-        let what = format!("login to {}", self.0.host);
         let call = super::Call::new(
             reqwest::Method::GET,
             base.url.clone(),
             Access::Registry,
-            what,
+            "login".to_owned(),
         );
         self.send(&call, &[StatusCode::OK]).await?;
         Ok(base.auth.was_asked())

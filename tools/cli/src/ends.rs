@@ -21,20 +21,34 @@ pub struct End {
 }
 
 impl End {
-    /// Sets up one side. Reads the files of credentials; `uid` is the user's id, which inside a user namespace is no longer our own.
+    /// Sets up both sides of a context. Reads the files of credentials; `uid` is the user's id, which inside a user namespace is no longer
+    /// our own.
     ///
     /// # Errors
     /// A file of credentials cannot be read or understood.
     pub fn apply(
-        &self,
-        mut builder: ContextBuilder,
-        side: Side,
+        source: &Self,
+        destination: &Self,
+        builder: ContextBuilder,
         uid: u32,
     ) -> Result<ContextBuilder, Failure> {
-        for file in authfile::read_for(self.authfile.as_deref(), uid)? {
-            builder = builder.auth_file_for(side, file);
+        let from = authfile::read_for(source.authfile.as_deref(), uid)?;
+        let to = if source.authfile == destination.authfile {
+            from.clone()
+        } else {
+            authfile::read_for(destination.authfile.as_deref(), uid)?
+        };
+        let mut builder = builder;
+        for (end, side, files) in [
+            (source, Side::Source, from),
+            (destination, Side::Destination, to),
+        ] {
+            for file in files {
+                builder = builder.auth_file_for(side, file);
+            }
+            builder = end.apply_without_files(builder, side);
         }
-        Ok(self.apply_without_files(builder, side))
+        Ok(builder)
     }
 
     /// As [`End::apply`], for who has the credentials already.

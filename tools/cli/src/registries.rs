@@ -1,6 +1,7 @@
 //! Which registries.conf is read, and where certificates and credential helpers are looked for.
 
 use crate::failure::Failure;
+use crate::output;
 use libimage::config::{Helpers, Registries};
 use libimage::context::ContextBuilder;
 use std::io::ErrorKind;
@@ -40,9 +41,9 @@ pub fn helpers() -> Helpers {
 /// # References
 /// containers-registries.conf(5), containers-registries.conf.d(5)
 pub fn read(flag: Option<&Path>, uid: u32) -> Result<Registries, Failure> {
-    let named = |path: &Path| match text(path)? {
-        Some(text) => with(Registries::default(), path, &text),
-        None => Err(Failure::new(format!("there is no {}", path.display()))),
+    let named = |path: &Path| match std::fs::read_to_string(path) {
+        Ok(text) => with(Registries::default(), path, &text),
+        Err(error) => Err(unreadable(path, &error)),
     };
     if let Some(path) = flag {
         return named(path);
@@ -123,24 +124,32 @@ fn with(registries: Registries, path: &Path, text: &str) -> Result<Registries, F
 fn text(path: &Path) -> Result<Option<String>, Failure> {
     match std::fs::read_to_string(path) {
         Ok(text) => Ok(Some(text)),
-        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
-            Ok(None)
-        }
-        Err(error) => Err(Failure::new(format!(
-            "cannot read {}: {error}",
-            path.display()
-        ))),
+        Err(error) if is_none(path, &error) => Ok(None),
+        Err(error) => Err(unreadable(path, &error)),
     }
 }
 
-fn drop_ins(directory: &Path) -> Result<Vec<PathBuf>, Failure> {
-    let wrong = |error: std::io::Error| {
-        Failure::new(format!("cannot read {}: {error}", directory.display()))
-    };
-    let entries = match std::fs::read_dir(directory) {
-        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
-            return Ok(Vec::new());
+/// Whether a file or directory is as good as none: it is not there, or is another user's, whose home directory we were given. What the
+/// system says cannot be left out.
+fn is_none(path: &Path, error: &std::io::Error) -> bool {
+    match error.kind() {
+        ErrorKind::NotFound | ErrorKind::NotADirectory => true,
+        ErrorKind::PermissionDenied if !path.starts_with(SYSTEM) => {
+            output::warn(format_args!("{} may not be read", path.display()));
+            true
         }
+        _ => false,
+    }
+}
+
+fn unreadable(path: &Path, error: &std::io::Error) -> Failure {
+    Failure::new(format!("cannot read {}: {error}", path.display()))
+}
+
+fn drop_ins(directory: &Path) -> Result<Vec<PathBuf>, Failure> {
+    let wrong = |error: std::io::Error| unreadable(directory, &error);
+    let entries = match std::fs::read_dir(directory) {
+        Err(error) if is_none(directory, &error) => return Ok(Vec::new()),
         entries => entries.map_err(wrong)?,
     };
     let mut paths = Vec::new();

@@ -3,7 +3,7 @@
 use crate::{ends::End, failure::Failure, progress::Drawing, registries};
 use clap::Args;
 use libimage::config::Credentials;
-use libimage::context::{Context, Side};
+use libimage::context::Context;
 use std::path::PathBuf;
 
 /// How to talk to the one registry a verb deals with.
@@ -41,8 +41,7 @@ impl RegistryArgs {
         };
         let builder = Context::builder(crate::policy::read_for(uid)?).progress(progress);
         let builder = registries::apply(builder, self.registries_conf.as_deref(), uid)?;
-        let builder = end.apply(builder, Side::Source, uid)?;
-        Ok(end.apply(builder, Side::Destination, uid)?.build())
+        Ok(End::apply(&end, &end, builder, uid)?.build())
     }
 }
 

@@ -2,7 +2,7 @@
 
 use crate::engine::{self, Engines, OneEngine, TwoEngines};
 use clap::Args;
-use libimage::context::{Context, Patience, Side};
+use libimage::context::{Context, Patience};
 use std::path::PathBuf;
 use trimaran_cli::ends::{DestinationArgs, End, OneArgs, SourceArgs};
 use trimaran_cli::policy::PolicyArgs;
@@ -136,7 +136,6 @@ fn context(
         .patience(patience)
         .progress(Drawing::in_mode(shared.mode()));
     let builder = registries::apply(builder, shared.registries_conf.as_deref(), uid)?;
-    let builder = source.apply(builder, Side::Source, uid)?;
-    let builder = destination.apply(builder, Side::Destination, uid)?;
+    let builder = End::apply(source, destination, builder, uid)?;
     Ok(engine::told(builder, engines).build())
 }
