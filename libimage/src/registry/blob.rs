@@ -250,7 +250,7 @@ struct Download {
     /// Bytes to throw away, of a server that does not know ranges.
     skip: u64,
     body: Option<Body>,
-    /// The newest piece, kept until the next one or the verdict comes.
+    /// The last piece, kept until the verdict: without it nobody can complete anything.
     held: Option<Bytes>,
     /// Gone once the content is verified.
     hasher: Option<Hasher>,
@@ -322,7 +322,7 @@ impl Download {
         }
     }
 
-    /// Counts and hashes a piece, and returns the one before it.
+    /// Counts and hashes a piece, and returns it unless it is the last.
     fn take(&mut self, mut piece: Bytes) -> Result<Option<Bytes>, RegistryError> {
         let skipped = self.skip.min(piece.len() as u64);
         self.skip -= skipped;
@@ -338,7 +338,11 @@ impl Download {
         if let Some(hasher) = &mut self.hasher {
             hasher.update(&piece);
         }
-        Ok(self.held.replace(piece))
+        if self.done < self.blob.size {
+            return Ok(Some(piece));
+        }
+        self.held = Some(piece);
+        Ok(None)
     }
 
     fn verify(&mut self) -> Result<(), RegistryError> {
