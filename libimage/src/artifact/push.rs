@@ -18,7 +18,7 @@ use crate::{
     media,
     name::ImageRef,
     platform::Platform,
-    progress::{BlobKind, Event, Progress},
+    progress::{BlobKind, Event},
     registry::BlobStream,
     store::Store,
     transport::{
@@ -236,7 +236,7 @@ async fn send(
     let work: Vec<_> = parts
         .into_iter()
         .filter(|part| seen.insert(part.descriptor.digest.clone()))
-        .map(|part| part.send(sink.clone(), Arc::clone(cx.progress()), crew.clone()))
+        .map(|part| part.send(sink.clone(), cx.clone(), crew.clone()))
         .collect();
     let sent = worker::several(options.jobs, work).await;
     drop(crew);
@@ -253,13 +253,11 @@ async fn send(
 
 impl Part {
     /// Sends the blob; `false` if it was there.
-    async fn send(
-        self,
-        sink: Sink,
-        progress: Arc<dyn Progress>,
-        crew: Crew,
-    ) -> Result<bool, Error> {
+    async fn send(self, sink: Sink, cx: Context, crew: Crew) -> Result<bool, Error> {
         let digest = &self.descriptor.digest;
+        let (progress, place) = (cx.progress(), sink.traffic(&cx));
+        // All artifacts share the empty configuration: those that are pushed side by side send it once.
+        let _claim = place.history.claim(digest).await;
         if sink.has_blob(&self.descriptor).await? {
             progress.event(&Event::Skipped {
                 digest,
@@ -273,7 +271,7 @@ impl Part {
                 kind: BlobKind::Other,
                 total: Some(self.descriptor.size),
             });
-            meter::metered(self.open(), digest, &progress)
+            meter::metered(self.open(), digest, progress)
         };
         sink.put_blob(&self.descriptor, open, &crew).await?;
         progress.event(&Event::Done { digest });
