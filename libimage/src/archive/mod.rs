@@ -26,7 +26,7 @@ mod legacy;
 mod oci;
 mod packed;
 mod spool;
-mod tar;
+mod tarball;
 mod writer;
 
 pub(crate) use contents::{BlobOut, Contents, Form};
@@ -34,7 +34,7 @@ pub(crate) use docker::DockerArchive;
 pub use error::ArchiveError;
 pub(crate) use oci::OciArchive;
 pub(crate) use spool::{Input, spool};
-pub(crate) use tar::Tar;
+pub(crate) use tarball::Tar;
 pub(crate) use writer::{Pipe, TarWriter, Target};
 
 use std::{collections::BTreeMap, io::Read};

@@ -7,7 +7,7 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use super::tar::Positioned;
+use super::tarball::Positioned;
 use crate::compress::{self, Decoder};
 
 /// Decoders that stand somewhere and wait for whoever needs what follows. One is enough for those who read in order.

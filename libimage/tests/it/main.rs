@@ -5,6 +5,7 @@
     reason = "a test that cannot prepare its material has failed"
 )]
 
+mod archives_that_lie;
 mod artifact;
 mod convert;
 mod crash;
