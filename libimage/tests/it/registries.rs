@@ -10,7 +10,8 @@ use libimage::{
     pull::{PullOptions, PullPolicy},
 };
 use trimaran_testkit::{
-    Auth, Content, Fault, Image, ImageMaker, Packing, Registry, Rule, image::noise,
+    Auth, Content, DebianRegistry, Fault, Image, ImageMaker, Packing, Registry, Rule,
+    debian::Options, image::noise, skip,
 };
 
 use crate::{
@@ -279,6 +280,66 @@ fn plain_http_is_allowed_where_it_is_called_insecure_and_not_forbidden() {
     );
     copy(&strict(&both).build(), &there, &here).unwrap();
     assert_holds(&to, "a", "v", &made);
+}
+
+/// An exception for one host is none for those it redirects to.
+#[test]
+fn who_an_insecure_registry_redirects_to_has_to_prove_who_it_is() {
+    let Some(storage) = DebianRegistry::start(&Options {
+        tls: true,
+        ..Options::default()
+    }) else {
+        return skip("needs docker-registry and openssl");
+    };
+    let (from, plain, to) = (Registry::start(), Registry::start(), Registry::start());
+    let made = ImageMaker::new()
+        .tar_layer(&noise(100_000), Packing::Plain)
+        .make();
+    from.add("a", "v", &made);
+    plain.add("a", "v", &made);
+    let insecure: String = [&from, &to]
+        .map(|registry| {
+            format!(
+                "[[registry]]\nlocation = '{}'\ninsecure = true\n",
+                registry.host()
+            )
+        })
+        .concat();
+    let strict = || {
+        Context::builder(Policy::accept_anything())
+            .patience(patience())
+            .registries(Registries::parse(&insecure).unwrap())
+    };
+    copy(
+        &builder().build(),
+        &from.reference("a", "v"),
+        &storage.reference("a", "v"),
+    )
+    .unwrap();
+    from.fault(
+        Rule::get("*/blobs/*").fault(Fault::Redirect(format!("https://{}", storage.host()))),
+    );
+    let (there, here) = (from.reference("a", "v"), to.reference("a", "v"));
+    let refused = copy(&strict().build(), &there, &here);
+    assert_fails(
+        refused,
+        ErrorKind::Network { transient: false },
+        &["not trusted"],
+    );
+    let certificate = std::fs::read(storage.certificate()).unwrap();
+    copy(&strict().extra_roots(certificate).build(), &there, &here).unwrap();
+    assert_holds(&to, "a", "v", &made);
+    // Nothing secret goes to plain storage either.
+    from.heal();
+    from.fault(Rule::get("*/blobs/*").fault(Fault::Redirect(format!("http://{}", plain.host()))));
+    copy(&strict().build(), &there, &to.reference("b", "v")).unwrap();
+    assert_holds(&to, "b", "v", &made);
+    assert!(
+        plain
+            .requests()
+            .iter()
+            .all(|request| request.authorization.is_none())
+    );
 }
 
 /// An image is pulled from where it was moved to; what is pushed goes where it was told to go; the policy knows the name alone.
