@@ -12,6 +12,7 @@ mod index;
 mod referrers;
 
 use std::{
+    collections::BTreeSet,
     fs::File,
     io::{Read, Write},
     path::{Path, PathBuf},
@@ -400,12 +401,25 @@ impl Layout {
         manifest: &Manifest,
         depth: usize,
     ) -> Result<Vec<Digest>, LayoutError> {
-        let mut digests = Vec::new();
+        let mut digests = BTreeSet::new();
+        self.collect_needs(manifest, depth, &mut digests)?;
+        Ok(digests.into_iter().collect())
+    }
+
+    /// What was met is not looked into again: indexes may name each other any number of times.
+    fn collect_needs(
+        &self,
+        manifest: &Manifest,
+        depth: usize,
+        digests: &mut BTreeSet<Digest>,
+    ) -> Result<(), LayoutError> {
         match manifest.content() {
             Content::Image { config, layers } => {
                 for part in layers.iter().chain([config]) {
                     match self.blob_size(&part.digest)? {
-                        Some(size) if size == part.size => digests.push(part.digest.clone()),
+                        Some(size) if size == part.size => {
+                            digests.insert(part.digest.clone());
+                        }
                         Some(size) => return Err(wrong_size(part, size)),
                         None if part.is_foreign() => {}
                         None => {
@@ -419,22 +433,24 @@ impl Layout {
             }
             Content::Index { entries } => {
                 for entry in entries {
-                    if self.blob_size(&entry.digest)?.is_none() || depth == 0 {
+                    if self.blob_size(&entry.digest)?.is_none()
+                        || depth == 0
+                        || !digests.insert(entry.digest.clone())
+                    {
                         continue;
                     }
-                    digests.push(entry.digest.clone());
                     if matches!(
                         crate::media::kind(&entry.media_type),
                         crate::media::Kind::Manifest | crate::media::Kind::Index
                     ) {
                         let raw = self.read_blob(&entry.digest, limits::MANIFEST_BYTES)?;
                         let inner = Manifest::parse(raw, Some(&entry.media_type))?;
-                        digests.extend(self.needs(&inner, depth - 1)?);
+                        self.collect_needs(&inner, depth - 1, digests)?;
                     }
                 }
             }
         }
-        Ok(digests)
+        Ok(())
     }
 
     fn blob_error(

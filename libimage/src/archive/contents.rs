@@ -1,7 +1,7 @@
 //! What goes into an archive, and the documents at its end that say what it is.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     io::{self, Seek as _, Write},
     path::PathBuf,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -160,12 +160,12 @@ impl Contents {
             Some(directory) => TempFile::new(Arc::clone(directory)),
             None => nameless(&self.temporary),
         };
-        Ok(BlobOut::Unsized {
+        Ok(BlobOut::Unsized(Box::new(Unsized {
             file: file.map_err(|source| self.unkept(source))?,
             hasher: Hasher::new(Algorithm::Sha256),
             size: 0,
             archive: Arc::clone(self),
-        })
+        })))
     }
 
     fn unkept(&self, source: io::Error) -> ArchiveError {
@@ -217,7 +217,7 @@ impl Contents {
     ) -> Result<(), ArchiveError> {
         self.put_manifest(manifest, manifest.digest())?;
         let mut state = self.state();
-        image_of(&state, manifest)?;
+        image_of(&state, manifest, &mut BTreeSet::new())?;
         for (_, known) in &mut state.images {
             known.retain(|name| !names.contains(name));
         }
@@ -264,7 +264,7 @@ impl Contents {
         let mut items = Vec::new();
         for (manifest, names) in &state.images {
             entries.extend(docker_entries(manifest, names));
-            items.push(item_of(image_of(&state, manifest)?, names));
+            items.push(item_of(image_of(&state, manifest, &mut BTreeSet::new())?, names));
         }
         drop(state);
         let index =
@@ -319,7 +319,12 @@ fn item_of(image: &Manifest, names: &[Name]) -> Value {
 }
 
 /// Finds the image that manifest.json will describe: itself, or of an index the one for this machine, else the first there is.
-fn image_of<'a>(state: &'a State, manifest: &'a Manifest) -> Result<&'a Manifest, ArchiveError> {
+/// What was met is not looked into again: indexes may name each other any number of times.
+fn image_of<'a>(
+    state: &'a State,
+    manifest: &'a Manifest,
+    seen: &mut BTreeSet<Digest>,
+) -> Result<&'a Manifest, ArchiveError> {
     let not = |what| ArchiveError::NotForDocker {
         digest: manifest.digest().clone(),
         what,
@@ -343,11 +348,15 @@ fn image_of<'a>(state: &'a State, manifest: &'a Manifest) -> Result<&'a Manifest
             };
             let mut entries: Vec<&Descriptor> = entries.iter().collect();
             entries.sort_by_key(rank);
-            let mut images = entries
-                .into_iter()
-                .filter_map(|entry| state.manifests.get(&entry.digest))
-                .filter_map(|child| image_of(state, child).ok());
-            images.next().ok_or_else(|| not("it has no image"))
+            for entry in entries {
+                if seen.insert(entry.digest.clone())
+                    && let Some(child) = state.manifests.get(&entry.digest)
+                    && let Ok(image) = image_of(state, child, seen)
+                {
+                    return Ok(image);
+                }
+            }
+            Err(not("it has no image"))
         }
     }
 }
@@ -364,12 +373,16 @@ pub(crate) enum BlobOut {
         size: u64,
     },
     /// Of a size that its end tells.
-    Unsized {
-        file: TempFile,
-        hasher: Hasher,
-        size: u64,
-        archive: Arc<Contents>,
-    },
+    Unsized(Box<Unsized>),
+}
+
+/// A blob that is kept until its size is known.
+#[derive(Debug)]
+pub(crate) struct Unsized {
+    file: TempFile,
+    hasher: Hasher,
+    size: u64,
+    archive: Arc<Contents>,
 }
 
 impl Write for BlobOut {
@@ -379,12 +392,10 @@ impl Write for BlobOut {
                 Some(member) => member.write(bytes),
                 None => Ok(bytes.len()),
             },
-            Self::Unsized {
-                file, hasher, size, ..
-            } => {
-                let count = file.write(bytes)?;
-                hasher.update(&bytes[..count]);
-                *size += count as u64;
+            Self::Unsized(kept) => {
+                let count = kept.file.write(bytes)?;
+                kept.hasher.update(&bytes[..count]);
+                kept.size += count as u64;
                 Ok(count)
             }
         }
@@ -407,12 +418,13 @@ impl BlobOut {
                 member.map_or(Ok(()), MemberWriter::finish)?;
                 Ok((digest, size))
             }
-            Self::Unsized {
-                file,
-                hasher,
-                size,
-                archive,
-            } => {
+            Self::Unsized(kept) => {
+                let Unsized {
+                    file,
+                    hasher,
+                    size,
+                    archive,
+                } = *kept;
                 let digest = hasher.finish();
                 if let Some(mut member) = archive.member(&digest, size)? {
                     let mut kept = file.file();

@@ -3,7 +3,10 @@
 //! Since Docker 25 the same archive is an OCI layout too, and then the image's own manifest is used, byte for byte. Older ones have
 //! none: a manifest is made for them, the same one every time, from what is there: the configuration, and the layers as they are.
 
-use std::{collections::BTreeMap, io::Read as _};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    io::Read as _,
+};
 
 use serde::{Deserialize, Serialize};
 
@@ -65,6 +68,12 @@ struct Config {
 #[derive(Deserialize)]
 struct RootFs {
     diff_ids: Vec<Digest>,
+}
+
+/// An image that is looked for.
+struct Wanted<'a> {
+    config: &'a Digest,
+    layers: &'a [String],
 }
 
 /// An archive as `docker save` writes it.
@@ -241,12 +250,17 @@ impl DockerArchive {
         // Several entries may lead there; the one that has the name comes first.
         let wanted = name.cloned().into_iter().chain(names_of(item)).next();
         entries.sort_by_key(|entry| wanted.is_none() || named(entry) != wanted);
+        let mut seen = BTreeSet::new();
         for entry in &entries {
-            let Some(below) = self.search(&entry.digest, &config, item, DEPTH)? else {
+            let wanted = Wanted {
+                config: &config,
+                layers: item.layers.as_deref().unwrap_or_default(),
+            };
+            let Some(below) = self.search(&entry.digest, &wanted, DEPTH, &mut seen)? else {
                 continue;
             };
             let top = match oci::manifest(&self.tar, &entry.digest) {
-                Ok(top) if self.is_complete(&top, DEPTH) => top,
+                Ok(top) if self.is_complete(&top, DEPTH, &mut BTreeSet::new()) => top,
                 _ => below,
             };
             return Ok(Some(Found {
@@ -259,15 +273,16 @@ impl DockerArchive {
         Ok(None)
     }
 
-    /// Looks for the manifest of an image, below an entry.
+    /// Looks for the manifest of an image, below an entry. What was met is not looked into again: indexes may name each other any
+    /// number of times.
     fn search(
         &self,
         digest: &Digest,
-        wanted: &Digest,
-        item: &Item,
+        wanted: &Wanted<'_>,
         depth: usize,
+        seen: &mut BTreeSet<Digest>,
     ) -> Result<Option<Manifest>, Error> {
-        if !self.tar.has(&blob_path(digest)) {
+        if !seen.insert(digest.clone()) || !self.tar.has(&blob_path(digest)) {
             return Ok(None);
         }
         let manifest = oci::manifest(&self.tar, digest)?;
@@ -275,12 +290,12 @@ impl DockerArchive {
             Content::Image { config, layers } => {
                 let paths = layers.iter().map(|layer| blob_path(&layer.digest));
                 let same =
-                    config.digest == *wanted && paths.eq(item.layers.iter().flatten().cloned());
+                    config.digest == *wanted.config && paths.eq(wanted.layers.iter().cloned());
                 Ok(same.then_some(manifest))
             }
             Content::Index { entries } if depth > 0 => {
                 for entry in entries.iter().filter(|entry| is_manifest(entry)) {
-                    let found = self.search(&entry.digest, wanted, item, depth - 1)?;
+                    let found = self.search(&entry.digest, wanted, depth - 1, seen)?;
                     if found.is_some() {
                         return Ok(found);
                     }
@@ -292,18 +307,22 @@ impl DockerArchive {
     }
 
     /// Tells whether everything a manifest names is in the archive.
-    fn is_complete(&self, manifest: &Manifest, depth: usize) -> bool {
+    fn is_complete(&self, manifest: &Manifest, depth: usize, seen: &mut BTreeSet<Digest>) -> bool {
         let has = |blob: &Descriptor| self.tar.has(&blob_path(&blob.digest));
         match manifest.content() {
             Content::Image { config, layers } => {
                 has(config) && layers.iter().all(|layer| layer.is_foreign() || has(layer))
             }
             Content::Index { entries } => entries.iter().all(|entry| {
-                has(entry)
-                    && (!is_manifest(entry)
-                        || depth > 0
-                            && oci::manifest(&self.tar, &entry.digest)
-                                .is_ok_and(|child| self.is_complete(&child, depth - 1)))
+                if !seen.insert(entry.digest.clone()) {
+                    return true;
+                }
+                if !has(entry) || !is_manifest(entry) {
+                    return has(entry);
+                }
+                depth > 0
+                    && oci::manifest(&self.tar, &entry.digest)
+                        .is_ok_and(|child| self.is_complete(&child, depth - 1, seen))
             }),
         }
     }

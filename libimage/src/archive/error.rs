@@ -121,8 +121,8 @@ pub enum ArchiveError {
         /// The file.
         path: PathBuf,
     },
-    /// stdout is a terminal.
-    #[error("an archive is not written to a terminal")]
+    /// stdin or stdout is a terminal.
+    #[error("an archive is neither read from a terminal nor written to one")]
     Terminal,
     /// The archive is closed.
     #[error("the archive {} is complete, or was given up", .path.display())]

@@ -6,7 +6,7 @@
 
 use std::{
     fs::File,
-    io::{self, Read, Seek as _, Write as _},
+    io::{self, IsTerminal as _, Read, Seek as _, Write as _},
     os::fd::AsFd as _,
     path::Path,
     sync::Arc,
@@ -65,6 +65,9 @@ impl Input {
             place: place.clone(),
             source,
         })?);
+        if file.is_terminal() {
+            return Err(ArchiveError::Terminal);
+        }
         let is_file = file.metadata().is_ok_and(|metadata| metadata.is_file());
         match file.stream_position() {
             Ok(start) if is_file => Ok(Self {

@@ -416,3 +416,95 @@ impl Seek for Positioned {
         Ok(self.at)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write as _;
+
+    use proptest::prelude::*;
+    use trimaran_testkit::{
+        Tree,
+        tar::{RawMember, raw_tar},
+    };
+
+    use super::*;
+    use crate::archive::{DockerArchive, OciArchive};
+
+    fn opened(archive: &[u8]) -> Result<Tar, ArchiveError> {
+        let mut file = tempfile::tempfile().unwrap();
+        file.write_all(archive).unwrap();
+        Tar::open(Input::of_file(file, "test"))
+    }
+
+    #[test]
+    fn names_lose_what_means_nothing_and_links_stay_inside() {
+        let members = [
+            RawMember::file("./a//b", "1"),
+            RawMember::file("/c", "2"),
+            RawMember::symlink("d/e/link", "../../c"),
+            RawMember::symlink("top", "./a/b"),
+            RawMember::symlink("absolute", "/a/b"),
+            RawMember::hardlink("hard", "./d/e/link"),
+            RawMember::symlink("one", "two"),
+            RawMember::symlink("two", "one"),
+        ];
+        let tar = opened(&raw_tar(&members)).unwrap();
+        let content = |name: &str| tar.small(name, 10).unwrap();
+        for (name, expected) in [
+            ("a/b", b"1"),
+            ("./a/b", b"1"),
+            ("c", b"2"),
+            ("d/e/link", b"2"),
+            ("top", b"1"),
+            ("absolute", b"1"),
+            ("hard", b"2"),
+        ] {
+            assert_eq!(content(name), expected, "{name}");
+        }
+        for missing in ["one", "a", "../c", "/c", ""] {
+            assert!(!tar.has(missing), "{missing}");
+        }
+        for bad in [
+            RawMember::file("a/../../b", ""),
+            RawMember::symlink("a", "../b"),
+        ] {
+            let error = opened(&raw_tar(&[bad])).unwrap_err();
+            assert_eq!(error.kind(), crate::ErrorKind::Malformed);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn damage_is_found_or_does_no_harm(
+            damage in proptest::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..6),
+            cut in any::<prop::sample::Index>(),
+        ) {
+            let list = r#"[{"Config": "c.json", "RepoTags": ["a:b"], "Layers": ["l.tar"]}]"#;
+            let layer = Tree::new().file("f", 0o644, "x").tar();
+            let diff_id = crate::digest::Digest::of(&layer);
+            let config = format!(r#"{{"rootfs": {{"diff_ids": ["{diff_id}"]}}}}"#);
+            let mut archive = raw_tar(&[
+                RawMember::file("oci-layout", r#"{"imageLayoutVersion": "1.0.0"}"#),
+                RawMember::file("index.json", r#"{"manifests": []}"#),
+                RawMember::file("c.json", config),
+                RawMember::file("manifest.json", list),
+                RawMember::symlink("l.tar", "d/l.tar"),
+                RawMember::file("d/l.tar", layer),
+            ]);
+            for (at, byte) in &damage {
+                let at = at.index(archive.len());
+                archive[at] = *byte;
+            }
+            archive.truncate(cut.index(archive.len() * 2).max(1));
+            for found in [
+                opened(&archive).map_err(Into::into).and_then(|tar| DockerArchive::new(tar)?.find(None, None)),
+                opened(&archive).map_err(Into::into).and_then(|tar| OciArchive::new(tar)?.find(None)),
+            ] {
+                let known: Result<_, crate::Error> = found;
+                if let Ok(found) = known {
+                    prop_assert!(crate::manifest::Manifest::parse(found.raw, None).is_ok());
+                }
+            }
+        }
+    }
+}

@@ -1,6 +1,7 @@
 //! `store:`, the local store.
 
 use std::{
+    collections::BTreeSet,
     io::{self, Read, Write},
     path::Path,
     sync::Arc,
@@ -28,7 +29,13 @@ pub(super) struct StoreSource {
 }
 
 impl StoreSource {
-    fn is_complete(&self, manifest: &Manifest, depth: usize) -> Result<bool, Error> {
+    /// What was met is not looked into again: indexes may name each other any number of times.
+    fn is_complete(
+        &self,
+        manifest: &Manifest,
+        depth: usize,
+        seen: &mut BTreeSet<Digest>,
+    ) -> Result<bool, Error> {
         let has = |blob: &Descriptor| {
             let size = self.store.blob_size(&blob.digest)?;
             Ok::<bool, Error>(size == Some(blob.size))
@@ -47,6 +54,9 @@ impl StoreSource {
             }
             Content::Index { entries } => {
                 for entry in entries {
+                    if !seen.insert(entry.digest.clone()) {
+                        continue;
+                    }
                     if !has(entry)? || depth == 0 {
                         return Ok(false);
                     }
@@ -55,7 +65,7 @@ impl StoreSource {
                             .store
                             .read_small(&entry.digest, limits::MANIFEST_BYTES)?;
                         let child = Manifest::parse(raw, Some(&entry.media_type))?;
-                        if !self.is_complete(&child, depth - 1)? {
+                        if !self.is_complete(&child, depth - 1, seen)? {
                             return Ok(false);
                         }
                     }
@@ -75,7 +85,7 @@ impl LocalSource for StoreSource {
             .read_small(&entry.digest, limits::MANIFEST_BYTES)?;
         let manifest = Manifest::parse(raw, Some(&entry.media_type))?;
         let is_index = matches!(manifest.content(), Content::Index { .. });
-        if is_index && self.is_complete(&manifest, DEPTH)? {
+        if is_index && self.is_complete(&manifest, DEPTH, &mut BTreeSet::new())? {
             return Ok((Some(entry.media_type), manifest.into_raw()));
         }
         let image = self.store.find(&self.name)?;

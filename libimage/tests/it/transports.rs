@@ -452,15 +452,15 @@ impl Saved {
 
     /// The manifest that is made for it.
     pub(crate) fn expected(&self, packing: Packing) -> Value {
-        let (packed_type, pack): (&str, fn(&[u8]) -> Vec<u8>) = match packing {
-            Packing::Gzip => (".tar.gzip", |layer| Packing::Gzip.pack(layer)),
-            _ => (".tar", <[u8]>::to_vec),
+        let packed_type = match packing {
+            Packing::Gzip => ".tar.gzip",
+            _ => ".tar",
         };
         let layers: Vec<Value> = self
             .layers
             .iter()
             .map(|layer| {
-                let packed = pack(layer);
+                let packed = packing.pack(layer);
                 json!({
                     "mediaType": format!("application/vnd.docker.image.rootfs.diff{packed_type}"),
                     "size": packed.len(),
