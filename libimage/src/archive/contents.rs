@@ -264,7 +264,10 @@ impl Contents {
         let mut items = Vec::new();
         for (manifest, names) in &state.images {
             entries.extend(docker_entries(manifest, names));
-            items.push(item_of(image_of(&state, manifest, &mut BTreeSet::new())?, names));
+            items.push(item_of(
+                image_of(&state, manifest, &mut BTreeSet::new())?,
+                names,
+            ));
         }
         drop(state);
         let index =
