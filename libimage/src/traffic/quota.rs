@@ -122,7 +122,8 @@ mod tests {
                 window: window.map(Duration::from_secs),
             })
         };
-        let cases: [(&[(&str, &str)], Option<Quota>); 6] = [
+        type Headers = &'static [(&'static str, &'static str)];
+        let cases: [(Headers, Option<Quota>); 6] = [
             (
                 &[
                     ("ratelimit-limit", "100;w=21600"),

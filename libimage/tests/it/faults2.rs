@@ -92,7 +92,6 @@ fn check(what: &str, auth: &Auth, end: End, rules: &[Rule], seen: &Seen) {
             assert_holds(&to, "image", "v1", &made);
         }
         Fails(kind, words) => {
-            eprintln!("{what}");
             assert_fails(result, *kind, words);
             // What was there before is there still, whole; nothing of the new image can be named.
             assert_holds(&to, "image", "v1", &old);

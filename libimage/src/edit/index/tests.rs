@@ -143,7 +143,7 @@ proptest! {
             for (at, image) in images.iter().enumerate() {
                 let platform = image.platform.as_ref().unwrap();
                 let twin = |other: &&Descriptor| platform.covers(other.platform.as_ref().unwrap());
-                prop_assert!(!images[..at].iter().any(|other| twin(other)), "two images for {}", platform);
+                prop_assert!(!images[..at].iter().any(twin), "two images for {}", platform);
             }
             for about in entries.iter().filter_map(Descriptor::attests) {
                 prop_assert!(images.iter().any(|image| image.digest.as_str() == about), "an attestation of nothing");
