@@ -229,3 +229,51 @@ fn held_of(response: &Response) -> Option<u64> {
         _ => None,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use trimaran_testkit::{DebianRegistry, debian, image::noise, skip};
+
+    use super::*;
+    use crate::{
+        config::Policy,
+        context::{Context, Patience, Side},
+        digest::Digest,
+        manifest::Descriptor,
+    };
+
+    #[test]
+    fn debians_registry_takes_chunks_and_says_what_it_has() {
+        let Some(server) = DebianRegistry::start(&debian::Options::default()) else {
+            skip("docker-registry is not installed");
+            return;
+        };
+        let patience = Patience {
+            first: Duration::from_millis(1),
+            ..Patience::default()
+        };
+        let cx = Context::builder(Policy::accept_anything())
+            .tls_verify(Side::Destination, false)
+            .patience(patience)
+            .build();
+        let name = format!("{}/image", server.host()).parse().unwrap();
+        let registry = Registry::new(&cx, Side::Destination, &name, Vec::new()).unwrap();
+        let content = noise(18 << 20);
+        let blob = Descriptor::new("", Digest::of(&content), content.len() as u64);
+        let open = || -> BlobStream<RegistryError> {
+            let pieces: Vec<_> = content.chunks(100_000).map(Bytes::copy_from_slice).collect();
+            Box::pin(stream::iter(pieces.into_iter().map(Ok)))
+        };
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap();
+        registry.0.traffic.chunks.whole_refused(1 << 20);
+        runtime.block_on(async {
+            registry.put_blob(&blob, open).await.unwrap();
+            assert!(registry.has_blob(&blob).await.unwrap());
+        });
+    }
+}
