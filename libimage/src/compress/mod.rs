@@ -8,6 +8,7 @@ mod encode;
 mod gzip;
 
 pub use ahead::{Ahead, decode_ahead};
+#[cfg(feature = "registry")]
 pub(crate) use decode::sniff;
 pub use decode::{Decoder, decoder, decoder_with_limit};
 pub use encode::{Encoder, encoder};

@@ -163,6 +163,7 @@ impl<R: Read> Archive<R> {
     }
 
     /// Leaves what is unread of the current member's content behind: `skip` moves the reader on by a number of bytes.
+    #[cfg(feature = "registry")]
     pub(crate) fn skip_content(
         &mut self,
         skip: impl FnOnce(&mut R, u64) -> std::io::Result<()>,

@@ -86,6 +86,7 @@ fn decimal_time((seconds, nanoseconds): (i64, u32)) -> String {
 }
 
 /// Returns the header of a plain file that belongs to root and is as old as time: all that archives of images hold.
+#[cfg(feature = "registry")]
 pub(crate) fn of_file(path: &str, size: u64) -> Vec<u8> {
     let fields = Fields {
         path: path.as_bytes(),

@@ -263,7 +263,10 @@ mod tests {
         let content = noise(18 << 20);
         let blob = Descriptor::new("", Digest::of(&content), content.len() as u64);
         let open = || -> BlobStream<RegistryError> {
-            let pieces: Vec<_> = content.chunks(100_000).map(Bytes::copy_from_slice).collect();
+            let pieces: Vec<_> = content
+                .chunks(100_000)
+                .map(Bytes::copy_from_slice)
+                .collect();
             Box::pin(stream::iter(pieces.into_iter().map(Ok)))
         };
         let runtime = tokio::runtime::Builder::new_current_thread()
