@@ -1,5 +1,8 @@
 //! Plans of representative specifications, compared with files; and the property that no specification makes planning panic.
 
+mod property;
+mod snapshots;
+
 use std::collections::HashMap;
 use std::path::PathBuf;
 
@@ -8,7 +11,6 @@ use oci_spec::runtime::{
     HookBuilder, Hooks, LinuxIdMappingBuilder, LinuxNamespaceBuilder, LinuxNamespaceType,
     MountBuilder, PosixRlimitBuilder, PosixRlimitType, Spec,
 };
-use proptest::prelude::*;
 
 use super::compile::{Wishes, compile};
 use super::facts::{Facts, HostHierarchy};
@@ -59,10 +61,10 @@ fn text(spec: &Spec, facts: &Facts, wishes: &Wishes) -> String {
         .to_string()
 }
 
-/// Compares with `tests/snapshots/<name>.txt`; with `TRIMARAN_SNAPSHOTS=write` the file is written instead.
+/// Compares with `tests/plans/<name>.txt`; with `TRIMARAN_SNAPSHOTS=write` the file is written instead.
 fn compare(name: &str, found: &str) {
     let path = PathBuf::from(env!("CARGO_MANIFEST_DIR"))
-        .join("tests/snapshots")
+        .join("tests/plans")
         .join(format!("{name}.txt"));
     if std::env::var_os("TRIMARAN_SNAPSHOTS").is_some_and(|value| value == "write") {
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
@@ -236,82 +238,4 @@ fn namespace(kind: LinuxNamespaceType, path: Option<&str>) -> oci_spec::runtime:
     let mut namespace = LinuxNamespaceBuilder::default().typ(kind).build().unwrap();
     namespace.set_path(path.map(PathBuf::from));
     namespace
-}
-
-fn any_text() -> impl Strategy<Value = String> {
-    prop_oneof![
-        Just(String::new()),
-        Just("/".to_owned()),
-        Just("\0".to_owned()),
-        "[a-z/.=:,]{0,12}",
-        "/(dev|proc|sys|dev/pts|a/../b|dev/x|proc/uptime)",
-        any::<String>(),
-    ]
-}
-
-fn any_mount() -> impl Strategy<Value = oci_spec::runtime::Mount> {
-    let kind = prop_oneof![
-        Just(None),
-        "(bind|proc|sysfs|tmpfs|devpts|mqueue|cgroup|cgroup2|none|overlay)".prop_map(Some),
-        any_text().prop_map(Some)
-    ];
-    let word = prop_oneof![
-        "r?(bind|ro|rw|noexec|noatime|relatime|private|shared|slave)",
-        "(size|gid|mode)=[0-9a-z]{0,4}",
-        any_text()
-    ];
-    (
-        any_text(),
-        kind,
-        proptest::option::of(any_text()),
-        prop::collection::vec(word, 0..5),
-    )
-        .prop_map(|(destination, kind, source, options)| {
-            let mut mount = oci_spec::runtime::Mount::default();
-            mount.set_destination(destination.into());
-            mount.set_typ(kind);
-            mount.set_source(source.map(PathBuf::from));
-            mount.set_options(Some(options));
-            mount
-        })
-}
-
-proptest! {
-    #[test]
-    fn no_specification_makes_planning_panic(
-        mounts in prop::collection::vec(any_mount(), 0..6),
-        args in prop::collection::vec(any_text(), 0..3),
-        env in prop::collection::vec(any_text(), 0..3),
-        paths in prop::collection::vec(any_text(), 0..3),
-        kinds in prop::collection::vec((0..8_usize, proptest::option::of(any_text())), 0..9),
-        texts in prop::collection::vec(any_text(), 6),
-        numbers in (any::<u32>(), any::<i64>(), any::<i64>(), any::<u32>()),
-        flags in (any::<bool>(), any::<bool>(), any::<bool>()),
-    ) {
-        const KINDS: [LinuxNamespaceType; 8] = [
-            LinuxNamespaceType::Mount, LinuxNamespaceType::Cgroup, LinuxNamespaceType::Uts, LinuxNamespaceType::Ipc,
-            LinuxNamespaceType::User, LinuxNamespaceType::Pid, LinuxNamespaceType::Network, LinuxNamespaceType::Time,
-        ];
-        let mut spec = Spec::default();
-        spec.set_mounts(Some(mounts));
-        spec.set_hostname(Some(texts[0].clone()));
-        let process = spec.process_mut().as_mut().unwrap();
-        process.set_args(Some(args)).set_env(Some(env)).set_cwd(texts[1].clone().into()).set_no_new_privileges(Some(flags.0));
-        process.user_mut().set_uid(numbers.0).set_umask(Some(numbers.3));
-        let linux = spec.linux_mut().as_mut().unwrap();
-        linux.set_masked_paths(Some(paths.clone())).set_readonly_paths(Some(paths));
-        linux.set_rootfs_propagation(Some(texts[2].clone()));
-        linux.set_sysctl(Some(HashMap::from([(texts[3].clone(), texts[4].clone())])));
-        let mut device = oci_spec::runtime::LinuxDevice::default();
-        device.set_path(texts[5].clone().into());
-        device.set_major(numbers.1).set_minor(numbers.2);
-        linux.set_devices(Some(vec![device]));
-        let listed = kinds.into_iter().map(|(kind, path)| namespace(KINDS[kind], path.as_deref())).collect();
-        linux.set_namespaces(Some(listed));
-        let facts = if flags.1 { rootless_facts() } else { facts() };
-        let wishes = Wishes { terminal: flags.2, ..Wishes::default() };
-        if let Ok(script) = compile(&ContainerId::parse("x").unwrap(), &spec, &facts, &wishes) {
-            let _printed = script.to_string();
-        }
-    }
 }

@@ -5,49 +5,13 @@
     reason = "a test that cannot prepare its material has failed"
 )]
 
-use std::collections::HashMap;
 use std::process::Command;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use libcontainer::oci_spec::runtime::HookBuilder;
-use libcontainer::runtime::CreateOptions;
+use libcontainer::runtime::{CreateOptions, ExecOptions};
 use libcontainer::{ErrorKind, ExitStatus};
 
 use crate::bed::{Bed, id};
-
-/// How often a container is started beside threads that allocate and lock without pause.
-const ROUNDS: usize = 120;
-
-#[test]
-fn starts_soundly_from_a_program_with_busy_threads() {
-    let Some(bed) = Bed::new() else { return };
-    let stop = AtomicBool::new(false);
-    let shared = std::sync::Mutex::new(HashMap::new());
-    std::thread::scope(|scope| {
-        for thread in 0..8_usize {
-            let (stop, shared) = (&stop, &shared);
-            scope.spawn(move || {
-                let mut round = 0_usize;
-                while !stop.load(Ordering::Relaxed) {
-                    round += 1;
-                    let text: Vec<String> = (0..50)
-                        .map(|n| format!("{thread} {round} {n}").repeat(n))
-                        .collect();
-                    shared.lock().unwrap().insert(round % 64, text);
-                    std::hint::black_box(std::env::var_os("PATH"));
-                }
-            });
-        }
-        for round in 0..ROUNDS {
-            let outcome = bed.run(bed.shell("exit 3"));
-            if !matches!(&outcome, Ok(outcome) if outcome.status == ExitStatus::Exited(3)) {
-                stop.store(true, Ordering::Relaxed);
-                panic!("round {round}: {outcome:?}");
-            }
-        }
-        stop.store(true, Ordering::Relaxed);
-    });
-}
 
 /// What a library must not change.
 fn own_state() -> String {
@@ -80,7 +44,26 @@ fn own_state() -> String {
             std::fs::read_link(format!("/proc/thread-self/ns/{name}")).unwrap()
         ));
     }
-    for file in ["oom_score_adj", "loginuid", "cgroup", "limits"] {
+    state.push(format!(
+        "{:?} {:?}",
+        rustix::process::dumpable_behavior().unwrap(),
+        rustix::process::parent_process_death_signal().unwrap()
+    ));
+    let fds = std::fs::read_dir("/proc/self/fd").unwrap().count();
+    let threads = std::fs::read_dir("/proc/self/task").unwrap();
+    let children: Vec<String> = threads
+        .map(|thread| thread.unwrap().path().join("children"))
+        .map(|path| std::fs::read_to_string(path).unwrap_or_default())
+        .collect();
+    state.push(format!("{fds} descriptors, children {children:?}"));
+    for file in [
+        "oom_score_adj",
+        "loginuid",
+        "cgroup",
+        "limits",
+        "sessionid",
+        "timerslack_ns",
+    ] {
         state.push(std::fs::read_to_string(format!("/proc/self/{file}")).unwrap_or_default());
     }
     state.join("\n")
@@ -88,20 +71,68 @@ fn own_state() -> String {
 
 #[test]
 fn the_caller_stays_as_it_was() {
+    if std::env::var_os("TRIMARAN_INNER_TEST").is_none() {
+        // Beside other tests the number of descriptors and of children would not be ours alone.
+        let output = in_own_process("embed::the_caller_stays_as_it_was", "umask 027;");
+        let shown = String::from_utf8_lossy(&output.stdout);
+        return assert!(output.status.success(), "{shown}");
+    }
     let Some(bed) = Bed::new() else { return };
+    let plan = |command: &str| {
+        let bundle = bed.bundle(bed.shell(command));
+        let plan = bed
+            .runtime
+            .plan(&id("x"), &bundle, CreateOptions::default());
+        plan.unwrap()
+    };
     let before = own_state();
-    bed.output("true");
-    bed.run(bed.spec(&["/bin/nothing"])).unwrap_err();
-    let plan = bed
-        .runtime
-        .plan(
-            &id("x"),
-            &bed.bundle(bed.shell("true")),
-            CreateOptions::default(),
-        )
-        .unwrap();
-    bed.runtime.create(plan).unwrap().delete(true).unwrap();
-    assert_eq!(own_state(), before);
+    type Deed<'d> = (&'d str, &'d dyn Fn());
+    let deeds: [Deed<'_>; 6] = [
+        ("run", &|| drop(bed.output("true"))),
+        ("a run that fails", &|| {
+            bed.run(bed.spec(&["/bin/nothing"])).unwrap_err();
+        }),
+        ("create", &|| {
+            bed.runtime
+                .create(plan("true"))
+                .unwrap()
+                .delete(true)
+                .unwrap();
+        }),
+        ("a create that fails", &|| {
+            let bundle = bed.bundle(bed.spec(&["/bin/nothing"]));
+            let plan = bed
+                .runtime
+                .plan(&id("x"), &bundle, CreateOptions::default());
+            bed.runtime.create(plan.unwrap()).unwrap_err();
+        }),
+        ("exec", &|| {
+            let container = bed.runtime.create(plan("sleep 100")).unwrap();
+            container.start().unwrap();
+            let mut process = container.process().unwrap();
+            process.set_oom_score_adj(Some(500));
+            process.set_args(Some(vec!["/bin/true".into()]));
+            let further = container.exec(&process, ExecOptions::default()).unwrap();
+            assert_eq!(further.wait().unwrap(), ExitStatus::Exited(0));
+            process.set_args(Some(vec!["/bin/nothing".into()]));
+            container
+                .exec(&process, ExecOptions::default())
+                .unwrap_err();
+            container.delete(true).unwrap();
+        }),
+        ("a plan that fails", &|| {
+            let mut spec = bed.shell("true");
+            spec.process_mut()
+                .as_mut()
+                .unwrap()
+                .set_cwd("relative".into());
+            bed.run(spec).unwrap_err();
+        }),
+    ];
+    for (name, deed) in deeds {
+        deed();
+        assert_eq!(own_state(), before, "{name}");
+    }
 }
 
 /// Runs one test of this binary alone, in a process of its own.
