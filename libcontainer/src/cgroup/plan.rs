@@ -10,6 +10,7 @@ use rustix::io::Errno;
 use std::{
     fmt, io,
     path::{Component, Path, PathBuf},
+    time::{Duration, Instant},
 };
 
 /// A directory above may be removed by the end of another container just before it is used: so often it is made again.
@@ -420,20 +421,32 @@ pub(super) fn inherit_cpuset(above: &Path, below: &Path) -> Result<(), CgroupErr
     Ok(())
 }
 
+/// How long those who were killed a moment ago may take to leave: the container before, of the same name, died with its owner.
+const LEAVING: Duration = Duration::from_secs(3);
+
 fn check_unused(path: &Path) -> Result<(), CgroupError> {
     let frozen = |file: &str, word: &str| {
         std::fs::read_to_string(path.join(file)).is_ok_and(|text| text.trim() == word)
     };
-    let list = path.join("cgroup.procs");
-    let processes = std::fs::read_to_string(&list)
-        .map_err(|source| CgroupError::Open { path: list, source })?;
-    if !processes.trim().is_empty()
-        || frozen("cgroup.freeze", "1")
-        || frozen("freezer.state", "FROZEN")
-    {
-        return Err(CgroupError::InUse(path.to_owned()));
+    let in_use = || CgroupError::InUse(path.to_owned());
+    if frozen("cgroup.freeze", "1") || frozen("freezer.state", "FROZEN") {
+        return Err(in_use());
     }
-    Ok(())
+    let list = path.join("cgroup.procs");
+    let deadline = Instant::now() + LEAVING;
+    loop {
+        let processes = std::fs::read_to_string(&list).map_err(|source| CgroupError::Open {
+            path: list.clone(),
+            source,
+        })?;
+        if processes.trim().is_empty() {
+            return Ok(());
+        }
+        if Instant::now() > deadline {
+            return Err(in_use());
+        }
+        std::thread::sleep(Duration::from_millis(2));
+    }
 }
 
 impl Write {

@@ -216,9 +216,12 @@ fn a_paused_container_stands_still() {
     let container = sleeper.container();
     let process = sleeper.describe(&["/bin/true"]);
     assert_eq!(container.processes().unwrap().len(), 1);
+    let steps = || std::fs::metadata(bed.root().join("tmp/steps")).map(|meta| meta.len());
+    while steps().is_err() {
+        std::thread::yield_now();
+    }
     container.pause().unwrap();
     assert_eq!(container.state().unwrap().status, Status::Paused);
-    let steps = || std::fs::metadata(bed.root().join("tmp/steps")).map(|meta| meta.len());
     let before = steps().unwrap();
     // As much of the processor as a running loop would have used.
     for _ in 0..100 {

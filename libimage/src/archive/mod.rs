@@ -8,7 +8,7 @@
 //! Reading: the headers are read once and contents skipped; blobs are then read where they lie, several at once. A whole archive
 //! that is compressed is inflated in one pass to find what is in it, and in one more to copy the blobs in the order in which they
 //! lie; nothing is written to disk. Only what can be read just once, a pipe or an engine's answer, goes into a nameless file first
-//! (see [`spool`]).
+//! (see `spool`).
 //!
 //! Writing: into a file, each blob gets a region of its own, so that several are written at once and nothing is kept in between; into
 //! a pipe they follow each other. The file gets its name when it is complete.

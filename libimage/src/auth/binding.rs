@@ -63,7 +63,7 @@ impl AlsoPull {
 /// Gives the client for a token server. It must not follow redirects.
 pub type TokenClients = Arc<dyn Fn(&Url) -> Result<reqwest::Client, reqwest::Error> + Send + Sync>;
 
-/// What an [`Authorizer`] is bound to.
+/// What an [`Authorizer`](super::Authorizer) is bound to.
 #[derive(Clone)]
 pub struct Binding {
     /// The registry.

@@ -1,6 +1,6 @@
 //! `docker://`, a repository of a registry, as a destination.
 
-use tokio::sync::oneshot;
+use tokio::{sync::oneshot, task::JoinHandle};
 
 use super::{Put, TransportError, worker::Crew};
 use crate::{
@@ -143,19 +143,19 @@ impl RegistrySink {
                 Begun::At(location) => location,
             };
             let unfinished = Unfinished::new(registry, &location, crew);
-            let sent = registry.upload(location.clone(), blob, open()).await;
-            unfinished.disarm();
+            let sent = registry.upload(location, blob, open()).await;
             match sent {
                 Ok(()) => {
+                    unfinished.disarm();
                     registry.remember(&blob.digest);
                     return Ok(Put::Copied);
                 }
                 Err(UploadFailure::Source(error)) => {
-                    registry.cancel_upload(location).await;
+                    unfinished.cancel().await;
                     return Err(error);
                 }
                 Err(UploadFailure::Registry(error)) => {
-                    registry.cancel_upload(location).await;
+                    unfinished.cancel().await;
                     registry.again(&mut attempt, &blob.digest, error).await?;
                 }
             }
@@ -181,16 +181,18 @@ impl RegistrySink {
                 }
             };
             let unfinished = Unfinished::new(registry, &location, crew);
-            let sent = registry.upload_unsized(location.clone(), open()).await;
-            unfinished.disarm();
+            let sent = registry.upload_unsized(location, open()).await;
             match sent {
-                Ok(named) => return Ok(named),
+                Ok(named) => {
+                    unfinished.disarm();
+                    return Ok(named);
+                }
                 Err(UploadFailure::Source(error)) => {
-                    registry.cancel_upload(location).await;
+                    unfinished.cancel().await;
                     return Err(error);
                 }
                 Err(UploadFailure::Registry(error)) => {
-                    registry.cancel_upload(location).await;
+                    unfinished.cancel().await;
                     registry.again_unsized(&mut attempt, error).await?;
                 }
             }
@@ -229,20 +231,28 @@ impl Unfinished {
     fn disarm(mut self) {
         self.0 = None;
     }
+
+    /// Cancels it and waits for the end of that; who stops waiting, because another blob failed, does not stop it.
+    async fn cancel(mut self) {
+        if let Some(task) = self.give_up() {
+            drop(task.await);
+        }
+    }
+
+    /// The copy's failure is returned after the task's end: it holds the crew. Without a runtime (it is being shut down) the registry
+    /// forgets the upload by itself, in time.
+    fn give_up(&mut self) -> Option<JoinHandle<()>> {
+        let (registry, location, crew) = self.0.take()?;
+        let runtime = tokio::runtime::Handle::try_current().ok()?;
+        Some(runtime.spawn(async move {
+            registry.cancel_upload(location).await;
+            drop(crew);
+        }))
+    }
 }
 
 impl Drop for Unfinished {
     fn drop(&mut self) {
-        let Some((registry, location, crew)) = self.0.take() else {
-            return;
-        };
-        // Without a runtime (it is being shut down) the registry forgets the upload by itself, in time.
-        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
-            runtime.spawn(async move {
-                registry.cancel_upload(location).await;
-                // The copy's failure is returned after this.
-                drop(crew);
-            });
-        }
+        drop(self.give_up());
     }
 }

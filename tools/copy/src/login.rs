@@ -13,7 +13,7 @@ use trimaran_cli::{Failure, authfile, output, password, registries};
 /// Checks a user and password with a registry and stores them, for this tool and others that read containers-auth.json(5)
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct Args {
-    /// The registry, or a part of it: HOST[:PORT][/NAMESPACE[/REPOSITORY]]
+    /// The registry, or a part of it: HOST, HOST:PORT, HOST/NAMESPACE or HOST/NAMESPACE/REPOSITORY
     #[arg(value_name = "REGISTRY")]
     registry: String,
 

@@ -95,7 +95,9 @@ fn a_killed_step_ends_and_leaves_a_usable_container() {
     let working = actor.home().join("root/working");
     let begun = || {
         let mut entries = std::fs::read_dir(&working).unwrap().flatten();
-        entries.any(|entry| entry.path().join("upper/begun").exists())
+        entries.any(|entry| {
+            std::fs::read(entry.path().join("upper/begun")).is_ok_and(|text| text == b"begun\n")
+        })
     };
     let deadline = Instant::now() + Duration::from_secs(60);
     while !begun() {

@@ -53,8 +53,8 @@ Examples:
 
 /// Copies repositories and selections of tags, and does nothing where nothing changed
 ///
-/// In the first form both ends say what they are: SRC is docker://REPOSITORY[:TAG], docker://HOST with --all-repositories, oci:PATH,
-/// dir:PATH or yaml:FILE, and DST is docker://HOST[/PATH], oci:PATH or dir:PATH. Repositories are put below DST under the last part of
+/// In the first form both ends say what they are: SRC is docker://REPOSITORY, docker://REPOSITORY:TAG, docker://HOST with
+/// --all-repositories, oci:PATH, dir:PATH or yaml:FILE, and DST is docker://HOST[/PATH], oci:PATH or dir:PATH. Repositories are put below DST under the last part of
 /// their name. In the second form, skopeo's, --src and --dest say it, and SRC and DST have no transports.
 ///
 /// Without a tag in SRC and without a selection, all tags are meant. Explicit tags (--tag) are taken as they are; of the listed tags stay

@@ -56,7 +56,7 @@ fn exit_codes() {
         (&["store:no-such-image"], 125, "no-such-image"),
         (&["oci:/no/such/layout:tag"], 125, "/no/such/layout"),
         (&["UPPER"], 125, "lower-case"),
-        (&["docker-archive:x.tar"], 125, "docker-archive"),
+        (&["docker-archive:x.tar"], 125, "x.tar"),
         (&["ps"], 2, "ps"),
         (&["rmi", "no-such-image"], 125, "no-such-image"),
         (&["rmi"], 2, "IMAGE"),
