@@ -6,7 +6,7 @@
 
 use std::{
     sync::{Mutex, MutexGuard, PoisonError},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 /// How many pulls a registry allows, as its last answer said.
@@ -45,6 +45,9 @@ fn value(text: &str) -> Option<(u64, Option<u64>)> {
     Some((count, window))
 }
 
+/// Answers this close to each other may have overtaken each other. A quota that was renewed meanwhile is noticed so much later.
+const TOGETHER: Duration = Duration::from_secs(5);
+
 /// The last quota a host told, and what is to be left of it.
 #[derive(Debug, Default)]
 pub(crate) struct Meter(Mutex<Reading>);
@@ -52,6 +55,7 @@ pub(crate) struct Meter(Mutex<Reading>);
 #[derive(Debug, Default, Clone, Copy)]
 struct Reading {
     last: Option<Quota>,
+    at: Option<Instant>,
     least: Option<u64>,
 }
 
@@ -60,12 +64,19 @@ impl Meter {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Notes what an answer said.
+    /// Notes what an answer said. Answers to requests that were under way together come in any order: of those the least is true.
     pub(crate) fn note(&self, quota: Quota) {
-        self.reading().last = Some(quota);
+        let mut reading = self.reading();
+        let overtaken = reading
+            .last
+            .is_some_and(|last| last.limit == quota.limit && last.remaining < quota.remaining)
+            && reading.at.is_some_and(|at| at.elapsed() < TOGETHER);
+        if !overtaken {
+            (reading.last, reading.at) = (Some(quota), Some(Instant::now()));
+        }
     }
 
-    /// Returns what the last answer said, if one has said anything.
+    /// Returns what is left by the last answers, if one has said anything.
     pub(crate) fn last(&self) -> Option<Quota> {
         self.reading().last
     }
