@@ -174,8 +174,12 @@ impl Registry {
         }
         // A wait that nobody here will sit through is an error, and not for all others to share.
         let wait = retry_after(headers).filter(|wait| *wait <= self.0.patience.longest);
-        self.0.traffic.requests.slow_down(wait);
-        self.0.traffic.uploads.slow_down(wait);
+        let traffic = &self.0.traffic;
+        if traffic.requests.slow_down(wait) {
+            traffic.uploads.slow_down(wait);
+        } else {
+            traffic.uploads.close(wait);
+        }
     }
 
     /// Waits before the next attempt, or gives the error back if there is to be none.

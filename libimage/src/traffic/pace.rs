@@ -12,8 +12,6 @@ use tokio::sync::oneshot;
 const START: usize = 4;
 /// Requests under way to a host, at most: beyond this, registries and their storage get slower, not faster.
 const MOST: usize = 16;
-/// One refusal halves; what else was under way then and is refused too does not halve again.
-const QUIET: Duration = Duration::from_secs(1);
 
 /// The gate of one host. Whoever waits longest goes first.
 ///
@@ -28,7 +26,8 @@ struct State {
     under_way: usize,
     /// Good answers, while the gate was in use to its limit, since the last change.
     earned: usize,
-    halved: Option<Instant>,
+    /// Requests that were under way when it was halved last and are still: refusals of those are the same refusal.
+    forgiven: usize,
     /// Until then nothing is sent.
     closed: Option<Instant>,
     waiting: VecDeque<oneshot::Sender<()>>,
@@ -40,7 +39,7 @@ impl Default for State {
             allowed: START,
             under_way: 0,
             earned: 0,
-            halved: None,
+            forgiven: 0,
             closed: None,
             waiting: VecDeque::new(),
         }
@@ -109,18 +108,26 @@ impl Pace {
         }
     }
 
-    /// Notes that the host asked for patience, and for how long if it said so.
-    pub(crate) fn slow_down(&self, wait: Option<Duration>) {
-        let (mut state, now) = (self.state(), Instant::now());
-        if let Some(until) = wait.and_then(|wait| now.checked_add(wait)) {
+    /// Lets nobody through for so long.
+    pub(crate) fn close(&self, wait: Option<Duration>) {
+        if let Some(until) = wait.and_then(|wait| Instant::now().checked_add(wait)) {
+            let mut state = self.state();
             state.closed = state.closed.max(Some(until));
         }
-        if state.halved.is_some_and(|last| now - last < QUIET) {
-            return;
+    }
+
+    /// Notes that the host asked for patience, and for how long if it said so. Returns whether it is sent less from now on: one refusal
+    /// halves, and what else was under way then and is refused too does not halve again.
+    pub(crate) fn slow_down(&self, wait: Option<Duration>) -> bool {
+        self.close(wait);
+        let mut state = self.state();
+        if state.forgiven > 0 {
+            return false;
         }
         state.allowed = (state.allowed / 2).max(1);
         state.earned = 0;
-        state.halved = Some(now);
+        state.forgiven = state.under_way;
+        true
     }
 }
 
@@ -142,6 +149,7 @@ impl Drop for Turn<'_> {
     fn drop(&mut self) {
         let mut state = self.0.state();
         state.under_way -= 1;
+        state.forgiven = state.forgiven.saturating_sub(1);
         state.admit();
     }
 }
@@ -198,14 +206,16 @@ mod tests {
         let turns = at_once(&pace);
         turns.iter().for_each(|_| pace.went_well());
         drop(turns);
-        assert_eq!(at_once(&pace).len(), MOST);
-        pace.slow_down(None);
-        pace.slow_down(None);
-        assert_eq!(
-            at_once(&pace).len(),
-            MOST / 2,
-            "several refusals at once are one"
-        );
+        let turns = at_once(&pace);
+        assert_eq!(turns.len(), MOST);
+        assert!(pace.slow_down(None));
+        assert!(!pace.slow_down(None), "several refusals at once are one");
+        drop(turns);
+        let turns = at_once(&pace);
+        assert_eq!(turns.len(), MOST / 2);
+        assert!(pace.slow_down(None), "of another request it is another");
+        drop(turns);
+        assert_eq!(at_once(&pace).len(), MOST / 4);
     }
 
     #[test]
