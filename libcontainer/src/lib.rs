@@ -46,7 +46,7 @@
 //! # Limitations
 //! - The child runs from the embedding program's own image. A tool whose payload could write that file (root without a user
 //!   namespace) should run from a read-only copy of itself (CVE-2019-5736).
-//! - Not done, and refused when asked for: AppArmor and SELinux labels, time namespaces, id-mapped mounts, `tmpcopyup`, network
+//! - Not done, and refused when asked for: AppArmor and SELinux labels, time namespaces, network
 //!   devices, seccomp notification, schedulers, I/O priorities, personalities, memory policies, Intel RDT.
 //! - Not there yet: changing the limits of a running container, checkpoints.
 //! - Without a cgroup namespace a mount of type `cgroup` stays empty, and a warning says so.

@@ -126,6 +126,10 @@ fn mount_hint(call: Call, errno: Errno) -> Option<&'static str> {
         (Call::MoveMount | Call::Open, Errno::NOTDIR) => {
             Some("one of source and mount point is a directory, and the other is none")
         }
+        (Call::MountSetattr, Errno::PERM) => {
+            Some("in a user namespace an attribute that the host has set cannot be cleared")
+        }
+        (Call::Getdents, Errno::NAMETOOLONG) => Some("the directory is too deep to be copied"),
         (Call::Fsopen, Errno::NODEV) => Some("the kernel does not know this type of file system"),
         (Call::Fsconfig, Errno::PERM) => Some(
             "here it may not be mounted: in a user namespace this needs a namespace of its own, and a /proc or /sys with nothing hidden",

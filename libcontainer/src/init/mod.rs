@@ -10,6 +10,7 @@
 mod child;
 mod enter;
 mod explain;
+mod idmapped;
 mod parent;
 mod report;
 mod resources;

@@ -285,7 +285,8 @@ impl Family {
     }
 }
 
-fn write_maps(pid: i32, maps: &IdMaps) -> Result<()> {
+/// Writes the id maps of a process's new user namespace.
+pub(super) fn write_maps(pid: i32, maps: &IdMaps) -> Result<()> {
     let write = |file: &str, text: String| {
         let path = format!("/proc/{pid}/{file}");
         std::fs::write(&path, text).map_err(|error| {

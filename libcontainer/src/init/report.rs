@@ -47,10 +47,20 @@ pub(crate) enum Call {
     Unshare,
     Verify,
     Write,
+    Sendfile,
+    Readlink,
+    Getdents,
+    Chmod,
+    SetAffinity,
+    SetScheduler,
+    SetIoPriority,
+    Personality,
+    SetMemoryPolicy,
+    Socket,
 }
 
 impl Call {
-    const ALL: [(Self, &'static str); 41] = [
+    const ALL: [(Self, &'static str); 51] = [
         (Self::Unknown, "unknown call"),
         (Self::Access, "access"),
         (Self::Capset, "capset"),
@@ -92,6 +102,16 @@ impl Call {
         (Self::Unshare, "unshare"),
         (Self::Verify, "check what is there"),
         (Self::Write, "write"),
+        (Self::Sendfile, "sendfile"),
+        (Self::Readlink, "readlink"),
+        (Self::Getdents, "getdents64"),
+        (Self::Chmod, "chmod"),
+        (Self::SetAffinity, "sched_setaffinity"),
+        (Self::SetScheduler, "sched_setattr"),
+        (Self::SetIoPriority, "ioprio_set"),
+        (Self::Personality, "personality"),
+        (Self::SetMemoryPolicy, "set_mempolicy"),
+        (Self::Socket, "socket"),
     ];
 
     /// The call's name.

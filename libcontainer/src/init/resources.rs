@@ -7,8 +7,9 @@ use rustix::fs::{CWD, FileType, Mode, OFlags};
 use rustix::io::Errno;
 use rustix::mount::OpenTreeFlags;
 
+use super::idmapped;
 use crate::error::{Error, ErrorKind, Result};
-use crate::plan::{Resource, Script, Slot, Stdio};
+use crate::plan::{Resource, Script, Slot, Stdio, Tree};
 
 /// Opens everything the script's slots shall hold; `given` is what the caller has opened already.
 pub(super) fn open(
@@ -78,21 +79,7 @@ fn streams(stdio: Stdio) -> Result<[OwnedFd; 3]> {
 
 fn resource_descriptor(resource: &Resource) -> Result<OwnedFd> {
     match resource {
-        Resource::Tree { path, recursive } => {
-            let deep = if *recursive {
-                OpenTreeFlags::AT_RECURSIVE
-            } else {
-                OpenTreeFlags::empty()
-            };
-            clone_tree(path, deep).map_err(|errno| {
-                let error = Error::from_errno(errno.raw_os_error(), "open the source of a mount").with_path(path);
-                match errno {
-                    Errno::NOENT => error.with_hint("the source of a bind mount must exist"),
-                    Errno::INVAL => error.with_hint("it holds mounts that are locked: a recursive bind is needed, or it is unbindable"),
-                    _ => error,
-                }
-            })
-        }
+        Resource::Tree(tree) => open_tree(tree),
         Resource::Device {
             path,
             kind,
@@ -113,6 +100,27 @@ fn resource_descriptor(resource: &Resource) -> Result<OwnedFd> {
             )
         }
     }
+}
+
+fn open_tree(tree: &Tree) -> Result<OwnedFd> {
+    let mut flags = OpenTreeFlags::empty();
+    flags.set(OpenTreeFlags::AT_RECURSIVE, tree.recursive);
+    flags.set(OpenTreeFlags::AT_SYMLINK_NOFOLLOW, tree.no_follow);
+    let mount = clone_tree(&tree.path, flags).map_err(|errno| {
+        let error = Error::from_errno(errno.raw_os_error(), "open the source of a mount")
+            .with_path(&tree.path);
+        match errno {
+            Errno::NOENT => error.with_hint("the source of a bind mount must exist"),
+            Errno::INVAL => error.with_hint(
+                "it holds mounts that are locked: a recursive bind is needed, or it is unbindable",
+            ),
+            _ => error,
+        }
+    })?;
+    if let Some(map) = &tree.idmap {
+        idmapped::apply(mount.as_fd(), map).map_err(|error| error.with_path(&tree.path))?;
+    }
+    Ok(mount)
 }
 
 fn clone_tree(path: &Path, extra: OpenTreeFlags) -> Result<OwnedFd, Errno> {

@@ -2,4 +2,4 @@
 
 mod options;
 
-pub use options::{MountOptions, OptionError, Propagation};
+pub use options::{Links, MapScope, MountOptions, OptionError, Propagation};

@@ -42,6 +42,33 @@ const ATTRIBUTES: [Word; 18] = [
     ("symfollow", 0, NOSYMFOLLOW),
 ];
 
+/// Words about a file system as a whole that the kernel takes for each (`mount(8)`, "filesystem-independent mount options").
+const SUPERBLOCK: [&str; 5] = ["dirsync", "iversion", "lazytime", "mand", "sync"];
+
+/// Words that need nothing done: defaults, and who may mount.
+const NOTHING: [&str; 16] = [
+    "",
+    "_netdev",
+    "async",
+    "auto",
+    "defaults",
+    "loud",
+    "noauto",
+    "nofail",
+    "noiversion",
+    "nolazytime",
+    "nomand",
+    "nouser",
+    "owner",
+    // It is about the kernel's log, and the present interface for mounts writes nothing there.
+    "silent",
+    "user",
+    "users",
+];
+
+/// Words about propagation, each also with an `r` in front.
+const PROPAGATION: [&str; 4] = ["private", "shared", "slave", "unbindable"];
+
 /// How mounts and unmounts travel between copies of a mount.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Propagation {
@@ -80,6 +107,18 @@ pub enum OptionError {
         /// The option.
         word: String,
     },
+    /// Only a bind mount has this option.
+    #[error("mount option {word:?} is for bind mounts only")]
+    OnlyForBind {
+        /// The option.
+        word: &'static str,
+    },
+    /// Only a tmpfs has this option.
+    #[error("mount option {word:?} is for mounts of type tmpfs only")]
+    OnlyForTmpfs {
+        /// The option.
+        word: &'static str,
+    },
     /// A bind mount has no file system to hand this option to.
     #[error("bind mounts have no option {word:?}")]
     NotForBind {
@@ -95,10 +134,32 @@ impl OptionError {
             Self::Unsupported { word } => ErrorKind::Unsupported {
                 feature: format!("mount option {word}"),
             },
-            Self::NotForBind { .. } => ErrorKind::InvalidSpec { field },
+            Self::NotForBind { .. } | Self::OnlyForBind { .. } | Self::OnlyForTmpfs { .. } => {
+                ErrorKind::InvalidSpec { field }
+            }
         };
         Error::new(kind, "mount options").with_source(self)
     }
+}
+
+/// How much of a bind mount is id-mapped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MapScope {
+    /// `idmap`: the mount itself.
+    Mount,
+    /// `ridmap`: the mount and all mounts below it.
+    Tree,
+}
+
+/// What is done with a symlink that is the last part of a path.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Links {
+    /// `src-nofollow`: a source that is a symlink is bound itself.
+    pub keep_source: bool,
+    /// `dest-nofollow`: a mount point that is a symlink is covered itself.
+    pub keep_target: bool,
+    /// `copy-symlink`: a source that is a symlink is made anew in the container instead of being bound.
+    pub copy: bool,
 }
 
 /// What a list of options says.
@@ -116,6 +177,12 @@ pub struct MountOptions {
     pub recursive: bool,
     /// What is on the mount point is copied into the new tmpfs.
     pub copy_up: bool,
+    /// Ids of files are mapped (`idmap`), for the mount alone or, with `ridmap`, the whole tree.
+    pub idmap: Option<MapScope>,
+    /// What is done with symlinks at the ends of the source and the mount point.
+    pub links: Links,
+    /// Words about a file system as a whole, which a bind mount cannot change.
+    pub without_effect: Vec<String>,
     /// Options for the file system itself: `size=64k`, `newinstance`.
     pub data: Vec<(String, Option<String>)>,
 }
@@ -133,23 +200,29 @@ impl MountOptions {
         for word in words.iter().map(AsRef::as_ref) {
             options.word(word)?;
         }
-        if options.bind
-            && let Some((key, _)) = options.data.first()
-        {
-            return Err(OptionError::NotForBind { word: key.clone() });
+        if options.bind {
+            options.bound()?;
+        } else if let Some(word) = options.only_for_bind() {
+            return Err(OptionError::OnlyForBind { word });
+        }
+        if options.copy_up && kind != Some("tmpfs") {
+            return Err(OptionError::OnlyForTmpfs { word: "tmpcopyup" });
         }
         Ok(options)
     }
 
     fn word(&mut self, word: &str) -> Result<(), OptionError> {
         match word {
-            // `defaults` and the words of mount(8) for who may mount mean nothing here.
-            "" | "defaults" | "async" | "auto" | "noauto" | "user" | "nouser" | "users"
-            | "owner" | "_netdev" | "nofail" | "loud" | "nolazytime" | "noiversion" | "nomand" => {}
+            _ if NOTHING.contains(&word) => {}
             "bind" => self.bind = true,
             "rbind" => (self.bind, self.recursive) = (true, true),
             "tmpcopyup" => self.copy_up = true,
-            "remount" | "idmap" | "ridmap" | "copy-symlink" | "src-nofollow" | "dest-nofollow" => {
+            "idmap" => self.idmap = Some(MapScope::Mount),
+            "ridmap" => self.idmap = Some(MapScope::Tree),
+            "src-nofollow" => self.links.keep_source = true,
+            "dest-nofollow" => self.links.keep_target = true,
+            "copy-symlink" => self.links.copy = true,
+            "remount" => {
                 return Err(OptionError::Unsupported {
                     word: word.to_owned(),
                 });
@@ -163,6 +236,61 @@ impl MountOptions {
             }
         }
         Ok(())
+    }
+
+    /// Takes out what a bind mount has no file system for.
+    fn bound(&mut self) -> Result<(), OptionError> {
+        for (key, value) in std::mem::take(&mut self.data) {
+            if value.is_some() || !SUPERBLOCK.contains(&key.as_str()) {
+                return Err(OptionError::NotForBind { word: key });
+            }
+            self.without_effect.push(key);
+        }
+        Ok(())
+    }
+
+    /// A word that means something for bind mounts alone.
+    const fn only_for_bind(&self) -> Option<&'static str> {
+        match (self.idmap, self.links) {
+            (Some(MapScope::Mount), _) => Some("idmap"),
+            (Some(MapScope::Tree), _) => Some("ridmap"),
+            (
+                None,
+                Links {
+                    keep_source: true, ..
+                },
+            ) => Some("src-nofollow"),
+            (None, Links { copy: true, .. }) => Some("copy-symlink"),
+            (None, _) => None,
+        }
+    }
+
+    /// All words that are understood, sorted; others are left to the file system.
+    #[must_use]
+    pub fn words() -> Vec<String> {
+        let own = [
+            "bind",
+            "copy-symlink",
+            "dest-nofollow",
+            "idmap",
+            "rbind",
+            "ridmap",
+            "src-nofollow",
+            "tmpcopyup",
+        ];
+        let both = ATTRIBUTES.iter().map(|(word, ..)| *word).chain(PROPAGATION);
+        let nothing = NOTHING.into_iter().filter(|word| !word.is_empty());
+        let mut words: Vec<String> = both
+            .flat_map(|word| [word.to_owned(), format!("r{word}")])
+            .chain(
+                own.into_iter()
+                    .chain(SUPERBLOCK)
+                    .chain(nothing)
+                    .map(str::to_owned),
+            )
+            .collect();
+        words.sort();
+        words
     }
 
     /// Takes `word` if it is about attributes.
@@ -281,11 +409,47 @@ mod tests {
 
     #[test]
     fn what_is_not_done_is_refused() {
-        for word in ["idmap", "ridmap", "remount"] {
-            assert!(
-                MountOptions::parse(Some("bind"), &[word]).is_err(),
-                "{word}"
-            );
+        let cases = [
+            (Some("bind"), "remount"),
+            (Some("bind"), "tmpcopyup"),
+            (Some("tmpfs"), "idmap"),
+            (Some("tmpfs"), "ridmap"),
+            (Some("tmpfs"), "src-nofollow"),
+            (Some("tmpfs"), "copy-symlink"),
+            (Some("proc"), "tmpcopyup"),
+        ];
+        for (kind, word) in cases {
+            assert!(MountOptions::parse(kind, &[word]).is_err(), "{word}");
+        }
+    }
+
+    #[test]
+    fn a_bind_mount_does_not_change_its_file_system() {
+        let options = MountOptions::parse(Some("bind"), &["silent", "lazytime", "sync"]).unwrap();
+        assert_eq!(options.without_effect, ["lazytime", "sync"]);
+        assert_eq!(options.data, []);
+    }
+
+    #[test]
+    fn every_word_that_is_listed_is_understood() {
+        let words = MountOptions::words();
+        for expected in [
+            "rro",
+            "rnosymfollow",
+            "rshared",
+            "ridmap",
+            "tmpcopyup",
+            "iversion",
+        ] {
+            assert!(words.iter().any(|word| word == expected), "{expected}");
+        }
+        for word in &words {
+            let kinds = [Some("bind"), Some("tmpfs")];
+            let read = |kind| {
+                MountOptions::parse(kind, &[word])
+                    .is_ok_and(|read| read.data.is_empty() || SUPERBLOCK.contains(&word.as_str()))
+            };
+            assert!(kinds.into_iter().any(read), "{word}");
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use oci_spec::runtime::{Linux, Process, Spec};
+use oci_spec::runtime::{Linux, LinuxIdMapping, Process, Spec};
 
 use super::arena::Text;
 use super::facts::Facts;
@@ -43,6 +43,8 @@ pub(crate) struct Compiler<'s> {
     pub(crate) propagation: u64,
     /// Directories that are fresh file systems of ours, with the slots that hold them.
     pub(crate) held: Vec<(PathBuf, Slot)>,
+    /// The SELinux label of what is in new file systems.
+    pub(crate) mount_label: Option<String>,
     bundle: Option<&'s Path>,
 }
 
@@ -125,6 +127,7 @@ impl<'s> Compiler<'s> {
             namespaces,
             propagation: libc::MS_SLAVE,
             held: Vec::new(),
+            mount_label: None,
             bundle,
         }
     }
@@ -242,7 +245,7 @@ impl Compiler<'_> {
         }
         let mut rest = created & !at_clone;
         if new_user {
-            self.script.maps = Some(id_maps(linux)?);
+            self.script.maps = Some(user_namespace_maps(linux)?);
             if rest & user != 0 {
                 self.script.steps.push(Step::Unshare { flags: user });
                 rest &= !user;
@@ -423,21 +426,8 @@ fn asks_for_hooks(spec: &Spec) -> bool {
 }
 
 /// The id maps of a new user namespace.
-fn id_maps(linux: &Linux) -> Result<IdMaps, Error> {
-    let read = |list: &Option<Vec<oci_spec::runtime::LinuxIdMapping>>| -> Vec<IdMap> {
-        list.iter()
-            .flatten()
-            .map(|map| IdMap {
-                container: map.container_id(),
-                host: map.host_id(),
-                size: map.size(),
-            })
-            .collect()
-    };
-    let maps = IdMaps {
-        uid: read(linux.uid_mappings()),
-        gid: read(linux.gid_mappings()),
-    };
+fn user_namespace_maps(linux: &Linux) -> Result<IdMaps, Error> {
+    let maps = id_maps(linux.uid_mappings(), linux.gid_mappings());
     if maps.uid.is_empty() || maps.gid.is_empty() {
         return Err(invalid(
             "linux.uidMappings",
@@ -448,4 +438,21 @@ fn id_maps(linux: &Linux) -> Result<IdMaps, Error> {
         invalid("linux.uidMappings", "the id maps cannot be used").with_source(error)
     })?;
     Ok(maps)
+}
+
+/// The specification's id maps as ours.
+pub(crate) fn id_maps(
+    uid: &Option<Vec<LinuxIdMapping>>,
+    gid: &Option<Vec<LinuxIdMapping>>,
+) -> IdMaps {
+    let read = |list: &Option<Vec<LinuxIdMapping>>| -> Vec<IdMap> {
+        let read = |map: &LinuxIdMapping| IdMap {
+            container: map.container_id(),
+            host: map.host_id(),
+            size: map.size(),
+        };
+        list.iter().flatten().map(read).collect()
+    };
+    let (uid, gid) = (read(uid), read(gid));
+    IdMaps { uid, gid }
 }

@@ -34,8 +34,8 @@ pub use options::{CreateOptions, Stdio};
 pub(crate) use arena::{Span, Text};
 pub(crate) use devices::allow_default;
 pub(crate) use exec::{Entering, compile as compile_exec};
-pub(crate) use script::{Resource, Script};
-pub(crate) use step::{CapabilityStep, DeviceStep, MountSource, MountStep, Slot, Step};
+pub(crate) use script::{MapSource, Resource, Script, Tree, TreeMap};
+pub(crate) use step::{CapabilityStep, DeviceStep, Inherits, MountSource, MountStep, Slot, Step};
 
 /// Everything that will be done to start one container. Displaying it prints the steps in order.
 #[derive(Debug)]

@@ -7,11 +7,13 @@ use std::path::{Component, Path, PathBuf};
 use oci_spec::runtime::Mount;
 
 use super::arena::Span;
-use super::compile::Compiler;
-use super::script::Resource;
-use super::step::{FsOption, MountSource, MountStep, Slot, Step};
+use super::compile::{Compiler, id_maps};
+use super::process::invalid;
+use super::script::{MapSource, Resource, Tree, TreeMap};
+use super::step::{FsOption, Inherits, MountSource, MountStep, Slot, Step};
 use crate::error::{Error, ErrorKind};
-use crate::mount::{MountOptions, Propagation};
+use crate::idmap::IdMaps;
+use crate::mount::{MapScope, MountOptions, Propagation};
 use crate::namespace::Kind;
 
 /// Files of procfs that may be mounted over: programs such as lxcfs replace them to tell a container its limits.
@@ -28,6 +30,11 @@ const REPLACEABLE: [&str; 9] = [
 ];
 
 const RDONLY: u64 = 0x1;
+
+/// File systems without a device behind them.
+const KERNEL: [&str; 8] = [
+    "tmpfs", "ramfs", "proc", "sysfs", "devpts", "mqueue", "cgroup", "cgroup2",
+];
 
 /// What the mounts leave behind for the steps after them.
 #[derive(Debug, Default)]
@@ -54,12 +61,9 @@ pub(crate) fn compile(compiler: &mut Compiler<'_>, mounts: &[Mount]) -> Result<M
         let kind = mount.typ().as_deref().filter(|kind| !kind.is_empty());
         let options = MountOptions::parse(kind, words)
             .map_err(|error| error.into_error(format!("{field}.options")))?;
-        if options.copy_up {
-            return Err(Error::new(
-                ErrorKind::Unsupported {
-                    feature: "mount option tmpcopyup".into(),
-                },
-                "specification",
+        for word in &options.without_effect {
+            compiler.script.warnings.push(format!(
+                "{field}.options: {word} has no effect on a bind mount"
             ));
         }
         let one = One {
@@ -67,7 +71,11 @@ pub(crate) fn compile(compiler: &mut Compiler<'_>, mounts: &[Mount]) -> Result<M
             target,
             options,
             source: mount.source().as_deref(),
+            map: asked_map(&format!("mounts[{number}]"), mount)?,
         };
+        if !one.options.bind && one.map.is_some() {
+            return Err(one.invalid("only bind mounts can be id-mapped"));
+        }
         match kind {
             _ if one.options.bind => bind(compiler, &one, &mut mounted)?,
             Some("none") | None => {
@@ -93,6 +101,8 @@ struct One<'s> {
     target: PathBuf,
     options: MountOptions,
     source: Option<&'s Path>,
+    /// The id map that the mount itself brings.
+    map: Option<IdMaps>,
 }
 
 impl One<'_> {
@@ -106,6 +116,41 @@ impl One<'_> {
         .with_path(&self.target)
         .with_hint(hint)
     }
+}
+
+/// The id map that a mount brings.
+fn asked_map(field: &str, mount: &Mount) -> Result<Option<IdMaps>, Error> {
+    let maps = id_maps(mount.uid_mappings(), mount.gid_mappings());
+    if maps == IdMaps::default() {
+        return Ok(None);
+    }
+    maps.validate().map_err(|error| {
+        let field = format!("{field}.uidMappings");
+        invalid(&field, "the id maps cannot be used").with_source(error)
+    })?;
+    Ok(Some(maps))
+}
+
+/// How the owners of a bind mount's files are to be changed: as it says itself, else as in the container's user namespace.
+fn tree_map(compiler: &Compiler<'_>, one: &One<'_>) -> Result<Option<TreeMap>, Error> {
+    let scope = match (one.options.idmap, &one.map) {
+        (Some(scope), _) => scope,
+        (None, Some(_)) => MapScope::Mount,
+        (None, None) => return Ok(None),
+    };
+    let by = match (&one.map, compiler.namespaces.joins(Kind::User)) {
+        (Some(maps), _) => MapSource::Maps(maps.clone()),
+        (None, Some(path)) => MapSource::Namespace(compiler.host_path(path)),
+        (None, None) => match &compiler.script.maps {
+            Some(maps) => MapSource::Maps(maps.clone()),
+            None => {
+                return Err(one.invalid(
+                    "an id-mapped mount needs uidMappings and gidMappings, or a user namespace that has them",
+                ));
+            }
+        },
+    };
+    Ok(Some(TreeMap { by, scope }))
 }
 
 fn bind(compiler: &mut Compiler<'_>, one: &One<'_>, mounted: &mut Mounted) -> Result<(), Error> {
@@ -146,7 +191,13 @@ fn add_tree(
     } else {
         own.propagation = first.flag
     }
-    let slot = compiler.script.open(Resource::Tree { path, recursive });
+    let links = one.options.links;
+    let slot = compiler.script.open(Resource::Tree(Tree {
+        path,
+        recursive,
+        no_follow: links.keep_source || links.copy,
+        idmap: tree_map(compiler, one)?,
+    }));
     add(
         compiler,
         one,
@@ -195,15 +246,23 @@ fn new(
         }
         _ => None,
     };
-    let data: Vec<_> = one
+    let mut data: Vec<_> = one
         .options
         .data
         .iter()
         .filter(|(key, value)| {
             kind != "devpts" || key != "gid" || compiler.maps_gid(value.as_deref())
         })
+        // These count changes of their files always, or have none to count.
+        .filter(|(key, _)| key != "iversion" || !KERNEL.contains(&kind))
         .cloned()
         .collect();
+    if let Some(label) = compiler.mount_label.clone() {
+        // The others have labels of their own.
+        if !matches!(kind, "proc" | "sysfs" | "cgroup" | "cgroup2") {
+            data.push(("context".to_owned(), Some(label)));
+        }
+    }
     let options = fs_options(compiler, &one.field, &data)?;
     let fstype = compiler.text(&one.field, kind.as_bytes())?;
     let source = match one.source {
@@ -270,6 +329,7 @@ fn add(
         Some((slot, name)) => Some((slot, compiler.text(&one.field, name.as_bytes())?)),
         None => None,
     };
+    let inherits = inherits(compiler, one, &source);
     // What was below is hidden now.
     compiler
         .held
@@ -288,11 +348,24 @@ fn add(
             .is_some_and(|target| REPLACEABLE.contains(&target)),
         propagation,
         keep,
+        inherits,
+        links: one.options.links,
     };
     let index = compiler.script.mounts.len() as u32;
     compiler.script.mounts.push(step);
     compiler.script.steps.push(Step::Mount { index });
     Ok(())
+}
+
+/// What a mount takes from the directory below: a tmpfs that names no mode has that of the directory, as engines expect.
+fn inherits(compiler: &Compiler<'_>, one: &One<'_>, source: &MountSource) -> Inherits {
+    let is_tmpfs = matches!(source, MountSource::New { fstype, .. } if compiler.script.arena.get(*fstype).to_bytes() == b"tmpfs");
+    match (is_tmpfs, one.options.copy_up) {
+        (false, _) => Inherits::Nothing,
+        (true, true) => Inherits::Content,
+        (true, false) if one.options.data.iter().any(|(key, _)| key == "mode") => Inherits::Nothing,
+        (true, false) => Inherits::Mode,
+    }
 }
 
 /// The fresh file system in which `target` lies directly, and its name there.
@@ -399,8 +472,12 @@ fn cgroup_part(
     let one = One {
         field: one.field.clone(),
         target: part.target.to_owned(),
-        options: MountOptions::default(),
+        options: MountOptions {
+            data: part.data.to_vec(),
+            ..MountOptions::default()
+        },
         source: None,
+        map: None,
     };
     add(compiler, &one, source, None, part.keep)
 }

@@ -9,23 +9,7 @@ use crate::namespace::{Kind, Namespaces};
 pub(crate) fn refuse(spec: &Spec) -> Result<(), Error> {
     let process = spec.process().iter().flat_map(of_process);
     let linux = spec.linux().iter().flat_map(of_linux);
-    let mounts = spec
-        .mounts()
-        .as_deref()
-        .unwrap_or_default()
-        .iter()
-        .map(|mount| {
-            let mapped = mount
-                .uid_mappings()
-                .as_ref()
-                .is_some_and(|maps| !maps.is_empty())
-                || mount
-                    .gid_mappings()
-                    .as_ref()
-                    .is_some_and(|maps| !maps.is_empty());
-            ("mounts[].uidMappings", mapped)
-        });
-    first(process.chain(linux).chain(mounts))
+    first(process.chain(linux))
 }
 
 /// Refuses what a further process asks for and does not get.

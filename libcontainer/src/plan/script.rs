@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use super::arena::{Arena, Span, Text};
 use super::step::{DeviceStep, Flags, FsOption, MountStep, Printed, Slot, Step};
 use crate::idmap::IdMaps;
+use crate::mount::MapScope;
 use crate::namespace::Kind;
 use crate::sys::seccomp::Instruction;
 
@@ -13,7 +14,7 @@ use crate::sys::seccomp::Instruction;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Resource {
     /// A clone of a mounted tree.
-    Tree { path: PathBuf, recursive: bool },
+    Tree(Tree),
     /// A clone of the mount of a device node, which must be this device.
     Device {
         path: PathBuf,
@@ -25,6 +26,33 @@ pub(crate) enum Resource {
     Namespace { path: PathBuf, kind: Kind },
     /// The caller's procfs.
     Proc,
+}
+
+/// A mounted tree to clone.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Tree {
+    pub(crate) path: PathBuf,
+    /// With the mounts below it.
+    pub(crate) recursive: bool,
+    /// A symlink is cloned itself.
+    pub(crate) no_follow: bool,
+    pub(crate) idmap: Option<TreeMap>,
+}
+
+/// How the owners of a tree's files are changed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct TreeMap {
+    pub(crate) by: MapSource,
+    pub(crate) scope: MapScope,
+}
+
+/// Where a tree's id map comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum MapSource {
+    /// A user namespace made for it.
+    Maps(IdMaps),
+    /// A user namespace that exists.
+    Namespace(PathBuf),
 }
 
 /// Everything the child reads: steps, lists and strings. Nothing in it depends on an open descriptor.
@@ -77,18 +105,35 @@ impl Script {
     }
 }
 
+fn print_tree(f: &mut fmt::Formatter<'_>, tree: &Tree) -> fmt::Result {
+    let what = if tree.recursive { "tree" } else { "mount" };
+    write!(f, "parent: clone {what} {}", tree.path.display())?;
+    if let Some(map) = &tree.idmap {
+        let word = match map.scope {
+            MapScope::Mount => "idmap",
+            MapScope::Tree => "ridmap",
+        };
+        write!(f, " {word}")?;
+        match &map.by {
+            MapSource::Namespace(path) => write!(f, " of {}", path.display())?,
+            MapSource::Maps(maps) => {
+                maps.uid
+                    .iter()
+                    .try_for_each(|map| write!(f, " uid {map}"))?;
+                maps.gid
+                    .iter()
+                    .try_for_each(|map| write!(f, " gid {map}"))?;
+            }
+        }
+    }
+    writeln!(f)
+}
+
 impl fmt::Display for Script {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (_, resource) in &self.resources {
             match resource {
-                Resource::Tree {
-                    path,
-                    recursive: true,
-                } => writeln!(f, "parent: clone tree {}", path.display())?,
-                Resource::Tree {
-                    path,
-                    recursive: false,
-                } => writeln!(f, "parent: clone mount {}", path.display())?,
+                Resource::Tree(tree) => print_tree(f, tree)?,
                 Resource::Device {
                     path, major, minor, ..
                 } => {

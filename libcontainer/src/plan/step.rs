@@ -5,6 +5,7 @@ use std::fmt;
 use super::arena::{Span, Text};
 use super::script::Script;
 use crate::capability::{self, CapabilitySet};
+use crate::mount::Links;
 use crate::namespace::Kind;
 use crate::rlimit;
 use crate::sys::mount::MountAttributes;
@@ -78,6 +79,18 @@ pub(crate) struct MountStep {
     pub(crate) propagation: Option<(u64, bool)>,
     /// Where the mount's descriptor is kept for later steps.
     pub(crate) keep: Option<Slot>,
+    pub(crate) inherits: Inherits,
+    pub(crate) links: Links,
+}
+
+/// What a new file system takes from the directory that it covers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Inherits {
+    Nothing,
+    /// The directory's mode.
+    Mode,
+    /// What is in the directory, and its mode and owner.
+    Content,
 }
 
 /// One device.
@@ -411,6 +424,9 @@ fn print_mount(f: &mut fmt::Formatter<'_>, script: &Script, mount: &MountStep) -
                 }
             }
             write!(f, "{}", Attributes(attributes))?;
+            if mount.inherits == Inherits::Content {
+                f.write_str(" with what is there")?;
+            }
         }
         MountSource::Tree {
             path, own, whole, ..

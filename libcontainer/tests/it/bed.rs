@@ -128,7 +128,12 @@ pub(crate) fn make_root(root: &Path) {
     for directory in ["bin", "etc", "proc", "sys", "dev", "tmp", "run", "root"] {
         std::fs::create_dir_all(root.join(directory)).unwrap();
     }
-    std::fs::copy(BUSYBOX, root.join("bin/busybox")).unwrap();
+    // By another process: a descriptor for writing that a fork of ours inherited would make the file "busy" for a while.
+    let copied = std::process::Command::new(BUSYBOX)
+        .args(["cp", BUSYBOX])
+        .arg(root.join("bin/busybox"))
+        .status();
+    assert!(copied.unwrap().success());
     for name in [
         "sh", "ls", "cat", "id", "stat", "readlink", "mount", "umount", "grep", "hostname", "kill",
         "sleep", "true", "false", "tty", "env", "touch", "test", "awk", "head", "wc", "mknod",

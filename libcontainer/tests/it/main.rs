@@ -3,6 +3,7 @@
 mod bed;
 mod embed;
 mod exec;
+mod fields;
 mod host;
 mod isolation;
 mod life;

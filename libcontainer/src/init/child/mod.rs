@@ -4,6 +4,7 @@
 //! memory that was prepared before, and nothing else: **no allocation, no locks, no formatting, nothing that can panic**. Lists are
 //! read with `get`, not with an index; strings are borrowed from the script; descriptors are `OwnedFd`s in a prepared table.
 
+mod copy;
 mod devices;
 mod identity;
 mod masks;

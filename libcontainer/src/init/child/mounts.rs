@@ -2,7 +2,7 @@
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use rustix::fs::{CWD, FileType, OFlags, ResolveFlags};
+use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 use rustix::mount::{
     FsMountFlags, FsOpenFlags, MountAttrFlags, MountPropagationFlags, MoveMountFlags, UnmountFlags,
@@ -10,8 +10,9 @@ use rustix::mount::{
 
 use super::super::report::{At, Call, Failed, TEXT_BYTES};
 use super::Child;
+use super::copy;
 use super::path::{self, Wanted};
-use crate::plan::{MountSource, MountStep, Slot, Span, Text};
+use crate::plan::{Inherits, MountSource, MountStep, Slot, Span, Text};
 use crate::sys::mount::{MountAttributes, mount_setattr};
 
 const RDONLY: u64 = 0x1;
@@ -51,7 +52,6 @@ pub(super) fn attach(mount: BorrowedFd<'_>, place: BorrowedFd<'_>) -> Result<(),
     rustix::mount::move_mount(mount, c"", place, c"", flags).at(Call::MoveMount)
 }
 
-/// Changes attributes. Clearing one that is locked in a user namespace is refused; then it stays.
 fn change(
     mount: BorrowedFd<'_>,
     recursive: bool,
@@ -60,18 +60,7 @@ fn change(
     if attributes.is_empty() {
         return Ok(());
     }
-    match mount_setattr(mount, recursive, &attributes) {
-        Err(Errno::PERM) if attributes.clear != 0 => mount_setattr(
-            mount,
-            recursive,
-            &MountAttributes {
-                clear: 0,
-                ..attributes
-            },
-        ),
-        other => other,
-    }
-    .at(Call::MountSetattr)
+    mount_setattr(mount, recursive, &attributes).at(Call::MountSetattr)
 }
 
 impl Child<'_> {
@@ -97,6 +86,12 @@ impl Child<'_> {
             .ok_or(Errno::INVAL)
             .at(Call::Verify)?;
         let (mount, wanted) = self.detached(&step)?;
+        if step.links.copy && wanted == Wanted::Link {
+            return self.copy_link(&step, mount.as_fd());
+        }
+        if step.inherits != Inherits::Nothing {
+            self.inherit(&step, mount.as_fd())?;
+        }
         let place = self.place_for(&step, wanted)?;
         attach(mount.as_fd(), place.as_fd())?;
         if let Some((flag, recursive)) = step.propagation {
@@ -124,7 +119,12 @@ impl Child<'_> {
             ResolveFlags::empty()
         };
         let target = self.text(step.target);
-        let place = path::ensure(self.slot(Slot::ROOT)?, target, wanted, resolve)?;
+        let root = self.slot(Slot::ROOT)?;
+        let place = if step.links.keep_target {
+            path::ensure_unfollowed(root, target, wanted)?
+        } else {
+            path::ensure(root, target, wanted, resolve)?
+        };
         // A symlink in the image must not lead a mount into the procfs, where it would hide what the kernel says.
         if !step.inside_proc
             && rustix::fs::fstatfs(&place).at(Call::Stat)?.f_type as i64 == PROC_MAGIC
@@ -142,7 +142,16 @@ impl Child<'_> {
                 options,
                 attributes,
             } => Ok((
-                self.file_system(fstype, source, options, attributes)?,
+                // What goes into it comes before it is made read-only.
+                self.file_system(
+                    fstype,
+                    source,
+                    options,
+                    match step.inherits {
+                        Inherits::Nothing => attributes,
+                        _ => attributes & !RDONLY,
+                    },
+                )?,
                 Wanted::Directory,
             )),
             MountSource::Tree {
@@ -153,15 +162,57 @@ impl Child<'_> {
                 change(tree.as_fd(), false, own)?;
                 let kind =
                     FileType::from_raw_mode(rustix::fs::fstat(&tree).at(Call::Stat)?.st_mode);
-                Ok((
-                    tree,
-                    if kind.is_dir() {
-                        Wanted::Directory
-                    } else {
-                        Wanted::File
-                    },
-                ))
+                let wanted = match kind {
+                    FileType::Directory => Wanted::Directory,
+                    FileType::Symlink => Wanted::Link,
+                    _ => Wanted::File,
+                };
+                Ok((tree, wanted))
             }
+        }
+    }
+
+    /// Gives a new file system the mode, or all, of the directory that it will cover, if there is one.
+    fn inherit(&self, step: &MountStep, mount: BorrowedFd<'_>) -> Result<(), Failed> {
+        if step.beneath.is_some() {
+            return Ok(());
+        }
+        let root = self.slot(Slot::ROOT)?;
+        let below = match path::open(root, self.text(step.target), ResolveFlags::empty()) {
+            Err(Errno::NOENT | Errno::NOTDIR) => return Ok(()),
+            other => other.at(Call::Open)?,
+        };
+        let stat = rustix::fs::fstat(&below).at(Call::Stat)?;
+        if !FileType::from_raw_mode(stat.st_mode).is_dir() {
+            return Ok(());
+        }
+        if step.inherits == Inherits::Content {
+            copy::directory(below.as_fd(), mount)?;
+        } else {
+            let mode = Mode::from_raw_mode(stat.st_mode & 0o7777);
+            rustix::fs::chmodat(mount, c".", mode, AtFlags::empty()).at(Call::Chmod)?;
+        }
+        match step.source {
+            MountSource::New { attributes, .. } if attributes & RDONLY != 0 => {
+                make_read_only(mount, false)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Makes the symlink that a source is, unless the container has something in its place.
+    fn copy_link(&self, step: &MountStep, link: BorrowedFd<'_>) -> Result<(), Failed> {
+        let mut buffer = path::buffer();
+        let resolve = ResolveFlags::empty();
+        let target = self.text(step.target);
+        let (directory, name) =
+            path::parent_of(self.slot(Slot::ROOT)?, target, resolve, &mut buffer)?;
+        match copy::link(link, c"", directory.as_fd(), name) {
+            Err(Failed {
+                errno: Errno::EXIST,
+                ..
+            }) => Ok(()),
+            other => other,
         }
     }
 

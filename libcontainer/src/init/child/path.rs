@@ -17,6 +17,8 @@ const PATH_BYTES: usize = 4096;
 pub(super) enum Wanted {
     Directory,
     File,
+    /// A symlink, which is mounted on a file.
+    Link,
 }
 
 /// Opens `path` in `root` as a place (`O_PATH`).
@@ -60,6 +62,19 @@ pub(super) fn ensure(
     make(parent, rest, wanted)
 }
 
+/// Like [`ensure`], but a symlink as the last part is the mount point itself.
+pub(super) fn ensure_unfollowed(
+    root: BorrowedFd<'_>,
+    path: &CStr,
+    wanted: Wanted,
+) -> Result<OwnedFd, Failed> {
+    let resolve = ResolveFlags::IN_ROOT;
+    match open_with(root, path, OFlags::PATH | OFlags::NOFOLLOW, resolve) {
+        Err(Errno::NOENT) => ensure(root, path, wanted, ResolveFlags::empty()),
+        other => other.at(Call::Open),
+    }
+}
+
 /// The last directory on the way to `path` that exists, and what is missing below it.
 fn deepest<'p>(
     root: BorrowedFd<'_>,
@@ -99,7 +114,7 @@ fn make(parent: OwnedFd, rest: &[u8], wanted: Wanted) -> Result<OwnedFd, Failed>
         .peekable();
     while let Some(part) = parts.next() {
         let name = terminated(&mut buffer, part)?;
-        if parts.peek().is_none() && wanted == Wanted::File {
+        if parts.peek().is_none() && wanted != Wanted::Directory {
             return make_file(current.as_fd(), name);
         }
         current = make_beneath(current.as_fd(), name, Wanted::Directory)?;
@@ -113,7 +128,7 @@ pub(super) fn make_beneath(
     name: &CStr,
     wanted: Wanted,
 ) -> Result<OwnedFd, Failed> {
-    if wanted == Wanted::File {
+    if wanted != Wanted::Directory {
         return make_file(directory, name);
     }
     match rustix::fs::mkdirat(directory, name, Mode::from_raw_mode(0o755)) {
