@@ -11,7 +11,7 @@ use crate::handover::Sinks;
 use crate::hooks;
 use crate::id::ContainerId;
 use crate::init::{Launch, launch};
-use crate::plan::{Facts, Plan, allow_default};
+use crate::plan::{Facts, Plan};
 use crate::process::remove_cgroup;
 use crate::procfs;
 use crate::record::{Format, Record};
@@ -133,13 +133,11 @@ impl Runtime {
         let path = linux
             .and_then(|linux| linux.cgroups_path().as_deref())
             .unwrap_or(Path::new(""));
-        let resources = linux
-            .and_then(|linux| linux.resources().as_ref())
-            .map(allow_default);
+        let resources = linux.and_then(|linux| linux.resources().as_ref());
         let request = CgroupRequest {
             path,
             default_path: &self.settings.cgroup_parent.join(id.as_str()),
-            resources: resources.as_ref(),
+            resources,
             rootless: facts.in_user_namespace,
             accounted: self.settings.cgroup_accounting,
         };

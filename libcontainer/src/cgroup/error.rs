@@ -36,8 +36,11 @@ pub enum CgroupError {
         reason: String,
     },
     /// Somebody else's processes are where the container's should be.
-    #[error("cgroup {0} is in use")]
+    #[error("the container's cgroup is not empty: there are processes in {0}")]
     InUse(PathBuf),
+    /// Whatever is put there would stand still.
+    #[error("the container's cgroup is unexpectedly frozen: {0}")]
+    Frozen(PathBuf),
     /// A directory that cannot be made.
     #[error("cgroup {path} cannot be made")]
     Make {
@@ -54,6 +57,15 @@ pub enum CgroupError {
         path: PathBuf,
         /// The value.
         value: String,
+        /// The cause.
+        #[source]
+        source: io::Error,
+    },
+    /// Device rules the kernel refuses.
+    #[error("the device rules of cgroup {path} cannot be set")]
+    Devices {
+        /// The directory.
+        path: PathBuf,
         /// The cause.
         #[source]
         source: io::Error,
@@ -118,9 +130,11 @@ impl CgroupError {
             Self::CannotFreeze => ErrorKind::Unsupported {
                 feature: "freezing without a cgroup".to_owned(),
             },
-            Self::InUse(_) => ErrorKind::Exists,
+            Self::InUse(_) => ErrorKind::Running,
+            Self::Frozen(_) => ErrorKind::Paused,
             Self::Make { source, .. }
             | Self::Write { source, .. }
+            | Self::Devices { source, .. }
             | Self::Open { source, .. }
             | Self::Kill { source, .. }
             | Self::Freeze { source, .. }
@@ -128,6 +142,14 @@ impl CgroupError {
                 .raw_os_error()
                 .map_or(ErrorKind::Io, ErrorKind::from_errno),
         }
+    }
+
+    /// Whether the kernel finds that a value makes no sense beside the others.
+    pub(super) fn is_invalid(&self) -> bool {
+        let Self::Write { source, .. } = self else {
+            return false;
+        };
+        source.raw_os_error() == Some(libc::EINVAL)
     }
 
     /// Whether the kernel refused for lack of privilege.

@@ -7,10 +7,12 @@
 //! Only what is needed is touched: on v1 every hierarchy costs 50 µs a container. On a hybrid host the unified hierarchy keeps
 //! track of the processes (`cgroup.kill`, `cgroup.events`), and v1 hierarchies hold the limits; on a pure v1 host the freezer does.
 //!
+//! Device rules are a list in files on v1 and a BPF program of our own on v2.
+//!
 //! # Limitations
-//! No systemd driver. On v2 device rules need a BPF program, which is not attached yet: the default rules are left to mounts
-//! without device nodes and the missing CAP_MKNOD, any other list is refused.
+//! No systemd driver.
 
+mod devices;
 mod error;
 mod freeze;
 mod group;
@@ -18,6 +20,7 @@ mod hierarchy;
 mod limits;
 mod oom;
 mod plan;
+mod program;
 mod stats;
 mod update;
 mod v1;
@@ -37,6 +40,18 @@ struct Write {
     /// Name of the file.
     file: String,
     value: String,
+    missing: Missing,
+}
+
+/// What is done where the kernel does not have the file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Missing {
+    /// The limit cannot be set.
+    Fails,
+    /// What is asked for holds anyway.
+    Skipped,
+    /// The same is said in another file.
+    Instead(Box<Write>),
 }
 
 impl Write {
@@ -44,6 +59,17 @@ impl Write {
         Self {
             file: file.into(),
             value: value.to_string(),
+            missing: Missing::Fails,
         }
+    }
+
+    fn or_skipped(mut self) -> Self {
+        self.missing = Missing::Skipped;
+        self
+    }
+
+    fn or(mut self, other: Self) -> Self {
+        self.missing = Missing::Instead(Box::new(other));
+        self
     }
 }

@@ -1,14 +1,21 @@
 //! Which directories are made for a container, and what is written into them.
 
 use super::{
-    Cgroup, CgroupError, Hierarchies, Write,
+    Cgroup, CgroupError, Hierarchies, Missing, Write,
+    devices::Rules,
     limits::{self, CONTROLLERS},
+    program::program,
     v1, v2,
 };
+use crate::sys::bpf;
 use oci_spec::runtime::LinuxResources;
-use rustix::io::Errno;
+use rustix::{
+    fs::{Mode, OFlags},
+    io::Errno,
+};
 use std::{
     fmt, io,
+    os::fd::AsFd,
     path::{Component, Path, PathBuf},
     time::{Duration, Instant},
 };
@@ -44,6 +51,8 @@ pub struct Plan {
     optional: bool,
     /// Whether the directories above are ours, and go with the last container.
     own_parents: bool,
+    /// What will not be done as asked.
+    warnings: Vec<String>,
 }
 
 /// One directory.
@@ -55,6 +64,8 @@ struct Group {
     /// Names below it.
     path: PathBuf,
     writes: Vec<Write>,
+    /// What becomes a program: version 2 has no files for it.
+    devices: Option<Rules>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -93,7 +104,7 @@ pub fn plan(request: &CgroupRequest<'_>, host: &Hierarchies) -> Result<Plan, Cgr
     if request.accounted {
         COUNTING.iter().for_each(|name| collected.count(name));
     }
-    // In a user namespace nobody can make a device node, and nobody may set the rules.
+    // Nobody can make a device node in a user namespace, nor without privilege outside of one, and nobody may set the rules.
     if !request.rootless {
         collected.devices(resources)?;
     }
@@ -113,10 +124,11 @@ pub fn plan(request: &CgroupRequest<'_>, host: &Hierarchies) -> Result<Plan, Cgr
     let limited = collected
         .groups
         .iter()
-        .any(|group| !group.writes.is_empty());
+        .any(|group| !group.writes.is_empty() || group.devices.is_some());
     Ok(Plan {
         groups: collected.groups,
         optional: !limited,
+        warnings: limits::warnings(resources, host),
         own_parents: request.path.as_os_str().is_empty(),
     })
 }
@@ -211,22 +223,27 @@ impl Collected<'_> {
         }
     }
 
-    /// v2 has no files for them.
     fn devices(&mut self, resources: &LinuxResources) -> Result<(), CgroupError> {
-        let rules = resources.devices().as_deref().unwrap_or_default();
+        let Some(rules) = Rules::of(resources)? else {
+            return Ok(());
+        };
         if let Some(hierarchy) = self.host.v1_with("devices") {
-            let writes = v1::devices(resources)?;
-            if !writes.is_empty() {
-                self.one(hierarchy, writes);
-            }
+            self.one(hierarchy, rules.v1()?);
             return Ok(());
         }
-        if limits::allow_everything(rules) || limits::are_default_rules(rules)? {
-            return Ok(());
-        }
-        Err(CgroupError::Unsupported(
-            "a list of device rules on cgroup v2",
-        ))
+        self.unified(Vec::new(), None);
+        let unified = self.groups.iter_mut().find(|group| match group.version {
+            Version::One(_) => false,
+            Version::Two(_) => true,
+        });
+        let Some(unified) = unified else {
+            return Err(CgroupError::NoController {
+                controller: "devices",
+                field: "devices",
+            });
+        };
+        unified.devices = Some(rules);
+        Ok(())
     }
 
     fn one(&mut self, hierarchy: &super::hierarchy::Hierarchy, writes: Vec<Write>) {
@@ -265,6 +282,7 @@ impl Collected<'_> {
                 base,
                 path: self.place.path.clone(),
                 writes,
+                devices: None,
             });
             return;
         };
@@ -324,8 +342,29 @@ impl Plan {
         group
             .writes
             .iter()
-            .try_for_each(|write| write.perform(&directory))
+            .try_for_each(|write| write.perform(&directory))?;
+        match &group.devices {
+            Some(rules) => attach_rules(rules, &directory),
+            None => Ok(()),
+        }
     }
+
+    /// What will not be done as asked.
+    pub fn warnings(&self) -> &[String] {
+        &self.warnings
+    }
+}
+
+/// Makes the kernel ask our program about devices, in the place of what it has asked before.
+pub(super) fn attach_rules(rules: &Rules, directory: &Path) -> Result<(), CgroupError> {
+    let failed = |errno: Errno| CgroupError::Devices {
+        path: directory.to_owned(),
+        source: errno.into(),
+    };
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let cgroup = rustix::fs::open(directory, flags, Mode::empty()).map_err(failed)?;
+    let program = bpf::load_device_program(&program(rules)).map_err(failed)?;
+    bpf::attach_device_program(cgroup.as_fd(), program.as_fd()).map_err(failed)
 }
 
 impl Group {
@@ -428,10 +467,6 @@ fn check_unused(path: &Path) -> Result<(), CgroupError> {
     let frozen = |file: &str, word: &str| {
         std::fs::read_to_string(path.join(file)).is_ok_and(|text| text.trim() == word)
     };
-    let in_use = || CgroupError::InUse(path.to_owned());
-    if frozen("cgroup.freeze", "1") || frozen("freezer.state", "FROZEN") {
-        return Err(in_use());
-    }
     let list = path.join("cgroup.procs");
     let deadline = Instant::now() + LEAVING;
     loop {
@@ -440,28 +475,48 @@ fn check_unused(path: &Path) -> Result<(), CgroupError> {
             source,
         })?;
         if processes.trim().is_empty() {
-            return Ok(());
+            break;
         }
         if Instant::now() > deadline {
-            return Err(in_use());
+            return Err(CgroupError::InUse(path.to_owned()));
         }
         std::thread::sleep(Duration::from_millis(2));
     }
+    if frozen("cgroup.freeze", "1") || frozen("freezer.state", "FROZEN") {
+        return Err(CgroupError::Frozen(path.to_owned()));
+    }
+    Ok(())
 }
 
 impl Write {
     pub(super) fn perform(&self, directory: &Path) -> Result<(), CgroupError> {
         let path = directory.join(&self.file);
         // One write(2) without truncation, as cgroup files want it.
-        std::fs::OpenOptions::new()
-            .write(true)
-            .open(&path)
-            .and_then(|mut file| io::Write::write_all(&mut file, self.value.as_bytes()))
-            .map_err(|source| CgroupError::Write {
-                path,
-                value: self.value.clone(),
-                source,
-            })
+        let opened = std::fs::OpenOptions::new().write(true).open(&path);
+        match (&self.missing, opened) {
+            (Missing::Skipped, Err(error)) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            (Missing::Instead(other), Err(error)) if error.kind() == io::ErrorKind::NotFound => {
+                other.perform(directory)
+            }
+            (_, opened) => opened
+                .and_then(|mut file| io::Write::write_all(&mut file, self.value.as_bytes()))
+                .map_err(|source| CgroupError::Write {
+                    path,
+                    value: self.value.clone(),
+                    source,
+                }),
+        }
+    }
+}
+
+impl fmt::Display for Write {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {:?}", self.file, self.value)?;
+        match &self.missing {
+            Missing::Fails => Ok(()),
+            Missing::Skipped => f.write_str(" (if there)"),
+            Missing::Instead(other) => write!(f, ", or {other}"),
+        }
     }
 }
 
@@ -481,7 +536,10 @@ impl fmt::Display for Plan {
                 writeln!(f, "  hand down {}", controllers.join(" "))?;
             }
             for write in &group.writes {
-                writeln!(f, "  write {} {:?}", write.file, write.value)?;
+                writeln!(f, "  write {write}")?;
+            }
+            if let Some(rules) = &group.devices {
+                writeln!(f, "  attach a program: {rules}")?;
             }
         }
         Ok(())

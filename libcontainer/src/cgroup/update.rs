@@ -2,8 +2,9 @@
 
 use super::{
     Cgroup, CgroupError, Hierarchies, Write,
-    limits::{CONTROLLERS, CPU, Controller, MEMORY, asked},
-    plan::{hand_down, inherit_cpuset, make},
+    devices::Rules,
+    limits::{CONTROLLERS, CPU, Controller, DEVICES, MEMORY, asked},
+    plan::{attach_rules, hand_down, inherit_cpuset, make},
     v1, v2,
 };
 use oci_spec::runtime::LinuxResources;
@@ -55,6 +56,7 @@ impl Cgroup {
             if controller == CPU {
                 changes.extend(switched_off(before, after, first));
             }
+
             if changes.is_empty() {
                 continue;
             }
@@ -63,12 +65,23 @@ impl Cgroup {
                 check_memory(after, &directory)?;
                 order_memory(&mut changes, &directory);
             }
-            for change in changes {
+            let mut later = Vec::new();
+            for change in &changes {
+                match change.perform(&directory) {
+                    // Together they may make sense, in another order: a quota and its period, memory and memory with swap.
+                    Err(error) if error.is_invalid() => later.push(change),
+                    performed => {
+                        performed?;
+                        done.extend(undoing(change, &old, &directory));
+                    }
+                }
+            }
+            for change in later {
                 change.perform(&directory)?;
-                let undo = old.iter().find(|one| one.file == change.file);
-                done.extend(undo.map(|one| (directory.clone(), one.clone())));
+                done.extend(undoing(change, &old, &directory));
             }
         }
+        self.change_devices(before, after, host)?;
         for raw in v2::raw(after)? {
             if v2::raw(before)?.contains(&raw) {
                 continue;
@@ -80,6 +93,32 @@ impl Cgroup {
             raw.perform(&unified)?;
         }
         Ok(())
+    }
+
+    fn change_devices(
+        &mut self,
+        before: &LinuxResources,
+        after: &LinuxResources,
+        host: &Hierarchies,
+    ) -> Result<(), CgroupError> {
+        let rules = Rules::of(after)?;
+        if rules == Rules::of(before)? {
+            return Ok(());
+        }
+        // None is what allows everything.
+        let rules = rules.unwrap_or_else(Rules::allow_all);
+        if host.v1_with(DEVICES.v1).is_some() {
+            let directory = self.joined(DEVICES, host)?;
+            let mut writes = rules.v1()?.into_iter();
+            return writes.try_for_each(|write| write.perform(&directory));
+        }
+        match &self.unified {
+            Some(unified) => attach_rules(&rules, unified),
+            None => Err(CgroupError::NoController {
+                controller: DEVICES.v1,
+                field: DEVICES.field,
+            }),
+        }
     }
 
     /// The container's directory for a controller, made and joined if it is missing.
@@ -136,6 +175,12 @@ impl Cgroup {
             of.map(Path::to_owned)
         })
     }
+}
+
+/// What takes a change back.
+fn undoing(change: &Write, old: &[Write], directory: &Path) -> Option<(PathBuf, Write)> {
+    let undo = old.iter().find(|one| one.file == change.file)?;
+    Some((directory.to_owned(), undo.clone()))
 }
 
 fn make_below(mount: &Path, names: &Path, cpuset: bool) -> Result<PathBuf, CgroupError> {
@@ -225,7 +270,12 @@ pub(crate) fn merged(
     change: &LinuxResources,
 ) -> serde_json::Result<LinuxResources> {
     let mut all = serde_json::to_value(before)?;
-    merge(&mut all, serde_json::to_value(change)?);
+    let mut change = serde_json::to_value(change)?;
+    // Swap is counted together with memory: without a limit of memory it has none either, unless the change says otherwise.
+    if change["memory"]["limit"] == -1 && change["memory"]["swap"].as_i64().unwrap_or(0) == 0 {
+        change["memory"]["swap"] = (-1).into();
+    }
+    merge(&mut all, change);
     serde_json::from_value(all)
 }
 

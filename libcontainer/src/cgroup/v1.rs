@@ -52,45 +52,6 @@ pub(super) fn writes(
     })
 }
 
-/// What every container may use whatever its rules say, as with runc: a bundle that denies all devices (the one that `runc spec`
-/// makes) could not even have its `/dev` filled.
-const ALWAYS: [&str; 10] = [
-    "c *:* m",
-    "b *:* m",
-    "c 1:3 rwm",
-    "c 1:5 rwm",
-    "c 1:7 rwm",
-    "c 1:8 rwm",
-    "c 1:9 rwm",
-    "c 5:0 rwm",
-    "c 5:2 rwm",
-    "c 136:* rwm",
-];
-
-/// The rules in their order, as the kernel evaluates them, and then what is always allowed.
-pub(super) fn devices(resources: &LinuxResources) -> Result<Vec<Write>, CgroupError> {
-    let mut writes = Vec::new();
-    // What has been allowed since the last denial needs no second line.
-    let mut allowed = Vec::new();
-    for rule in resources.devices().iter().flatten() {
-        let line = device_line(rule)?;
-        if rule.allow() {
-            allowed.push(line.clone());
-            writes.push(Write::new("devices.allow", line));
-        } else {
-            allowed.clear();
-            writes.push(Write::new("devices.deny", line));
-        }
-    }
-    if !writes.is_empty() && !allowed.iter().any(|line| line == "a") {
-        let missing = ALWAYS
-            .iter()
-            .filter(|line| !allowed.iter().any(|one| one == *line));
-        writes.extend(missing.map(|line| Write::new("devices.allow", (*line).to_owned())));
-    }
-    Ok(writes)
-}
-
 fn memory(memory: &LinuxMemory) -> Result<Vec<Write>, CgroupError> {
     let mut writes = Vec::new();
     let mut limit = |file: &str, value: Option<i64>| {
@@ -174,15 +135,15 @@ pub(super) fn pids(resources: &LinuxResources) -> Vec<Write> {
 }
 
 pub(super) fn hugetlb(resources: &LinuxResources, file: &str) -> Result<Vec<Write>, CgroupError> {
-    let limits = resources.hugepage_limits().iter().flatten();
-    limits
-        .map(|limit| {
-            Ok(Write::new(
-                format!("hugetlb.{}.{file}", page_size(limit.page_size())?),
-                limit.limit(),
-            ))
-        })
-        .collect()
+    let mut writes = Vec::new();
+    for limit in resources.hugepage_limits().iter().flatten() {
+        let size = page_size(limit.page_size())?;
+        writes.push(Write::new(format!("hugetlb.{size}.{file}"), limit.limit()));
+        // What is reserved and not used yet is not counted by the other; without a reservation a use is refused by a signal.
+        let reserved = format!("hugetlb.{size}.rsvd.{file}");
+        writes.push(Write::new(reserved, limit.limit()).or_skipped());
+    }
+    Ok(writes)
 }
 
 /// The file has one name in both versions.
@@ -205,13 +166,17 @@ pub(super) fn rdma(resources: &LinuxResources) -> Vec<Write> {
 
 fn block_io(io: &LinuxBlockIo) -> Vec<Write> {
     let mut writes = Vec::new();
-    writes.extend(asked(io.weight()).map(|weight| Write::new("blkio.weight", weight)));
+    // The first is the completely fair queuing's, which Linux 5.0 dropped; the second its successor's.
+    writes.extend(asked(io.weight()).map(|weight| {
+        Write::new("blkio.weight", weight).or(Write::new("blkio.bfq.weight", weight))
+    }));
     writes.extend(asked(io.leaf_weight()).map(|weight| Write::new("blkio.leaf_weight", weight)));
     for device in io.weight_device().iter().flatten() {
         let line = |weight: u16| format!("{}:{} {weight}", device.major(), device.minor());
-        writes.extend(
-            asked(device.weight()).map(|weight| Write::new("blkio.weight_device", line(weight))),
-        );
+        writes.extend(asked(device.weight()).map(|weight| {
+            let line = line(weight);
+            Write::new("blkio.weight_device", &line).or(Write::new("blkio.bfq.weight_device", line))
+        }));
         writes.extend(
             asked(device.leaf_weight())
                 .map(|weight| Write::new("blkio.leaf_weight_device", line(weight))),

@@ -69,7 +69,11 @@ fn memory(memory: &LinuxMemory) -> Result<Vec<Write>, CgroupError> {
     let limit = asked(memory.limit());
     writes.extend(limit.map(|limit| Write::new("memory.max", or_unlimited(limit, "max"))));
     if let Some(swap) = asked(memory.swap()) {
-        writes.push(Write::new("memory.swap.max", swap_alone(swap, limit)?));
+        let value = swap_alone(swap, limit)?;
+        let write = Write::new("memory.swap.max", &value);
+        // Without the file there is no swap.
+        let holds = matches!(value.as_str(), "max" | "0");
+        writes.push(if holds { write.or_skipped() } else { write });
     }
     writes.extend(
         asked(memory.reservation()).map(|low| Write::new("memory.low", or_unlimited(low, "max"))),
@@ -136,14 +140,16 @@ fn weight(shares: u64) -> u64 {
 fn block_io(io: &LinuxBlockIo) -> Vec<Write> {
     // 10 to 1000 become 1 to 10000.
     let scale = |weight: u16| 1 + (u64::from(weight).clamp(10, 1000) - 10) * 9999 / 990;
+    // The scheduler BFQ has a file of its own, with the specification's numbers; where it is, the other has no effect.
+    let weight = |what: &str, weight: u16| {
+        let other = Write::new("io.weight", format!("{what} {}", scale(weight)));
+        Write::new("io.bfq.weight", format!("{what} {weight}")).or(other)
+    };
     let mut writes = Vec::new();
-    writes.extend(
-        asked(io.weight())
-            .map(|weight| Write::new("io.weight", format!("default {}", scale(weight)))),
-    );
+    writes.extend(asked(io.weight()).map(|asked| weight("default", asked)));
     for device in io.weight_device().iter().flatten() {
-        let line = |weight| format!("{}:{} {}", device.major(), device.minor(), scale(weight));
-        writes.extend(asked(device.weight()).map(|weight| Write::new("io.weight", line(weight))));
+        let number = format!("{}:{}", device.major(), device.minor());
+        writes.extend(asked(device.weight()).map(|asked| weight(&number, asked)));
     }
     let mut throttle = |key: &str, devices: &Option<Vec<LinuxThrottleDevice>>| {
         let line = |device: &LinuxThrottleDevice| {

@@ -3,7 +3,7 @@
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use oci_spec::runtime::{LinuxDevice, LinuxDeviceCgroup, LinuxDeviceType, LinuxResources};
+use oci_spec::runtime::{LinuxDevice, LinuxDeviceType};
 
 use super::compile::Compiler;
 use super::mounts::{Mounted, normalize};
@@ -94,44 +94,6 @@ pub(crate) fn compile(
             .push(Step::DeviceLink { target, name });
     }
     Ok(())
-}
-
-/// The limits with rules for the devices that every container has, if there are rules at all: after `deny all` they could be
-/// neither made nor used.
-pub(crate) fn allow_default(resources: &LinuxResources) -> LinuxResources {
-    let mut resources = resources.clone();
-    let Some(rules) = resources
-        .devices()
-        .clone()
-        .filter(|rules| !rules.is_empty())
-    else {
-        return resources;
-    };
-    // Making any node is allowed: without a rule to use it, it is of no use.
-    let any = [LinuxDeviceType::C, LinuxDeviceType::B].map(|kind| rule(kind, None, None, "m"));
-    // With the terminals of the container's own devpts, and the multiplexer that makes them.
-    let numbers = DEFAULT
-        .iter()
-        .map(|(_, major, minor)| (*major, Some(*minor)))
-        .chain([(136, None), (5, Some(2))]);
-    let used = numbers.map(|(major, minor)| rule(LinuxDeviceType::C, Some(major), minor, "rwm"));
-    resources.set_devices(Some(rules.into_iter().chain(any).chain(used).collect()));
-    resources
-}
-
-fn rule(
-    kind: LinuxDeviceType,
-    major: Option<u32>,
-    minor: Option<u32>,
-    access: &str,
-) -> LinuxDeviceCgroup {
-    let mut rule = LinuxDeviceCgroup::default();
-    rule.set_allow(true);
-    rule.set_typ(Some(kind));
-    rule.set_major(major.map(i64::from));
-    rule.set_minor(minor.map(i64::from));
-    rule.set_access(Some(access.to_owned()));
-    rule
 }
 
 struct Node {

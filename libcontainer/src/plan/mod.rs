@@ -32,7 +32,6 @@ pub use facts::{Facts, HostHierarchy};
 pub use options::{CreateOptions, Stdio};
 
 pub(crate) use arena::{Span, Text};
-pub(crate) use devices::allow_default;
 pub(crate) use exec::{Entering, compile as compile_exec};
 pub(crate) use script::{MapSource, Resource, Script, Tree, TreeMap};
 pub(crate) use step::{CapabilityStep, DeviceStep, Inherits, MountSource, MountStep, Slot, Step};
@@ -85,7 +84,8 @@ impl Plan {
             bundle: bundle.directory().map(PathBuf::from),
             rootfs: bundle.rootfs().map(PathBuf::from),
         };
-        let script = compile::compile(id, spec, facts, &wishes)?;
+        let mut script = compile::compile(id, spec, facts, &wishes)?;
+        script.warnings.extend(cgroup.warnings().iter().cloned());
         let rootfs = bundle.rootfs().map(PathBuf::from);
         let directory = bundle.directory().map(PathBuf::from);
         let (root, spec) = (bundle.shared_root(), spec.clone());

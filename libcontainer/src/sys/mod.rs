@@ -4,6 +4,7 @@
 //! touches no thread-local state but its own copy of `errno`. What rustix has is used from rustix directly: its Linux backend makes
 //! the call itself, without libc's locks.
 
+pub mod bpf;
 pub mod clone;
 pub mod dispositions;
 pub mod exec;

@@ -15,9 +15,9 @@ use std::{
 };
 
 /// A cgroup that is gone at the end, whatever happens.
-struct Fresh {
+pub(super) struct Fresh {
     path: PathBuf,
-    cgroup: Cgroup,
+    pub(super) cgroup: Cgroup,
 }
 
 impl Drop for Fresh {
@@ -59,7 +59,7 @@ fn try_make(path: &Path, resources: Value) -> Result<Cgroup, Error> {
     Ok(plan(&request, &Hierarchies::detect().unwrap())?.apply()?)
 }
 
-fn make(resources: Value) -> Fresh {
+pub(super) fn make(resources: Value) -> Fresh {
     let path = fresh_path();
     let cgroup = try_make(&path, resources).unwrap();
     Fresh { path, cgroup }
@@ -78,7 +78,7 @@ impl Fresh {
     }
 
     /// Starts a shell that enters the cgroup, says so, and goes on with `script`.
-    fn shell(&self, script: &str) -> Child {
+    pub(super) fn shell(&self, script: &str) -> Child {
         let lists = self
             .cgroup
             .directories()
@@ -111,7 +111,7 @@ fn limits_reach_the_kernel() {
         "pids": {"limit": 17},
         "memory": {"limit": 67_108_864_i64},
         "cpu": {"shares": 512, "quota": 50_000, "period": 100_000, "cpus": "0"},
-        "devices": [{"allow": false, "access": "rwm"}, {"allow": true, "type": "c", "major": 1, "minor": 3, "access": "rwm"}],
+        "devices": [{"allow": false, "access": "rwm"}, {"allow": true, "type": "c", "major": 10, "minor": 200, "access": "rwm"}],
     }));
     assert_eq!(fresh.read("pids.max").as_deref(), Some("17"));
     let either = |v1: &str, v2: &str| fresh.read(v1).or_else(|| fresh.read(v2));
@@ -126,7 +126,7 @@ fn limits_reach_the_kernel() {
     assert_eq!(fresh.read("cpuset.cpus").as_deref(), Some("0"));
     if let Some(devices) = fresh.read("devices.list") {
         assert!(
-            devices.starts_with("c 1:3 rwm\n"),
+            devices.starts_with("c 10:200 rwm\n"),
             "the rule, then what every container may use: {devices}"
         );
     }
@@ -237,7 +237,7 @@ fn a_place_in_use_is_not_taken() {
     try_make(&fresh.path, json!({})).unwrap();
     let mut child = fresh.shell("exec sleep 1000");
     let error = try_make(&fresh.path, json!({})).unwrap_err();
-    assert_eq!(*error.kind(), ErrorKind::Exists);
+    assert_eq!(*error.kind(), ErrorKind::Running);
     assert!(
         child.try_wait().unwrap().is_none(),
         "the other's process lives"
