@@ -1,7 +1,8 @@
 # make            builds bin/build, bin/run, bin/copy
 # make demo       shows the whole job on this machine, without a registry account
 # make test       sets up what the tests need, then runs every check
-# make soak      copies 500 images through random faults and compares both ends (SOAK_IMAGES=N, SOAK_SEED=N)
+# make fuzz       runs the fuzz targets, each for a minute (FUZZ_SECONDS=N, TARGETS="reference manifest")
+# make soak       copies 500 images through random faults and compares both ends (SOAK_IMAGES=N, SOAK_SEED=N)
 # make bench      measures beside the peers that are installed, writes docs/benchmarks.md
 # make install    PREFIX=/usr/local DESTDIR= PROGRAM_PREFIX=
 
@@ -23,7 +24,7 @@ endif
 RELEASE_DIR := $(TARGET_DIR)/$(HOST)/release
 TOOLS := build run copy
 
-.PHONY: all tools install uninstall demo test test-quick soak bench clean setup
+.PHONY: all tools install uninstall demo test test-quick soak fuzz bench clean setup
 all: tools
 
 tools:
@@ -51,6 +52,9 @@ test:
 SOAK_IMAGES ?= 500
 soak:
 	SOAK_IMAGES=$(SOAK_IMAGES) cargo test --locked -p libimage --test it -- --nocapture soak
+
+fuzz:
+	@scripts/fuzz.sh $(TARGETS)
 
 bench: tools
 	@scripts/setup.sh bench
