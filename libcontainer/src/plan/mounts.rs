@@ -341,7 +341,8 @@ fn add(
         source,
         beneath,
         target: compiler.text(&one.field, one.target.as_os_str().as_bytes())?,
-        strict: kernel,
+        // The image's /dev must not send the devices elsewhere either.
+        strict: kernel || (keep == Some(Slot::DEV) && one.target == Path::new("/dev")),
         inside_proc: one
             .target
             .to_str()

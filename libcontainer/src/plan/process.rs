@@ -145,6 +145,8 @@ pub(crate) fn identity(compiler: &mut Compiler<'_>, process: &Process) -> Result
     let early_filter = !no_new_privileges && !compiler.script.filter.is_empty();
     // Entered twice: as root because the user may be unable to look it up, as the user because root may be (a network file system).
     compiler.script.steps.push(Step::Chdir { path: cwd });
+    // The name of the program, or its `#!` line, may be a path through /proc/self/fd. And a filter may forbid what closing takes.
+    compiler.script.steps.push(Step::DropDescriptors);
     // Limits come after the last descriptor is opened: there may be a limit of ten of them.
     limits(compiler, process);
     let steps = &mut compiler.script.steps;

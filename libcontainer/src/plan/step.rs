@@ -215,6 +215,7 @@ pub(crate) enum Step {
         recursive: bool,
     },
     Stdio,
+    DropDescriptors,
     Limit {
         number: u32,
         soft: u64,
@@ -288,6 +289,7 @@ impl Step {
             Self::Pivot => "pivot to the new root",
             Self::RootPropagation { .. } => "set the root's propagation",
             Self::Stdio => "set up standard streams",
+            Self::DropDescriptors => "close what is the host's",
             Self::Limit { .. } => "set resource limit",
             Self::Umask { .. } => "set the umask",
             Self::Chdir { .. } | Self::Workdir { .. } => "enter the working directory",

@@ -3,7 +3,7 @@
 
 use std::ffi::{CStr, c_char};
 use std::marker::PhantomData;
-use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, IntoRawFd, RawFd};
 
 use rustix::io::Errno;
 
@@ -59,22 +59,49 @@ pub fn close_range_on_exec(first: u32) -> Result<(), Errno> {
     check(returned).map(drop)
 }
 
-/// Closes every descriptor from `first` on but `kept`, which moves to number `first`.
+/// Closes every descriptor from `first` on but these two, which move to the numbers `first + 1` and `first`.
 ///
 /// Whoever owns one of the closed descriptors must not use or drop it any more: this is for a process that ends by `execve`.
 ///
 /// # Errors
-/// What `dup3` and `close_range` return.
-pub(crate) fn keep_only(kept: BorrowedFd<'_>, first: u32) -> Result<BorrowedFd<'static>, Errno> {
+/// What `fcntl`, `dup3` and `close_range` return.
+pub(crate) fn keep_only<'fd>(
+    one: BorrowedFd<'fd>,
+    other: Option<BorrowedFd<'fd>>,
+    first: u32,
+) -> Result<(BorrowedFd<'static>, Option<BorrowedFd<'static>>), Errno> {
     let number = i32::try_from(first).map_err(|_| Errno::BADF)?;
-    if kept.as_raw_fd() != number {
-        // SAFETY: the call takes integers. What was at `number` is one of the descriptors that are closed on purpose.
-        check(unsafe { libc::syscall(libc::SYS_dup3, kept.as_raw_fd(), number, libc::O_CLOEXEC) })?;
+    let second = number.checked_add(1).ok_or(Errno::BADF)?;
+    // Out of the way first: one may be where the other goes.
+    let above = |descriptor: BorrowedFd<'_>| -> Result<RawFd, Errno> {
+        if descriptor.as_raw_fd() > second {
+            return Ok(descriptor.as_raw_fd());
+        }
+        rustix::io::fcntl_dupfd_cloexec(descriptor, second.saturating_add(1))
+            .map(IntoRawFd::into_raw_fd)
+    };
+    let (one, other) = (above(one)?, other.map(above).transpose()?);
+    let place = |from: RawFd, to: RawFd| -> Result<BorrowedFd<'static>, Errno> {
+        // SAFETY: the call takes integers. What was at `to` is one of the descriptors that are closed on purpose.
+        check(unsafe { libc::syscall(libc::SYS_dup3, from, to, libc::O_CLOEXEC) })?;
+        // SAFETY: `to` was opened just now and stays open until `execve`, or until the caller closes it.
+        Ok(unsafe { BorrowedFd::borrow_raw(to) })
+    };
+    let one = place(one, second)?;
+    let other = other.map(|other| place(other, number)).transpose()?;
+    // SAFETY: the calls take integers, and the closed descriptors are not used again, which the caller promises.
+    check(unsafe { libc::syscall(libc::SYS_close_range, second.saturating_add(1), u32::MAX, 0) })?;
+    if other.is_none() {
+        // SAFETY: as above.
+        unsafe { libc::syscall(libc::SYS_close, number) };
     }
-    // SAFETY: the call takes integers, and the closed descriptors are not used again, which the caller promises.
-    check(unsafe { libc::syscall(libc::SYS_close_range, first.saturating_add(1), u32::MAX, 0) })?;
-    // SAFETY: `number` was opened above and stays open until `execve`.
-    Ok(unsafe { BorrowedFd::borrow_raw(number) })
+    Ok((one, other))
+}
+
+/// Closes a descriptor that [`keep_only`] kept, which must not be used any more.
+pub(crate) fn close(kept: BorrowedFd<'_>) {
+    // SAFETY: the call takes an integer; the caller does not use the number again.
+    unsafe { libc::syscall(libc::SYS_close, kept.as_raw_fd()) };
 }
 
 /// Whether the current directory can be reached from the root: `getcwd` names it by a path that starts with `/`.

@@ -1,5 +1,6 @@
 //! Containers that really run. Most tests need root and a static busybox; without them they skip, and say so.
 
+mod attacks;
 mod bed;
 mod embed;
 mod exec;

@@ -81,24 +81,25 @@ fn node(directory: BorrowedFd<'_>, name: &CStr, step: &DeviceStep) -> Result<(),
         device,
     ) {
         Ok(()) => {}
-        Err(Errno::EXIST) => return is_the_same(directory, name, kind, device),
+        Err(Errno::EXIST) => return the_same(directory, name, kind, device).map(drop),
         Err(errno) => return Err(errno).at(Call::Mknod),
     }
     if (step.uid, step.gid) == (0, 0) {
         return Ok(());
     }
+    // Somebody who shares the directory may have put another file under the name since.
+    let node = the_same(directory, name, kind, device)?;
     let owner = (Some(Uid::from_raw(step.uid)), Some(Gid::from_raw(step.gid)));
-    rustix::fs::chownat(directory, name, owner.0, owner.1, AtFlags::SYMLINK_NOFOLLOW)
-        .at(Call::Chown)
+    rustix::fs::chownat(&node, c"", owner.0, owner.1, AtFlags::EMPTY_PATH).at(Call::Chown)
 }
 
 /// What is there already must be the very device, and not a link to one.
-fn is_the_same(
+fn the_same(
     directory: BorrowedFd<'_>,
     name: &CStr,
     kind: FileType,
     device: u64,
-) -> Result<(), Failed> {
+) -> Result<OwnedFd, Failed> {
     let there = path::open_with(
         directory,
         name,
@@ -110,7 +111,7 @@ fn is_the_same(
     let same = FileType::from_raw_mode(stat.st_mode) == kind
         && (kind == FileType::Fifo || stat.st_rdev == device);
     if same {
-        Ok(())
+        Ok(there)
     } else {
         Err(Errno::EXIST).at(Call::Verify)
     }

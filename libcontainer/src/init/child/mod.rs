@@ -25,7 +25,7 @@ use rustix::io::Errno;
 use super::report::{At, Call, Failed, Kind, REPORT_BYTES, Report, TEXT_BYTES};
 use crate::plan::{Script, Slot, Step, Text};
 use crate::sys::clone::exit_group;
-use crate::sys::exec::{StringArray, close_range_on_exec, keep_only};
+use crate::sys::exec::{StringArray, close, close_range_on_exec, keep_only};
 use crate::sys::{dispositions, keyring, loopback, message, process, seccomp};
 
 /// The child, with everything it was given.
@@ -59,6 +59,8 @@ pub(crate) struct Progress {
     empty_attached: bool,
     /// The terminal's slave side.
     terminal: Option<OwnedFd>,
+    /// The FIFO on which a created container waits, where it is after [`Step::DropDescriptors`].
+    fifo: Option<BorrowedFd<'static>>,
     /// The file system's own words about a failure.
     text: Option<[u8; TEXT_BYTES]>,
 }
@@ -185,6 +187,7 @@ impl Child<'_> {
             Step::Pivot => self.pivot(),
             Step::RootPropagation { flag, recursive } => mounts::change_all(flag, recursive),
             Step::Stdio => self.stdio(),
+            Step::DropDescriptors => self.drop_descriptors(),
             Step::Limit { number, soft, hard } => self.limit(number, process::Limit { soft, hard }),
             Step::Umask { mask } => {
                 rustix::process::umask(rustix::fs::Mode::from_raw_mode(mask));
@@ -233,14 +236,25 @@ impl Child<'_> {
         }
     }
 
+    /// Closes everything but the socket, the FIFO, and what the program inherits.
+    ///
+    /// `execve` would close it too, but only after it has looked the program up, which may lead through `/proc/self/fd` (CVE-2024-21626).
+    /// The slots must not be used afterwards.
+    fn drop_descriptors(&mut self) -> Result<(), Failed> {
+        let fifo = self.slot(Slot::FIFO).ok();
+        let kept = keep_only(self.socket, fifo, self.first_free).at(Call::CloseRange)?;
+        (self.socket, self.progress.fifo) = kept;
+        Ok(())
+    }
+
     /// Waits for a byte. The FIFO is open for both directions, so reading never sees an end.
     ///
-    /// Every other descriptor is closed first: the caller's pipes must not be held open by a container that may wait for days.
+    /// The socket is closed first: nobody listens any more, and the caller must not be held by a container that may wait for days.
     fn await_start(&self) -> Result<(), Failed> {
-        if !self.waits() {
+        let Some(fifo) = self.progress.fifo else {
             return Ok(());
-        }
-        let fifo = keep_only(self.slot(Slot::FIFO)?, self.first_free).at(Call::CloseRange)?;
+        };
+        close(self.socket);
         let mut byte = [0_u8; 1];
         loop {
             match rustix::io::read(fifo, &mut byte[..]) {

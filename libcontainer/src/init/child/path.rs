@@ -47,7 +47,13 @@ pub(super) fn open_with(
     })
 }
 
+/// How many links that lead nowhere yet are followed on the way to a mount point; the kernel follows as many.
+const LINKS: usize = 40;
+
 /// Opens the mount point `path` in `root`, and makes it and the directories above it if they are missing.
+///
+/// A symlink whose target is missing is followed in the root, and its target made: images have `/var/run` leading to a `/run` that is
+/// not there.
 pub(super) fn ensure(
     root: BorrowedFd<'_>,
     path: &CStr,
@@ -58,8 +64,24 @@ pub(super) fn ensure(
         Err(Errno::NOENT) => {}
         other => return other.at(Call::Open),
     }
-    let (parent, rest) = deepest(root, path, resolve)?;
-    make(parent, rest, wanted)
+    let follows = !resolve.contains(ResolveFlags::NO_SYMLINKS);
+    let (mut one, mut other) = (buffer(), buffer());
+    let mut whole = terminated(&mut one, path.to_bytes())?;
+    for _ in 0..LINKS {
+        let (parent, missing) = deepest(root, whole, resolve)?;
+        match make(parent, whole.to_bytes(), missing, wanted)? {
+            Made::Place(place) => return Ok(place),
+            Made::Link(link) if follows => {
+                spliced(&mut other, whole.to_bytes(), &link)?;
+                std::mem::swap(&mut one, &mut other);
+                whole = CStr::from_bytes_until_nul(&one)
+                    .map_err(|_| Errno::NAMETOOLONG)
+                    .at(Call::Open)?;
+            }
+            Made::Link(_) => break,
+        }
+    }
+    Err(Errno::LOOP).at(Call::Open)
 }
 
 /// Like [`ensure`], but a symlink as the last part is the mount point itself.
@@ -75,12 +97,51 @@ pub(super) fn ensure_unfollowed(
     }
 }
 
-/// The last directory on the way to `path` that exists, and what is missing below it.
-fn deepest<'p>(
+/// What [`make`] came to.
+enum Made {
+    Place(OwnedFd),
+    Link(Link),
+}
+
+/// A symlink on the way.
+struct Link {
+    directory: OwnedFd,
+    /// Where its name begins and ends in the path.
+    name: (usize, usize),
+}
+
+/// The path with the target of a link in the place of its name. A target that is relative is so to the directory of the link.
+fn spliced(buffer: &mut [u8; PATH_BYTES], path: &[u8], link: &Link) -> Result<(), Failed> {
+    let (start, end) = link.name;
+    let part = |from: usize, to: usize| path.get(from..to).unwrap_or_default();
+    let (mut name, mut target) = (self::buffer(), self::buffer());
+    let name = terminated(&mut name, part(start, end))?;
+    let length =
+        rustix::fs::readlinkat_raw(&link.directory, name, &mut target[..]).at(Call::Open)?;
+    let target = target.get(..length).unwrap_or_default();
+    let head = if target.first() == Some(&b'/') {
+        &[]
+    } else {
+        part(0, start)
+    };
+    let mut at = 0_usize;
+    for piece in [head, target, b"/", part(end, path.len()), b"\0"] {
+        buffer
+            .get_mut(at..at.saturating_add(piece.len()))
+            .ok_or(Errno::NAMETOOLONG)
+            .at(Call::Open)?
+            .copy_from_slice(piece);
+        at = at.saturating_add(piece.len());
+    }
+    Ok(())
+}
+
+/// The last directory on the way to `path` that exists, and where what is missing below it begins.
+fn deepest(
     root: BorrowedFd<'_>,
-    path: &'p CStr,
+    path: &CStr,
     resolve: ResolveFlags,
-) -> Result<(OwnedFd, &'p [u8]), Failed> {
+) -> Result<(OwnedFd, usize), Failed> {
     let bytes = path.to_bytes();
     let mut buffer = [0_u8; PATH_BYTES];
     let mut end = bytes.len();
@@ -99,27 +160,39 @@ fn deepest<'p>(
             ResolveFlags::IN_ROOT | resolve,
         ) {
             Err(Errno::NOENT) if end > 0 => {}
-            found => return Ok((found.at(Call::Open)?, bytes.get(end..).unwrap_or_default())),
+            found => return Ok((found.at(Call::Open)?, end)),
         }
     }
 }
 
-/// Makes directories for all parts of `rest` below `parent`, and for the last one what is wanted.
-fn make(parent: OwnedFd, rest: &[u8], wanted: Wanted) -> Result<OwnedFd, Failed> {
+/// Makes directories for all parts of `path` from `missing` on below `parent`, and for the last one what is wanted.
+fn make(parent: OwnedFd, path: &[u8], missing: usize, wanted: Wanted) -> Result<Made, Failed> {
     let mut buffer = [0_u8; PATH_BYTES];
     let mut current = parent;
-    let mut parts = rest
-        .split(|byte| *byte == b'/')
-        .filter(|part| !part.is_empty())
-        .peekable();
-    while let Some(part) = parts.next() {
-        let name = terminated(&mut buffer, part)?;
-        if parts.peek().is_none() && wanted != Wanted::Directory {
-            return make_file(current.as_fd(), name);
+    let mut end = missing;
+    loop {
+        let slashes = |from: usize| path.get(from..).unwrap_or_default().iter();
+        let start = end.saturating_add(slashes(end).take_while(|byte| **byte == b'/').count());
+        end = start.saturating_add(slashes(start).take_while(|byte| **byte != b'/').count());
+        if start == end {
+            return Ok(Made::Place(current));
         }
-        current = make_beneath(current.as_fd(), name, Wanted::Directory)?;
+        let name = terminated(&mut buffer, path.get(start..end).unwrap_or_default())?;
+        let last = slashes(end).all(|byte| *byte == b'/');
+        let kind = if last { wanted } else { Wanted::Directory };
+        current = match make_beneath(current.as_fd(), name, kind) {
+            Err(Failed {
+                call: Call::Open,
+                errno: Errno::LOOP,
+            }) => {
+                return Ok(Made::Link(Link {
+                    directory: current,
+                    name: (start, end),
+                }));
+            }
+            made => made?,
+        };
     }
-    Ok(current)
 }
 
 /// Makes a directory or a file in `directory`, or takes the one that is there, and opens it as a place.

@@ -1,0 +1,105 @@
+//! Paths that change while the runtime works on them (CVE-2021-30465, CVE-2024-45310, CVE-2025-24965, CVE-2025-54867).
+
+use std::os::unix::fs::symlink;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use libcontainer::oci_spec::runtime::{LinuxDeviceBuilder, LinuxDeviceType};
+use rustix::fs::{CWD, RenameFlags};
+
+use super::{Witness, add_mount, linux, process};
+use crate::bed::Bed;
+
+/// How often a container is made while the paths change.
+const ROUNDS: usize = 80;
+
+/// Swaps `place` (a directory) and a link to `target` beside it without pause while `work` runs.
+fn racing(place: &Path, target: &str, work: impl FnOnce()) {
+    let link = place.with_extension("swap");
+    std::fs::create_dir_all(place).unwrap();
+    std::fs::remove_file(&link).ok();
+    symlink(target, &link).unwrap();
+    let stop = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !stop.load(Ordering::Relaxed) {
+                rustix::fs::renameat_with(CWD, place, CWD, &link, RenameFlags::EXCHANGE).unwrap();
+            }
+        });
+        let guard = Stop(&stop);
+        work();
+        drop(guard);
+    });
+}
+
+/// Ends the thread also when the test fails.
+struct Stop<'s>(&'s AtomicBool);
+
+impl Drop for Stop<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+#[test]
+fn a_directory_that_is_sometimes_a_link() {
+    let Some(bed) = Bed::new() else { return };
+    let witness = Witness::new(&bed);
+    let volume = bed.directory.path().join("volume");
+    std::fs::create_dir_all(&volume).unwrap();
+    let up = format!("../../../../../../..{}", witness.path.display());
+    for (number, target) in [witness.path.to_str().unwrap(), &up, "/proc/1/root", "/etc"]
+        .into_iter()
+        .enumerate()
+    {
+        let mut made = 0;
+        let swap = format!("/swap{number}");
+        let below = |path: &str| format!("{swap}{path}");
+        racing(&bed.root().join(&swap[1..]), target, || {
+            for _ in 0..ROUNDS {
+                let mut spec = bed.shell("true");
+                add_mount(&mut spec, &below("/bound"), "bind", &volume, &["bind"]);
+                add_mount(
+                    &mut spec,
+                    &below("/deep/er/tmp"),
+                    "tmpfs",
+                    Path::new("tmpfs"),
+                    &[],
+                );
+                add_mount(
+                    &mut spec,
+                    &below("/deep/file"),
+                    "bind",
+                    Path::new("/dev/null"),
+                    &["bind"],
+                );
+                let mut device = LinuxDeviceBuilder::default()
+                    .path(below("/deep/device"))
+                    .typ(LinuxDeviceType::C)
+                    .major(1_i64)
+                    .minor(3_i64)
+                    .build()
+                    .unwrap();
+                device.set_uid(Some(1000));
+                linux(&mut spec).set_devices(Some(vec![device]));
+                let hidden = || [below("/null"), below("/deep")];
+                let linux = linux(&mut spec);
+                linux
+                    .masked_paths_mut()
+                    .get_or_insert_default()
+                    .extend(hidden());
+                linux
+                    .readonly_paths_mut()
+                    .get_or_insert_default()
+                    .extend(hidden());
+                process(&mut spec).set_cwd(below("/work/dir").into());
+                made += usize::from(bed.run(spec).is_ok());
+            }
+        });
+        witness.check(target);
+        assert!(
+            made > 0,
+            "{target}: the attacker may break a container, and not every one"
+        );
+    }
+}
