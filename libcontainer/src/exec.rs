@@ -47,6 +47,7 @@ pub(crate) fn exec(
     let asked = description.terminal().unwrap_or(false);
     let terminal = asked || matches!(options.stdio, Stdio::Terminal);
     let mut facts = Facts::gather(false)?;
+    facts.look_for_labels(Some(description), None);
     facts.home = home(description, || read_inside(init, PASSWD));
     let entering = Entering {
         flags: namespace::foreign(init.pid())?,

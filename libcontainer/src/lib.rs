@@ -38,6 +38,8 @@
 //! | `openat2` | 5.6 | needed |
 //! | `close_range` with `CLOSE_RANGE_CLOEXEC` | 5.11 | needed |
 //! | `fsopen`, `open_tree`, `move_mount`, `mount_setattr` | 5.12 | needed |
+//! | time namespaces | 5.6 | refused |
+//! | id-mapped mounts | 5.12, and the file system's own | refused |
 //! | overlay in a user namespace | 5.11 | needed for overlays without root |
 //! | overlay directories by descriptor (`lowerdir+`) | 6.13 | `mount(2)` in the mount namespace of a helper process |
 //! | exit status of a process that is not our child | 6.15 | `wait` says that it is not known |
@@ -46,8 +48,7 @@
 //! # Limitations
 //! - The child runs from the embedding program's own image. A tool whose payload could write that file (root without a user
 //!   namespace) should run from a read-only copy of itself (CVE-2019-5736).
-//! - Not done, and refused when asked for: AppArmor and SELinux labels, time namespaces, network
-//!   devices, seccomp notification, schedulers, I/O priorities, personalities, memory policies, Intel RDT.
+//! - Not done, and refused when asked for: network devices, seccomp notification, Intel RDT.
 //! - Not there yet: changing the limits of a running container, checkpoints.
 //! - Without a cgroup namespace a mount of type `cgroup` stays empty, and a warning says so.
 

@@ -117,6 +117,9 @@ impl Runtime {
             .flatten()
             .any(|mount| matches!(mount.typ().as_deref(), Some("cgroup" | "cgroup2")));
         let mut facts = Facts::gather(mounts_cgroups)?;
+        let linux = spec.linux().as_ref();
+        let mount_label = linux.and_then(|linux| linux.mount_label().as_deref());
+        facts.look_for_labels(spec.process().as_ref(), mount_label);
         facts.home =
             bundle.spec().process().as_ref().and_then(|process| {
                 home(process, || bundle.root().read_file(PASSWD, PASSWD_BYTES))

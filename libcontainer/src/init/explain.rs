@@ -40,6 +40,15 @@ fn kind(step: Step, errno: Errno) -> Option<ErrorKind> {
         Step::Identity { .. } if errno == Errno::INVAL => Some(ErrorKind::InvalidSpec {
             field: "process.user".into(),
         }),
+        Step::JoinNamespace { .. } if errno == Errno::INVAL => Some(ErrorKind::InvalidSpec {
+            field: "linux.namespaces".into(),
+        }),
+        Step::Scheduler(_) if errno == Errno::INVAL => Some(ErrorKind::InvalidSpec {
+            field: "process.scheduler".into(),
+        }),
+        Step::MemoryPolicy { .. } if errno == Errno::INVAL => Some(ErrorKind::InvalidSpec {
+            field: "linux.memoryPolicy".into(),
+        }),
         Step::Chdir { .. } | Step::Workdir { .. }
             if matches!(errno, Errno::NOTDIR | Errno::XDEV | Errno::LOOP) =>
         {
@@ -100,6 +109,31 @@ fn hint(step: Step, call: Call, errno: Errno) -> Option<&'static str> {
         }
         Step::JoinNamespace { .. } if errno == Errno::PERM => {
             Some("CAP_SYS_ADMIN is needed in the namespace's owner")
+        }
+        Step::TimeNamespace { .. } => match (call, errno) {
+            (Call::Unshare, Errno::INVAL) => Some("the kernel has no time namespaces"),
+            _ => None,
+        },
+        Step::Affinity { .. } if errno == Errno::INVAL => {
+            Some("none of these processors exists and is in the container's cpuset")
+        }
+        Step::Scheduler(_) => match errno {
+            Errno::PERM => Some("CAP_SYS_NICE is missing, or the cgroup has no real-time budget"),
+            Errno::INVAL => Some("the values do not fit the policy"),
+            Errno::BUSY => Some("there is no processor time left for such a deadline"),
+            _ => None,
+        },
+        Step::IoPriority { .. } if errno == Errno::PERM => {
+            Some("the real-time class needs CAP_SYS_NICE")
+        }
+        Step::MemoryPolicy { .. } => match errno {
+            Errno::NOSYS => Some("the kernel knows no memory nodes"),
+            Errno::INVAL => Some("a node does not exist, or mode and nodes do not fit each other"),
+            _ => None,
+        },
+        Step::AppArmor { .. } if errno == Errno::NOENT => Some("the profile is not loaded"),
+        Step::OomScore { .. } if matches!(errno, Errno::ACCESS | Errno::PERM) => {
+            Some("lowering it needs CAP_SYS_RESOURCE")
         }
         Step::Sysctl { .. } if errno == Errno::NOENT => {
             Some("the kernel has no such setting in this namespace")

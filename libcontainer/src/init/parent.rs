@@ -15,7 +15,7 @@ use crate::capability::CapabilitySet;
 use crate::cgroup::{Attach, Cgroup};
 use crate::error::{Error, ErrorKind, Result};
 use crate::idmap::{self, IdMaps};
-use crate::plan::{Plan, Script, Slot, Stdio};
+use crate::plan::{OomScore, Plan, Script, Slot, Stdio};
 use crate::process::remove_cgroup;
 use crate::procfs;
 use crate::sys::clone::{CloneOptions, clone3};
@@ -224,6 +224,13 @@ impl Family {
                         .as_ref()
                         .expect("a script that waits for maps has them");
                     write_maps(self.pid, maps)?;
+                    if let Some(score) = script.oom_score {
+                        self.set_oom_score(score)?;
+                    }
+                    self.answer()?;
+                }
+                Kind::AwaitsClocks => {
+                    set_clocks(self.pid, &script.clocks)?;
                     self.answer()?;
                 }
                 Kind::AwaitsHooks => {
@@ -246,6 +253,24 @@ impl Family {
             terminal: self.terminal,
             warnings,
             cgroup,
+        }
+    }
+
+    /// Sets the OOM score of a child that lost the right to lower it with the caller's user namespace.
+    fn set_oom_score(&mut self, score: OomScore) -> Result<()> {
+        let path = format!("/proc/{}/oom_score_adj", self.pid);
+        match std::fs::write(&path, score.value.to_string()) {
+            Ok(()) => Ok(()),
+            Err(error) => {
+                let refused = error.kind() == std::io::ErrorKind::PermissionDenied;
+                let error = Error::from_io(error, "set the OOM score").with_path(path);
+                if refused && score.lenient {
+                    self.warnings.push(error.to_string());
+                    Ok(())
+                } else {
+                    Err(error)
+                }
+            }
         }
     }
 
@@ -283,6 +308,23 @@ impl Family {
         rustix::process::pidfd_send_signal(&self.pidfd, Signal::KILL).ok();
         reap(self.pidfd.as_fd());
     }
+}
+
+/// Sets the clocks of the time namespace that a process has made and not entered.
+fn set_clocks(pid: i32, lines: &str) -> Result<()> {
+    if lines.is_empty() {
+        return Ok(());
+    }
+    let path = format!("/proc/{pid}/timens_offsets");
+    std::fs::write(&path, lines).map_err(|error| {
+        let range = error.raw_os_error() == Some(libc::ERANGE);
+        let error = Error::from_io(error, "set the clocks").with_path(path);
+        if range {
+            error.with_hint("a clock must not be before zero")
+        } else {
+            error
+        }
+    })
 }
 
 /// Writes the id maps of a process's new user namespace.

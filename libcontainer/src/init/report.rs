@@ -167,6 +167,8 @@ pub(crate) enum Kind {
     Terminal = 6,
     /// Everything is done but the start.
     Ready = 7,
+    /// The child waits until the clocks of its time namespace are set.
+    AwaitsClocks = 8,
 }
 
 /// Longest message of a file system that is passed on.
@@ -233,6 +235,7 @@ impl Report {
             Kind::Process,
             Kind::Terminal,
             Kind::Ready,
+            Kind::AwaitsClocks,
         ];
         let number = word(0)?;
         Some(Self {

@@ -9,6 +9,7 @@ use rustix::mount::OpenTreeFlags;
 
 use super::idmapped;
 use crate::error::{Error, ErrorKind, Result};
+use crate::namespace::Kind;
 use crate::plan::{Resource, Script, Slot, Stdio, Tree};
 
 /// Opens everything the script's slots shall hold; `given` is what the caller has opened already.
@@ -91,15 +92,32 @@ fn resource_descriptor(resource: &Resource) -> Result<OwnedFd> {
             rustix::fs::open("/proc", flags, Mode::empty())
                 .map_err(|errno| Error::from_errno(errno.raw_os_error(), "open").with_path("/proc"))
         }
-        Resource::Namespace { path, kind } => {
-            rustix::fs::open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).map_err(
-                |errno| {
-                    Error::from_errno(errno.raw_os_error(), format!("open {kind} namespace"))
-                        .with_path(path)
-                },
-            )
+        Resource::Namespace {
+            path,
+            kind,
+            foreign,
+        } => namespace(path, *kind, *foreign),
+    }
+}
+
+fn namespace(path: &Path, kind: Kind, foreign: bool) -> Result<OwnedFd> {
+    let failed = |errno: Errno| {
+        Error::from_errno(errno.raw_os_error(), format!("open {kind} namespace")).with_path(path)
+    };
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+    let opened = rustix::fs::open(path, flags, Mode::empty()).map_err(failed)?;
+    if foreign {
+        let own =
+            rustix::fs::stat(format!("/proc/self/ns/{}", kind.file_name())).map_err(failed)?;
+        let given = rustix::fs::fstat(&opened).map_err(failed)?;
+        if (own.st_dev, own.st_ino) == (given.st_dev, given.st_ino) {
+            let field = "linux.namespaces".to_owned();
+            return Err(failed(Errno::INVAL)
+                .with_kind(ErrorKind::InvalidSpec { field })
+                .with_hint("it is the caller's own, which the container's mounts, names or sysctls would change"));
         }
     }
+    Ok(opened)
 }
 
 fn open_tree(tree: &Tree) -> Result<OwnedFd> {

@@ -8,9 +8,9 @@ use oci_spec::runtime::{Linux, LinuxIdMapping, Process, Spec};
 use super::arena::Text;
 use super::facts::Facts;
 use super::process::invalid;
-use super::script::{Resource, Script};
+use super::script::{OomScore, Resource, Script};
 use super::step::{Slot, Step};
-use super::{devices, mounts, process, refuse};
+use super::{attributes, devices, mounts, process, refuse};
 use crate::error::{Error, ErrorKind};
 use crate::id::ContainerId;
 use crate::idmap::{self, IdMap, IdMaps};
@@ -74,11 +74,16 @@ pub(crate) fn compile(
     }
     compiler.filter(linux)?;
     let candidates = process::program(&mut compiler, process)?;
+    attributes::mount_label(&mut compiler, linux)?;
     compiler.beginning(wishes);
-    compiler.namespace_steps(linux)?;
+    compiler.oom_score(process)?;
+    let changed = compiler.changed(spec, linux)?;
+    compiler.namespace_steps(linux, changed)?;
+    compiler.time(linux)?;
     compiler.session(id, spec, wishes)?;
     compiler.root(spec, linux, process, wishes, root_propagation)?;
     compiler.script.steps.push(Step::Stdio);
+    attributes::compile(&mut compiler, process, linux)?;
     process::identity(&mut compiler, process)?;
     let late_filter =
         process.no_new_privileges().unwrap_or(false) && !compiler.script.filter.is_empty();
@@ -209,12 +214,78 @@ impl Compiler<'_> {
         // Modes of files are as they are written.
         steps.push(Step::Umask { mask: 0 });
         steps.push(Step::JoinCgroup);
+        steps.push(Step::Affinity { cpus: None });
+    }
+
+    /// The OOM score, where the child has lost the right to lower it once it has a procfs of its own.
+    fn oom_score(&mut self, process: &Process) -> Result<(), Error> {
+        let Some(value) = process.oom_score_adj() else {
+            return Ok(());
+        };
+        if self.namespaces.creates(Kind::User) {
+            let lenient = self.facts.in_user_namespace;
+            self.script.oom_score = Some(OomScore { value, lenient });
+        } else if self.namespaces.joins(Kind::User).is_some() {
+            self.script.resources.push((Slot::PROC, Resource::Proc));
+            process::oom_score(self, value)?;
+        }
+        Ok(())
+    }
+
+    /// The time namespace: its clocks can be set only while it is empty.
+    fn time(&mut self, linux: &Linux) -> Result<(), Error> {
+        let offsets = linux.time_offsets().iter().flatten();
+        let mut lines: Vec<String> = Vec::new();
+        for (clock, offset) in offsets {
+            let field = format!("linux.timeOffsets.{clock}");
+            if !matches!(clock.as_str(), "monotonic" | "boottime") {
+                return Err(invalid(&field, "known clocks are monotonic and boottime"));
+            }
+            let (seconds, nanoseconds) = (offset.secs(), offset.nanosecs());
+            let nanoseconds = nanoseconds.unwrap_or(0);
+            if nanoseconds >= 1_000_000_000 {
+                return Err(invalid(&field, "a second has 1000000000 nanoseconds"));
+            }
+            lines.push(format!("{clock} {} {nanoseconds}\n", seconds.unwrap_or(0)));
+        }
+        lines.sort();
+        if !self.namespaces.creates(Kind::Time) {
+            return if lines.is_empty() {
+                Ok(())
+            } else {
+                Err(invalid(
+                    "linux.timeOffsets",
+                    "offsets need a new time namespace",
+                ))
+            };
+        }
+        self.script.clocks = lines.concat();
+        let proc = self.script.open(Resource::Proc);
+        self.script.steps.push(Step::TimeNamespace { proc });
+        Ok(())
+    }
+
+    /// The kinds of namespaces in which something is changed: none of them may be the caller's.
+    fn changed(&self, spec: &Spec, linux: &Linux) -> Result<u32, Error> {
+        let mut changed = Kind::Mount.flag();
+        let mut keys: Vec<_> = linux.sysctl().iter().flat_map(|map| map.keys()).collect();
+        // The map has no order; the first error has.
+        keys.sort();
+        for key in keys {
+            changed |= refuse::sysctl_path(key, &self.namespaces)?.0.flag();
+        }
+        let named = |name: &Option<String>| name.as_deref().is_some_and(|name| !name.is_empty());
+        if named(spec.hostname()) || named(spec.domainname()) {
+            changed |= Kind::Uts.flag();
+        }
+        Ok(changed)
     }
 
     /// Namespaces, in the order in which the kernel gives the rights for the next.
-    fn namespace_steps(&mut self, linux: &Linux) -> Result<(), Error> {
+    fn namespace_steps(&mut self, linux: &Linux, changed: u32) -> Result<(), Error> {
         let (user, cgroup, pid) = (Kind::User.flag(), Kind::Cgroup.flag(), Kind::Pid.flag());
-        let created = self.namespaces.created();
+        // The time namespace has a step of its own.
+        let created = self.namespaces.created() & !Kind::Time.flag();
         let joined = self.namespaces.joined().to_vec();
         let (new_user, joins_user) = (
             self.namespaces.creates(Kind::User),
@@ -236,7 +307,12 @@ impl Compiler<'_> {
         for (kind, path) in joined {
             let path = self.host_path(&path);
             let text = self.text("linux.namespaces", path.as_os_str().as_bytes())?;
-            let slot = self.script.open(Resource::Namespace { path, kind });
+            let foreign = changed & kind.flag() != 0;
+            let slot = self.script.open(Resource::Namespace {
+                path,
+                kind,
+                foreign,
+            });
             self.script.steps.push(Step::JoinNamespace {
                 kind,
                 slot,
@@ -393,20 +469,23 @@ impl Compiler<'_> {
         let mut sysctls: Vec<_> = linux.sysctl().iter().flatten().collect();
         // The specification's map has no order; a plan has.
         sysctls.sort();
-        if !has_proc && (!sysctls.is_empty() || process.oom_score_adj().is_some()) {
+        let score = process
+            .oom_score_adj()
+            .filter(|_| !self.namespaces.has(Kind::User));
+        let written = !sysctls.is_empty() || score.is_some() || attributes::has_label(process);
+        if !has_proc && written {
             self.script.steps.push(Step::OpenProc);
         }
         for (key, value) in sysctls {
-            let path = refuse::sysctl_path(key, &self.namespaces)?;
+            let (_, path) = refuse::sysctl_path(key, &self.namespaces)?;
             let path = self.text("linux.sysctl", path.as_bytes())?;
             let value = self.text("linux.sysctl", value.as_bytes())?;
             self.script.steps.push(Step::Sysctl { path, value });
         }
-        if let Some(score) = process.oom_score_adj() {
-            let value = self.text("process.oomScoreAdj", score.to_string().as_bytes())?;
-            self.script.steps.push(Step::OomScore { value });
+        match score {
+            Some(score) => process::oom_score(self, score),
+            None => Ok(()),
         }
-        Ok(())
     }
 }
 

@@ -2,10 +2,10 @@
 
 use oci_spec::runtime::{Linux, Process, Spec};
 
+use super::attributes;
 use super::compile::Compiler;
 use super::facts::Facts;
 use super::process;
-use super::refuse;
 use super::script::{Resource, Script};
 use super::step::{Slot, Step};
 use crate::error::Error;
@@ -35,7 +35,6 @@ pub(crate) fn compile(
     facts: &Facts,
     entering: &Entering,
 ) -> Result<Script, Error> {
-    refuse::refuse_process(process)?;
     let default = Linux::default();
     let linux = spec.linux().as_ref().unwrap_or(&default);
     let namespaces = Namespaces::from_spec(linux.namespaces().as_deref().unwrap_or_default())?;
@@ -68,6 +67,7 @@ pub(crate) fn compile(
         compiler.script.steps.push(step);
     }
     compiler.script.steps.push(Step::Stdio);
+    attributes::compile(&mut compiler, process, linux)?;
     process::identity(&mut compiler, process)?;
     let late_filter =
         process.no_new_privileges().unwrap_or(false) && !compiler.script.filter.is_empty();
@@ -94,12 +94,31 @@ fn beginning(
     steps.push(Step::CloseOnExec {
         first: entering.preserve_fds.saturating_add(3),
     });
-    steps.extend([Step::ResetSignals, Step::JoinCgroup]);
-    if let Some(score) = process.oom_score_adj() {
+    steps.push(Step::ResetSignals);
+    let affinity = process.exec_cpu_affinity().as_ref();
+    let initial = affinity.and_then(|affinity| affinity.initial().as_deref());
+    let last = affinity.and_then(|affinity| affinity.cpu_affinity_final().as_deref());
+    let field = "process.execCPUAffinity";
+    if let Some(list) = initial.filter(|list| !list.is_empty()) {
+        let cpus = Some(attributes::cpus(compiler, field, list)?);
+        compiler.script.steps.push(Step::Affinity { cpus });
+    }
+    compiler.script.steps.push(Step::JoinCgroup);
+    match last.filter(|list| !list.is_empty()) {
+        Some(list) => {
+            let cpus = Some(attributes::cpus(compiler, field, list)?);
+            compiler.script.steps.push(Step::Affinity { cpus });
+        }
+        // What the kernel makes of the initial one in the cgroup stays.
+        None if initial.is_some() => {}
+        None => compiler.script.steps.push(Step::Affinity { cpus: None }),
+    }
+    if process.oom_score_adj().is_some() || attributes::has_label(process) {
         // Through the host's procfs: the container's is not ours to trust.
-        let value = compiler.text("process.oomScoreAdj", score.to_string().as_bytes())?;
         compiler.script.resources.push((Slot::PROC, Resource::Proc));
-        compiler.script.steps.push(Step::OomScore { value });
+    }
+    if let Some(score) = process.oom_score_adj() {
+        process::oom_score(compiler, score)?;
     }
     Ok(())
 }

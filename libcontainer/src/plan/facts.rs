@@ -1,6 +1,8 @@
 //! What a plan depends on beside the specification. Gathered once, outside of the pure part.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+
+use oci_spec::runtime::Process;
 
 use crate::error::Error;
 use crate::idmap::{self, IdMaps};
@@ -30,6 +32,10 @@ pub struct Facts {
     pub cgroups: Vec<HostHierarchy>,
     /// The architecture for system call filters.
     pub arch: Option<FilterArch>,
+    /// AppArmor is enabled. Looked at only when a profile is asked for.
+    pub apparmor: bool,
+    /// SELinux is enabled. Looked at only when a label is asked for.
+    pub selinux: bool,
     /// The home directory of the process's user, if the environment should get one.
     pub home: Option<String>,
 }
@@ -62,8 +68,22 @@ impl Facts {
             ids,
             cgroups,
             arch: FilterArch::native(),
-            home: None,
+            ..Self::default()
         })
+    }
+
+    /// Asks which security modules are there, if the process or its mounts shall have a label.
+    pub(crate) fn look_for_labels(&mut self, process: Option<&Process>, mount_label: Option<&str>) {
+        let asks = |label: &Option<String>| label.as_deref().is_some_and(|label| !label.is_empty());
+        if process.is_some_and(|process| asks(process.apparmor_profile())) {
+            self.apparmor = procfs::read_text("/sys/module/apparmor/parameters/enabled")
+                .is_ok_and(|text| text.starts_with('Y'));
+        }
+        if mount_label.is_some_and(|label| !label.is_empty())
+            || process.is_some_and(|process| asks(process.selinux_label()))
+        {
+            self.selinux = Path::new("/sys/fs/selinux/enforce").exists();
+        }
     }
 }
 

@@ -4,6 +4,7 @@
 //! the steps and nothing else; displaying a [`Plan`] prints them, which is what `--explain` shows.
 
 mod arena;
+mod attributes;
 mod compile;
 mod devices;
 mod exec;
@@ -33,7 +34,7 @@ pub use options::{CreateOptions, Stdio};
 
 pub(crate) use arena::{Span, Text};
 pub(crate) use exec::{Entering, compile as compile_exec};
-pub(crate) use script::{MapSource, Resource, Script, Tree, TreeMap};
+pub(crate) use script::{MapSource, OomScore, Resource, Script, Tree, TreeMap};
 pub(crate) use step::{CapabilityStep, DeviceStep, Inherits, MountSource, MountStep, Slot, Step};
 
 /// Everything that will be done to start one container. Displaying it prints the steps in order.

@@ -174,6 +174,17 @@ pub(crate) fn identity(compiler: &mut Compiler<'_>, process: &Process) -> Result
     Ok(())
 }
 
+/// Adds the OOM score of the child itself, which has the right to lower it as long as it is in the caller's user namespace.
+pub(crate) fn oom_score(compiler: &mut Compiler<'_>, score: i32) -> Result<(), Error> {
+    let value = compiler.text("process.oomScoreAdj", score.to_string().as_bytes())?;
+    let lenient = compiler.facts.in_user_namespace;
+    compiler
+        .script
+        .steps
+        .push(Step::OomScore { value, lenient });
+    Ok(())
+}
+
 /// Rows and columns of a terminal (zero if they do not matter), and who owns it.
 pub(crate) fn terminal(process: &Process) -> (u16, u16, u32) {
     let size = process.console_size().unwrap_or_default();

@@ -1,20 +1,13 @@
 //! What a specification can ask for that is not done here. It is refused: a field that is silently ignored may be a restriction.
 
-use oci_spec::runtime::{Linux, Process, Spec};
+use oci_spec::runtime::{Linux, Spec};
 
 use crate::error::{Error, ErrorKind};
 use crate::namespace::{Kind, Namespaces};
 
 /// Refuses the first field that asks for what is not supported.
 pub(crate) fn refuse(spec: &Spec) -> Result<(), Error> {
-    let process = spec.process().iter().flat_map(of_process);
-    let linux = spec.linux().iter().flat_map(of_linux);
-    first(process.chain(linux))
-}
-
-/// Refuses what a further process asks for and does not get.
-pub(crate) fn refuse_process(process: &Process) -> Result<(), Error> {
-    first(of_process(process))
+    first(spec.linux().iter().flat_map(of_linux))
 }
 
 fn first(asked: impl IntoIterator<Item = (&'static str, bool)>) -> Result<(), Error> {
@@ -29,33 +22,12 @@ fn first(asked: impl IntoIterator<Item = (&'static str, bool)>) -> Result<(), Er
     }
 }
 
-fn of_process(process: &Process) -> Vec<(&'static str, bool)> {
-    let label = |text: &Option<String>| text.as_deref().is_some_and(|text| !text.is_empty());
-    vec![
-        (
-            "process.apparmorProfile",
-            label(process.apparmor_profile())
-                && process.apparmor_profile().as_deref() != Some("unconfined"),
-        ),
-        ("process.selinuxLabel", label(process.selinux_label())),
-        ("process.scheduler", process.scheduler().is_some()),
-        ("process.ioPriority", process.io_priority().is_some()),
-    ]
-}
-
 fn of_linux(linux: &Linux) -> Vec<(&'static str, bool)> {
     let listener = linux
         .seccomp()
         .as_ref()
         .is_some_and(|seccomp| seccomp.listener_path().is_some());
     vec![
-        (
-            "linux.timeOffsets",
-            linux
-                .time_offsets()
-                .as_ref()
-                .is_some_and(|offsets| !offsets.is_empty()),
-        ),
         (
             "linux.netDevices",
             linux
@@ -64,24 +36,15 @@ fn of_linux(linux: &Linux) -> Vec<(&'static str, bool)> {
                 .is_some_and(|devices| !devices.is_empty()),
         ),
         ("linux.intelRdt", linux.intel_rdt().is_some()),
-        ("linux.memoryPolicy", linux.memory_policy().is_some()),
-        ("linux.personality", linux.personality().is_some()),
-        (
-            "linux.mountLabel",
-            linux
-                .mount_label()
-                .as_deref()
-                .is_some_and(|label| !label.is_empty()),
-        ),
         ("linux.seccomp.listenerPath", listener),
     ]
 }
 
-/// The file below `/proc/sys` for a sysctl, if setting it cannot change the host.
+/// The file below `/proc/sys` for a sysctl, if setting it cannot change the host, and the kind of namespace it belongs to.
 ///
 /// Both spellings are read: `net.ipv4.ip_forward` and `net/ipv4/ip_forward`; the first separator decides which one it is, and the
 /// other character is then part of a name (`net/ipv4/conf/eth0.1/forwarding`).
-pub(crate) fn sysctl_path(key: &str, namespaces: &Namespaces) -> Result<String, Error> {
+pub(crate) fn sysctl_path(key: &str, namespaces: &Namespaces) -> Result<(Kind, String), Error> {
     let refused = |hint: &'static str| {
         Err(Error::new(
             ErrorKind::InvalidSpec {
@@ -136,7 +99,7 @@ pub(crate) fn sysctl_path(key: &str, namespaces: &Namespaces) -> Result<String, 
             "setting this sysctl needs a namespace of the container's own, or it would change the host",
         );
     }
-    Ok(format!("sys/{path}"))
+    Ok((needs, format!("sys/{path}")))
 }
 
 #[cfg(test)]
@@ -153,7 +116,7 @@ mod tests {
             list.push(entry);
         }
         let namespaces = Namespaces::from_spec(&list).unwrap();
-        let path = |key| sysctl_path(key, &namespaces);
+        let path = |key| sysctl_path(key, &namespaces).map(|(_, path)| path);
         assert_eq!(
             path("net.ipv4.ip_forward").unwrap(),
             "sys/net/ipv4/ip_forward"

@@ -3,11 +3,14 @@
 use std::fmt;
 use std::path::PathBuf;
 
+use rustix::thread::CpuSet;
+
 use super::arena::{Arena, Span, Text};
 use super::step::{DeviceStep, Flags, FsOption, MountStep, Printed, Slot, Step};
 use crate::idmap::IdMaps;
 use crate::mount::MapScope;
 use crate::namespace::Kind;
+use crate::sys::schedule::MEMORY_NODES;
 use crate::sys::seccomp::Instruction;
 
 /// Something that the parent opens for the child before it is made.
@@ -23,7 +26,12 @@ pub(crate) enum Resource {
         minor: u32,
     },
     /// A namespace.
-    Namespace { path: PathBuf, kind: Kind },
+    Namespace {
+        path: PathBuf,
+        kind: Kind,
+        /// It must not be the caller's own, which would be changed.
+        foreign: bool,
+    },
     /// The caller's procfs.
     Proc,
 }
@@ -55,6 +63,14 @@ pub(crate) enum MapSource {
     Namespace(PathBuf),
 }
 
+/// The child's OOM score, written by the parent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct OomScore {
+    pub(crate) value: i32,
+    /// It is no failure if the kernel refuses.
+    pub(crate) lenient: bool,
+}
+
 /// Everything the child reads: steps, lists and strings. Nothing in it depends on an open descriptor.
 #[derive(Debug, Default)]
 pub(crate) struct Script {
@@ -68,12 +84,20 @@ pub(crate) struct Script {
     pub(crate) texts: Vec<Text>,
     pub(crate) arguments: Span,
     pub(crate) environment: Span,
+    /// Sets of processors.
+    pub(crate) cpus: Vec<CpuSet>,
+    /// Sets of memory nodes.
+    pub(crate) nodes: Vec<[u64; MEMORY_NODES / 64]>,
     pub(crate) filter: Vec<Instruction>,
     pub(crate) filter_flags: u32,
     /// Flags of `clone3`.
     pub(crate) clone: u32,
     /// Id maps of the new user namespace.
     pub(crate) maps: Option<IdMaps>,
+    /// What the parent writes for a child that may no more.
+    pub(crate) oom_score: Option<OomScore>,
+    /// Offsets of the clocks of a new time namespace, written by the parent.
+    pub(crate) clocks: String,
     /// What the parent opens, and into which slot.
     pub(crate) resources: Vec<(Slot, Resource)>,
     /// How many slots there are.
@@ -139,7 +163,7 @@ impl fmt::Display for Script {
                 } => {
                     writeln!(f, "parent: clone device {} {major}:{minor}", path.display())?;
                 }
-                Resource::Namespace { path, kind } => {
+                Resource::Namespace { path, kind, .. } => {
                     writeln!(f, "parent: open {kind} namespace {}", path.display())?;
                 }
                 Resource::Proc => writeln!(f, "parent: open /proc")?,
@@ -152,6 +176,12 @@ impl fmt::Display for Script {
                     writeln!(f, "parent: map {kind} {map}")?;
                 }
             }
+        }
+        for line in self.clocks.lines() {
+            writeln!(f, "parent: set the clock {line}")?;
+        }
+        if let Some(score) = self.oom_score {
+            writeln!(f, "parent: set the OOM score {}", score.value)?;
         }
         for (index, step) in self.steps.iter().enumerate() {
             writeln!(f, "{:>6}: {}", index + 1, Printed(self, *step))?;

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use rustix::thread::CpuSet;
+
 use super::arena::{Span, Text};
 use super::script::Script;
 use crate::capability::{self, CapabilitySet};
@@ -9,6 +11,7 @@ use crate::mount::Links;
 use crate::namespace::Kind;
 use crate::rlimit;
 use crate::sys::mount::MountAttributes;
+use crate::sys::schedule::SchedulerAttributes;
 
 /// A descriptor the child works with, by its place in the table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -130,6 +133,10 @@ pub(crate) enum Step {
         signal: i32,
     },
     JoinCgroup,
+    /// Runs on these of the script's sets of processors, or on all.
+    Affinity {
+        cpus: Option<u32>,
+    },
     Undumpable,
     JoinNamespace {
         kind: Kind,
@@ -147,6 +154,9 @@ pub(crate) enum Step {
     AwaitMaps,
     BecomeRoot,
     EnterPidNamespace,
+    TimeNamespace {
+        proc: Slot,
+    },
     NewSession,
     SessionKeyring {
         name: Text,
@@ -194,6 +204,8 @@ pub(crate) enum Step {
     },
     OomScore {
         value: Text,
+        /// It is no failure if the kernel refuses.
+        lenient: bool,
     },
     MakeWorkdir {
         path: Text,
@@ -216,6 +228,23 @@ pub(crate) enum Step {
     },
     Stdio,
     DropDescriptors,
+    Scheduler(SchedulerAttributes),
+    IoPriority {
+        value: u32,
+    },
+    Personality {
+        domain: u32,
+    },
+    MemoryPolicy {
+        mode: u32,
+        nodes: Option<u32>,
+    },
+    AppArmor {
+        value: Text,
+    },
+    Selinux {
+        label: Text,
+    },
     Limit {
         number: u32,
         soft: u64,
@@ -258,6 +287,14 @@ impl Step {
             Self::ResetSignals => "reset signals",
             Self::ParentDeathSignal { .. } => "set the parent death signal",
             Self::JoinCgroup => "join the cgroup",
+            Self::Affinity { .. } => "set the processors to run on",
+            Self::TimeNamespace { .. } => "make a time namespace",
+            Self::Scheduler(_) => "set the scheduler",
+            Self::IoPriority { .. } => "set the I/O priority",
+            Self::Personality { .. } => "set the personality",
+            Self::MemoryPolicy { .. } => "set the memory policy",
+            Self::AppArmor { .. } => "set the AppArmor profile",
+            Self::Selinux { .. } => "set the SELinux label",
             Self::Undumpable => "become undumpable",
             Self::JoinNamespace { .. } => "join namespace",
             Self::Enter { .. } => "enter the container's namespaces",
@@ -364,7 +401,25 @@ impl fmt::Display for Printed<'_> {
                 write!(f, " {columns}x{rows} of uid {uid}")
             }
             Step::Sysctl { path, value } => write!(f, " {} = {:?}", text(path), text(value)),
-            Step::OomScore { value } => write!(f, " {}", text(value)),
+            Step::OomScore { value, .. } => write!(f, " {}", text(value)),
+            Step::Affinity { cpus } => match cpus.and_then(|index| script.cpus.get(index as usize))
+            {
+                Some(set) => (0..CpuSet::MAX_CPU)
+                    .filter(|number| set.is_set(*number))
+                    .try_for_each(|number| write!(f, " {number}")),
+                None => f.write_str(" all"),
+            },
+            Step::Scheduler(wanted) => write!(
+                f,
+                " policy {} nice {} priority {} flags {:#x}",
+                wanted.policy, wanted.nice, wanted.priority, wanted.flags
+            ),
+            Step::IoPriority { value } => write!(f, " class {} level {}", value >> 13, value & 7),
+            Step::Personality { domain } => write!(f, " {domain:#x}"),
+            Step::MemoryPolicy { mode, .. } => write!(f, " {mode:#x}"),
+            Step::AppArmor { value: label } | Step::Selinux { label } => {
+                write!(f, " {:?}", text(label))
+            }
             Step::MakeWorkdir { path }
             | Step::ReadOnlyPath { path }
             | Step::ReadOnlyMount { path, .. }

@@ -149,8 +149,33 @@ pub fn load(raw: &[u8]) -> Result<(Spec, Vec<Warning>), LoadError> {
     Ok((spec, warnings))
 }
 
+/// Words of the specification that its Rust types spell otherwise.
+const SPELLINGS: [(&str, &str); 2] = [
+    ("SCHED_FLAG_RESET_ON_FORK", "SCHED_RESET_ON_FORK"),
+    ("SCHED_FLAG_DL_OVERRUN", "SCHED_FLAG_D_L_OVERRUN"),
+];
+
+/// Spells as the types do.
+fn respell(value: &mut Value) {
+    let flags = value.pointer_mut("/process/scheduler/flags");
+    for flag in flags.and_then(Value::as_array_mut).into_iter().flatten() {
+        let known = SPELLINGS
+            .iter()
+            .find(|(word, _)| flag.as_str() == Some(word));
+        if let Some((_, word)) = known {
+            *flag = json!(word);
+        }
+    }
+    // An empty list of processors is as good as none.
+    let affinity = value.pointer_mut("/process/execCPUAffinity");
+    if let Some(affinity) = affinity.and_then(Value::as_object_mut) {
+        affinity.retain(|_, list| list.as_str() != Some(""));
+    }
+}
+
 /// Puts in what the specification allows to be missing and its Rust types do not: the user is 0:0, as in runc.
 fn fill(value: &mut Value) {
+    respell(value);
     if let Some(process) = value.get_mut("process").and_then(Value::as_object_mut) {
         let user = process.entry("user").or_insert_with(|| json!({}));
         if let Some(user) = user.as_object_mut() {

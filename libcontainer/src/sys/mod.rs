@@ -14,6 +14,7 @@ pub mod message;
 pub mod mount;
 pub mod overlay;
 pub mod process;
+pub mod schedule;
 pub mod seccomp;
 pub mod signal;
 pub mod unshare;

@@ -89,15 +89,15 @@ impl Child<'_> {
         self.write_proc(self.text(path), self.text(value).to_bytes(), resolve)
     }
 
-    /// Lowering the score needs a privilege; without it the process is a likelier victim, and runs.
-    pub(super) fn oom_score(&self, value: Text) -> Result<(), Failed> {
+    /// Lowering the score needs a privilege, which a rootless caller is not expected to have: the process is a likelier victim, and runs.
+    pub(super) fn oom_score(&self, value: Text, lenient: bool) -> Result<(), Failed> {
         // `self` is a symlink.
         let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_XDEV;
         match self.write_proc(c"self/oom_score_adj", self.text(value).to_bytes(), resolve) {
             Err(Failed {
                 call,
                 errno: errno @ (Errno::ACCESS | Errno::PERM),
-            }) => {
+            }) if lenient => {
                 self.warn(call, errno);
                 Ok(())
             }
@@ -105,7 +105,7 @@ impl Child<'_> {
         }
     }
 
-    fn write_proc(
+    pub(super) fn write_proc(
         &self,
         path: &std::ffi::CStr,
         value: &[u8],

@@ -4,6 +4,7 @@
 //! memory that was prepared before, and nothing else: **no allocation, no locks, no formatting, nothing that can panic**. Lists are
 //! read with `get`, not with an index; strings are borrowed from the script; descriptors are `OwnedFd`s in a prepared table.
 
+mod attributes;
 mod copy;
 mod devices;
 mod identity;
@@ -26,7 +27,7 @@ use super::report::{At, Call, Failed, Kind, REPORT_BYTES, Report, TEXT_BYTES};
 use crate::plan::{Script, Slot, Step, Text};
 use crate::sys::clone::exit_group;
 use crate::sys::exec::{StringArray, close, close_range_on_exec, keep_only};
-use crate::sys::{dispositions, keyring, loopback, message, process, seccomp};
+use crate::sys::{dispositions, keyring, loopback, message, process, schedule, seccomp};
 
 /// The child, with everything it was given.
 pub(crate) struct Child<'p> {
@@ -151,6 +152,14 @@ impl Child<'_> {
             Step::ResetSignals => dispositions::reset(self.ignored).at(Call::Signal),
             Step::ParentDeathSignal { signal } => self.parent_death_signal(signal),
             Step::JoinCgroup => self.join_cgroup(),
+            Step::Affinity { cpus } => self.affinity(cpus),
+            Step::TimeNamespace { proc } => self.time_namespace(proc),
+            Step::Scheduler(wanted) => schedule::set_scheduler(&wanted).at(Call::SetScheduler),
+            Step::IoPriority { value } => schedule::set_io_priority(value).at(Call::SetIoPriority),
+            Step::Personality { domain } => schedule::set_personality(domain).at(Call::Personality),
+            Step::MemoryPolicy { mode, nodes } => self.memory_policy(mode, nodes),
+            Step::AppArmor { value } => self.apparmor(value),
+            Step::Selinux { label } => self.write_own_attribute(c"self/attr/exec", label),
             Step::Undumpable => process::set_undumpable().at(Call::Prctl),
             Step::JoinNamespace { kind, slot, .. } => self.join_namespace(kind, slot),
             Step::Enter { slot, flags } => self.enter_all(slot, flags),
@@ -178,7 +187,7 @@ impl Child<'_> {
             Step::PeerTerminal { rows, columns, uid } => self.peer_terminal(rows, columns, uid),
             Step::OpenProc => self.open_proc(),
             Step::Sysctl { path, value } => self.sysctl(path, value),
-            Step::OomScore { value } => self.oom_score(value),
+            Step::OomScore { value, lenient } => self.oom_score(value, lenient),
             Step::MakeWorkdir { path } => self.make_workdir(path),
             Step::ReadOnlyMount { slot, .. } => mounts::make_read_only(self.slot(slot)?, false),
             Step::ReadOnlyPath { path } => self.read_only_path(path),

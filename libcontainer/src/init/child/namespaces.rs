@@ -1,5 +1,8 @@
 //! Entering cgroups and namespaces.
 
+use std::os::fd::AsFd;
+
+use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use rustix::process::{Gid, Uid};
 use rustix::thread::{LinkNameSpaceType, ThreadNameSpaceType};
@@ -43,11 +46,27 @@ impl Child<'_> {
             namespace::Kind::Ipc => LinkNameSpaceType::InterProcessCommunication,
             namespace::Kind::Network => LinkNameSpaceType::Network,
             namespace::Kind::Cgroup => LinkNameSpaceType::ControlGroup,
+            namespace::Kind::Time => LinkNameSpaceType::Time,
             namespace::Kind::Pid => LinkNameSpaceType::ProcessID,
             namespace::Kind::Mount => LinkNameSpaceType::Mount,
         };
         rustix::thread::move_into_link_name_space(self.slot(slot)?, Some(wanted))
             .at(Call::SetNamespace)
+    }
+
+    /// Makes a time namespace, has the parent set its clocks while nobody is in it, and enters it.
+    ///
+    /// The parent does it because root of a new user namespace may not write files of its own in the procfs of the host.
+    pub(super) fn time_namespace(&self, proc: Slot) -> Result<(), Failed> {
+        sys::unshare(namespace::Kind::Time.flag()).at(Call::Unshare)?;
+        self.ask(Kind::AwaitsClocks)?;
+        let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+        // `self` means us in any procfs.
+        let path = c"self/ns/time_for_children";
+        let namespace =
+            rustix::fs::openat(self.slot(proc)?, path, flags, Mode::empty()).at(Call::Open)?;
+        let kind = Some(LinkNameSpaceType::Time);
+        rustix::thread::move_into_link_name_space(namespace.as_fd(), kind).at(Call::SetNamespace)
     }
 
     /// All at once: the kernel takes them in the right order, or none of them.

@@ -6,7 +6,10 @@
 )]
 
 mod mounts;
+mod namespaces;
+mod process;
 
+use libcontainer::ErrorKind;
 use libcontainer::oci_spec::runtime::Spec;
 use serde_json::{Value, json};
 
@@ -49,4 +52,13 @@ pub(crate) fn user_namespace(spec: &Spec, host: u32) -> Spec {
             ("linux.gidMappings", map),
         ],
     )
+}
+
+/// The field that an error says is wrong, or the feature that it says is missing.
+pub(crate) fn refused(error: &libcontainer::Error) -> String {
+    match error.kind() {
+        ErrorKind::InvalidSpec { field } => field.clone(),
+        ErrorKind::Unsupported { feature } => feature.clone(),
+        other => panic!("{other:?}: {error}"),
+    }
 }
