@@ -6,11 +6,12 @@ use std::path::PathBuf;
 use oci_spec::runtime::Process as Description;
 use rustix::fs::{Mode, OFlags};
 
+use crate::cgroup::{Cgroup, Hierarchies};
 use crate::error::{Error, ErrorKind, Result};
 use crate::exit::Signal;
 use crate::handover::Sinks;
 use crate::id::ContainerId;
-use crate::init::launch_inside;
+use crate::init::{Place, launch_inside};
 use crate::namespace;
 use crate::plan::{Entering, Facts, Stdio, compile_exec};
 use crate::process::Process;
@@ -29,6 +30,10 @@ pub struct ExecOptions {
     pub pid_file: Option<PathBuf>,
     /// How many descriptors above standard error the program inherits from the caller.
     pub preserve_fds: u32,
+    /// Places below the container's cgroup that the process is put into: a path for all hierarchies, or `CONTROLLER[,CONTROLLER]:PATH`
+    /// for the one with these controllers. Without any it joins the container's cgroup, or the one that the container's first process
+    /// is in where version 2 does not allow that.
+    pub cgroups: Vec<String>,
     /// Keeps the caller's session keyring instead of joining the container's.
     pub no_new_keyring: bool,
     /// Starts the process in a paused container too, where it stands until the container goes on.
@@ -65,9 +70,27 @@ pub(crate) fn exec(
         options.stdio
     };
     let first_free = options.preserve_fds.saturating_add(3);
-    let launched = launch_inside(script, stdio, first_free, init.pidfd(), &record.cgroup)
+    let place = Place {
+        cgroup: place(record, &options.cgroups)?,
+        otherwise: &|| {
+            // Whoever names a place wants no other.
+            let host = options.cgroups.is_empty().then(Hierarchies::detect);
+            host?.ok()?.unified_place(init.pid())
+        },
+    };
+    let launched = launch_inside(script, stdio, first_free, init.pidfd(), &place)
         .map_err(|error| explained(init, error))?;
     sinks.give(launched).map(|(process, _)| process)
+}
+
+/// The cgroup of a further process.
+fn place(record: &Record, wanted: &[String]) -> Result<Cgroup> {
+    if wanted.is_empty() {
+        return Ok(record.cgroup.clone());
+    }
+    let host = Hierarchies::detect()
+        .map_err(|error| Error::from_io(error, "read the control groups").with_path("/proc"))?;
+    record.cgroup.inside(wanted, &host)
 }
 
 /// A container that ended meanwhile is the better reason than what its end made fail.

@@ -196,8 +196,10 @@ fn mount_overlay(overlay: &Overlay) -> Result<OwnedFd> {
         .with_hint("it has no lower directory"));
     }
     match mount_with_directories(overlay) {
-        // The kernel does not know `lowerdir+`, or not with descriptors: before Linux 6.13.
-        Err(Failed::Option(Errno::INVAL | Errno::NOENT)) => legacy::mount_overlay(overlay),
+        // The kernel does not know `lowerdir+`, or not with descriptors (before Linux 6.13), or takes no descriptors at all (before 6.5).
+        Err(Failed::Option(Errno::INVAL | Errno::NOENT | Errno::OPNOTSUPP)) => {
+            legacy::mount_overlay(overlay)
+        }
         Err(Failed::Option(errno)) => Err(describe(errno, overlay, None)),
         Err(Failed::Reported(error)) => Err(error),
         Ok(mount) => Ok(mount),

@@ -17,6 +17,7 @@ mod error;
 mod freeze;
 mod group;
 mod hierarchy;
+mod inside;
 mod limits;
 mod oom;
 mod plan;

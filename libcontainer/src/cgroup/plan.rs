@@ -103,6 +103,7 @@ pub fn plan(request: &CgroupRequest<'_>, host: &Hierarchies) -> Result<Plan, Cgr
     }
     if request.accounted {
         COUNTING.iter().for_each(|name| collected.count(name));
+        collected.hand_down_all();
     }
     // Nobody can make a device node in a user namespace, nor without privilege outside of one, and nobody may set the rules.
     if !request.rootless {
@@ -220,6 +221,14 @@ impl Collected<'_> {
         // Handing a controller down takes a privilege that a user's own cgroup may lack: only what root does is done unasked.
         if !self.place.own && self.host.unified_with(unified).is_some() {
             self.unified(Vec::new(), Some(unified.to_owned()));
+        }
+    }
+
+    /// Version 2: where a directory is in one hierarchy anyway, its controllers cost nothing, and what is in the container may use them.
+    fn hand_down_all(&mut self) {
+        if self.host.is_v2() && !self.place.own {
+            let all = self.host.unified.iter().flat_map(|one| &one.controllers);
+            all.for_each(|name| self.unified(Vec::new(), Some(name.clone())));
         }
     }
 

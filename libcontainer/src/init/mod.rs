@@ -16,4 +16,4 @@ mod report;
 mod resources;
 
 pub(crate) use enter::{Entry, enter};
-pub(crate) use parent::{Launch, Launched, launch, launch_inside};
+pub(crate) use parent::{Launch, Launched, Place, launch, launch_inside};

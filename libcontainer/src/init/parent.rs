@@ -73,17 +73,40 @@ pub(crate) fn launch(mut plan: Plan, launch: Launch<'_>) -> Result<Launched> {
     }
 }
 
-/// Performs a script that starts a process in the running container whose first process is `init` and whose cgroup is `cgroup`.
+/// Where a further process is put.
+pub(crate) struct Place<'p> {
+    pub(crate) cgroup: Cgroup,
+    /// Where else, if the kernel does not take it there: on version 2 the container may have handed controllers down to cgroups below its
+    /// own, which then holds no processes any more, or it may have moved and its own is gone.
+    pub(crate) otherwise: &'p dyn Fn() -> Option<Cgroup>,
+}
+
+impl Place<'_> {
+    fn is_closed(error: &Error) -> bool {
+        *error.kind() == ErrorKind::NotFound
+            || matches!(
+                error.errno(),
+                Some(libc::EBUSY | libc::ENODEV | libc::EOPNOTSUPP)
+            )
+    }
+}
+
+/// Performs a script that starts a process in the running container whose first process is `init`.
 pub(crate) fn launch_inside(
     script: Script,
     stdio: Stdio,
     first_free: u32,
     init: BorrowedFd<'_>,
-    cgroup: &Cgroup,
+    place: &Place<'_>,
 ) -> Result<Launched> {
     let init = resources::duplicate(init)?;
     let mut slots = resources::open(&script, stdio, [(Slot::INIT, init)])?;
-    let started = start(&script, &mut slots, cgroup, first_free);
+    let mut started = start(&script, &mut slots, &place.cgroup, first_free);
+    if started.as_ref().is_err_and(Place::is_closed)
+        && let Some(other) = (place.otherwise)()
+    {
+        started = start(&script, &mut slots, &other, first_free);
+    }
     drop(slots);
     let mut family = started?;
     match family.serve(&script, false, &mut |_, _| Ok(())) {
@@ -154,6 +177,15 @@ fn start(
     let cloned = clone3(&clone, &mut || child.run());
     drop(blocked);
     let cloned = cloned.map_err(|errno| {
+        if let (Errno::BUSY | Errno::NODEV | Errno::OPNOTSUPP, Some(unified)) =
+            (errno, &cgroup.unified)
+        {
+            const STEP: &str = "failed adding pid of the new process to cgroups: write";
+            let list = unified.join("cgroup.procs");
+            return Error::from_errno(errno.raw_os_error(), STEP)
+                .with_kind(ErrorKind::Io)
+                .with_path(list);
+        }
         let error = Error::from_errno(errno.raw_os_error(), "make the container's process");
         match errno {
             Errno::PERM => error.with_hint(

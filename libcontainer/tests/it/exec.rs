@@ -17,10 +17,10 @@ use libcontainer::{ErrorKind, ExitStatus, Signal};
 use crate::bed::{Bed, id, pipe};
 
 /// A container that sleeps; killed and deleted at the end.
-struct Sleeper(Option<Container>);
+pub(crate) struct Sleeper(Option<Container>);
 
 impl Sleeper {
-    fn start(bed: &Bed, runtime: &Runtime, spec: Spec) -> Self {
+    pub(crate) fn start(bed: &Bed, runtime: &Runtime, spec: Spec) -> Self {
         let options = CreateOptions::default();
         let plan = runtime.plan(&id("sleeper"), &bed.bundle(spec), options);
         let container = runtime.create(plan.unwrap()).unwrap();
@@ -28,12 +28,15 @@ impl Sleeper {
         Self(Some(container))
     }
 
-    fn container(&self) -> &Container {
+    pub(crate) fn container(&self) -> &Container {
         self.0.as_ref().unwrap()
     }
 
     /// What a process prints, and how it ends.
-    fn exec(&self, process: &Process) -> Result<(String, ExitStatus), libcontainer::Error> {
+    pub(crate) fn exec(
+        &self,
+        process: &Process,
+    ) -> Result<(String, ExitStatus), libcontainer::Error> {
         let (mut read, write) = pipe();
         let options = ExecOptions {
             stdio: Stdio::Streams {
@@ -51,14 +54,14 @@ impl Sleeper {
 
     /// What a shell command prints in the container.
     #[track_caller]
-    fn shell(&self, command: &str) -> String {
+    pub(crate) fn shell(&self, command: &str) -> String {
         let process = self.describe(&["/bin/sh", "-c", command]);
         let (output, status) = self.exec(&process).unwrap();
         assert_eq!(status, ExitStatus::Exited(0), "{command}: {output}");
         output
     }
 
-    fn describe(&self, args: &[&str]) -> Process {
+    pub(crate) fn describe(&self, args: &[&str]) -> Process {
         let mut process = self.container().process().unwrap();
         let args = args.iter().map(|word| (*word).to_owned()).collect();
         process.set_args(Some(args));

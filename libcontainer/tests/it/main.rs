@@ -11,3 +11,4 @@ mod life;
 mod policy;
 mod program;
 mod rootless;
+mod v2;

@@ -62,6 +62,9 @@ pub(crate) struct ExecArgs {
     /// How many descriptors above standard error the program inherits
     #[arg(long, value_name = "N", default_value_t = 0)]
     preserve_fds: u32,
+    /// A place below the container's cgroup: PATH, or CONTROLLER[,CONTROLLER]:PATH
+    #[arg(long, value_name = "PATH")]
+    cgroup: Vec<String>,
     /// Start it in a paused container too, where it stands until the container goes on
     #[arg(long)]
     ignore_paused: bool,
@@ -107,6 +110,7 @@ pub(crate) fn exec(face: &Face, args: &ExecArgs) -> Result<u8, Ended> {
         pid_file: args.pid_file.clone(),
         preserve_fds: args.preserve_fds,
         ignore_paused: args.ignore_paused,
+        cgroups: args.cgroup.clone(),
         ..ExecOptions::default()
     };
     if args.detach {

@@ -1,0 +1,149 @@
+//! Places below a container's cgroup, for further processes in it.
+
+use super::{Cgroup, Hierarchies};
+use crate::error::{Error, ErrorKind, Result};
+use crate::procfs;
+use std::path::{Component, Path, PathBuf};
+
+/// The words are those that callers of runc know.
+const STEP: &str = "failed adding pid of the new process to cgroups: open";
+
+impl Cgroup {
+    /// The cgroup with directories below its own: each of `wanted` is a path, for all hierarchies, or `CONTROLLER[,CONTROLLER]:PATH` for
+    /// the one with these controllers. A leading `/` is the container's own directory.
+    ///
+    /// # Errors
+    /// A path that leaves the container's cgroup, a place that does not exist, a controller the container has not joined.
+    pub(crate) fn inside(&self, wanted: &[String], host: &Hierarchies) -> Result<Self> {
+        let mut found = self.clone();
+        for one in wanted {
+            match one.split_once(':') {
+                None => {
+                    let path = below(one)?;
+                    for directory in found.v1.iter_mut().chain(&mut found.unified) {
+                        *directory = existing(directory.join(&path))?;
+                    }
+                }
+                Some((controllers, path)) => {
+                    let path = below(path)?;
+                    let directory = found.with_mut(controllers, host).ok_or_else(|| {
+                        let what = format!("unknown controller {controllers}");
+                        Error::new(ErrorKind::NotFound, what)
+                            .with_hint("the container is in no hierarchy with this controller")
+                    })?;
+                    *directory = existing(directory.join(&path))?;
+                }
+            }
+        }
+        Ok(found)
+    }
+
+    /// The directory in the hierarchy with all these controllers.
+    fn with_mut(&mut self, controllers: &str, host: &Hierarchies) -> Option<&mut PathBuf> {
+        let mut names = controllers.split(',');
+        let first = names.next()?;
+        if let Some(hierarchy) = host.v1_with(first) {
+            if !names.all(|name| hierarchy.controllers.iter().any(|one| one == name)) {
+                return None;
+            }
+            let mut directories = self.v1.iter_mut();
+            return directories.find(|path| path.starts_with(&hierarchy.mount));
+        }
+        let known = first.is_empty() || host.unified_with(first).is_some();
+        self.unified.as_mut().filter(|_| known)
+    }
+}
+
+impl Hierarchies {
+    /// Where a process is in the unified hierarchy, if that is the only one.
+    pub(crate) fn unified_place(&self, pid: i32) -> Option<Cgroup> {
+        if !self.is_v2() {
+            return None;
+        }
+        let mountinfo = procfs::read_text("/proc/self/mountinfo").ok()?;
+        let places = procfs::read_text(&format!("/proc/{pid}/cgroup")).ok()?;
+        let unified = Self::parse(&mountinfo, &places, "").unified?;
+        Some(Cgroup {
+            unified: Some(unified.own),
+            ..Cgroup::default()
+        })
+    }
+}
+
+/// Names below a directory.
+fn below(path: &str) -> Result<PathBuf> {
+    let mut names = PathBuf::new();
+    for component in Path::new(path).components() {
+        match component {
+            Component::RootDir | Component::CurDir => {}
+            Component::Normal(name) => names.push(name),
+            Component::ParentDir | Component::Prefix(_) => {
+                let what = format!("bad sub cgroup path: {path} is not a sub cgroup path");
+                return Err(Error::new(ErrorKind::PermissionDenied, what));
+            }
+        }
+    }
+    Ok(names)
+}
+
+fn existing(directory: PathBuf) -> Result<PathBuf> {
+    let list = directory.join("cgroup.procs");
+    match std::fs::symlink_metadata(&list) {
+        Ok(_) => Ok(directory),
+        Err(error) => Err(Error::from_io(error, STEP).with_path(list)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::hierarchy::tests::HYBRID;
+    use super::*;
+
+    #[test]
+    fn places_are_below_the_containers_own() {
+        let base = tempfile::tempdir().unwrap();
+        let mount = base.path();
+        let text = HYBRID.replace("/sys/fs/cgroup", mount.to_str().unwrap());
+        let host = Hierarchies::parse(&text, "", "hugetlb");
+        let own = |hierarchy: &str| mount.join(hierarchy).join("box");
+        for hierarchy in ["unified", "pids", "memory"] {
+            for directory in [own(hierarchy), own(hierarchy).join("inner")] {
+                std::fs::create_dir_all(&directory).unwrap();
+                std::fs::write(directory.join("cgroup.procs"), "").unwrap();
+            }
+        }
+        std::fs::create_dir(mount.join("pids/box-sibling")).unwrap();
+        let cgroup = Cgroup {
+            v1: vec![own("pids"), own("memory")],
+            unified: Some(own("unified")),
+            parents: Vec::new(),
+        };
+        let inside = |wanted: &[&str]| {
+            let wanted: Vec<String> = wanted.iter().map(|one| (*one).to_owned()).collect();
+            cgroup.inside(&wanted, &host)
+        };
+        assert_eq!(inside(&[]).unwrap(), cgroup);
+        assert_eq!(inside(&["/"]).unwrap(), cgroup);
+        assert_eq!(
+            inside(&["inner"]).unwrap().directories(),
+            [own("pids"), own("memory"), own("unified")].map(|one| one.join("inner"))
+        );
+        let mixed = inside(&["memory:/inner", "hugetlb:inner"]).unwrap();
+        assert_eq!(mixed.v1, [own("pids"), own("memory").join("inner")]);
+        assert_eq!(mixed.unified, Some(own("unified").join("inner")));
+        for (wanted, words) in [
+            ("..", ": .. is not a sub cgroup path"),
+            ("../box-sibling", "bad sub cgroup path"),
+            ("inner/../../box-sibling", "bad sub cgroup path"),
+            ("pids:..", "bad sub cgroup path"),
+            ("nope", "/nope/cgroup.procs: no such file or directory"),
+            ("memory:nope", " adding pid of "),
+            ("whaaat:/", "unknown controller whaaat"),
+            ("cpu:/", "unknown controller cpu"),
+            ("pids,cpu:/", "unknown controller pids,cpu"),
+        ] {
+            let error = inside(&[wanted]).unwrap_err().to_string();
+            assert!(error.contains(words), "{wanted}: {error}");
+        }
+    }
+}
