@@ -202,3 +202,27 @@ fn an_image_is_built_by_a_shell_script() {
         );
     }
 }
+
+#[test]
+fn programs_are_isolated_by_anybody() {
+    for actor in Actor::all() {
+        let root = actor.path("root");
+        std::fs::create_dir_all(root.join("bin")).unwrap();
+        for name in ["busybox", "sh", "echo", "touch", "ls"] {
+            std::fs::copy("/bin/busybox", root.join("bin").join(name)).unwrap();
+        }
+        let example = |name: &str, arguments: &[&str]| {
+            let mut command = actor.command(&programs().join(name), &[]);
+            run(command.arg(&root).args(arguments))
+        };
+        let script = "touch /made; ls /; exit 3";
+        let said = example("isolate", &["sh", "-c", script]).expect_code(3);
+        assert!(said.stdout.contains("made"), "{said:?}");
+        assert!(!root.join("made").exists());
+        let said = example("isolate_many", &["echo number $NUMBER"]).expect_code(0);
+        let mut lines: Vec<_> = said.stdout.lines().collect();
+        lines.sort_unstable();
+        let wanted: Vec<_> = (0..10).map(|number| format!("number {number}")).collect();
+        assert_eq!(lines, wanted);
+    }
+}

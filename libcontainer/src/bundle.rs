@@ -6,6 +6,7 @@ use std::sync::Arc;
 use oci_spec::runtime::Spec;
 
 use crate::error::{Error, ErrorKind, Result};
+use crate::namespace::{Kind, Namespaces};
 use crate::rootfs::{PreparedRoot, Root};
 use crate::spec;
 
@@ -58,7 +59,7 @@ impl Bundle {
                 .with_path(&config)
             })?;
         let rootfs = directory.join(path);
-        let root = Arc::new(PreparedRoot::open(&Root::Path(rootfs.clone()))?);
+        let root = Arc::new(prepare(&spec, Root::Path(rootfs.clone()))?);
         Ok(Self {
             spec,
             directory: Some(directory),
@@ -113,6 +114,23 @@ impl Bundle {
     pub(crate) fn shared_root(&self) -> Arc<PreparedRoot> {
         Arc::clone(&self.root)
     }
+}
+
+/// Mounts the root, or leaves that to a container which gets a user namespace in which it may.
+fn prepare(spec: &Spec, root: Root) -> Result<PreparedRoot> {
+    match PreparedRoot::open(&root) {
+        Err(error) if error.errno() == Some(libc::EPERM) && makes_user_namespace(spec) => {
+            PreparedRoot::postponed(&root)
+        }
+        other => other,
+    }
+}
+
+fn makes_user_namespace(spec: &Spec) -> bool {
+    let linux = spec.linux().as_ref();
+    let listed = linux.and_then(|linux| linux.namespaces().as_deref());
+    Namespaces::from_spec(listed.unwrap_or_default())
+        .is_ok_and(|namespaces| namespaces.creates(Kind::User))
 }
 
 fn read_config(path: &Path) -> Result<Vec<u8>> {

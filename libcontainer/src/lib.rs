@@ -26,6 +26,8 @@
 //! # }
 //! ```
 //!
+//! Those who just want an isolated process take [`Command`], which is all of this in one call.
+//!
 //! # What an embedding program can rely on
 //! No change to its directory, umask, environment, signals or process attributes; nothing printed; no statics. Handles are `Send`
 //! and `Sync`, all descriptors close on exec. Every wait has a descriptor to poll ([`process::Process::pidfd`]). Children that are not
@@ -41,6 +43,7 @@
 //! | time namespaces | 5.6 | refused |
 //! | id-mapped mounts | 5.12, and the file system's own | refused |
 //! | overlay in a user namespace | 5.11 | needed for overlays without root |
+//! | a root whose changes are dropped ([`rootfs::Root::Memory`]) | 6.15 | read-only, or the directory itself is changed |
 //! | overlay directories by descriptor (`lowerdir+`) | 6.13 | `mount(2)` in the mount namespace of a helper process |
 //! | exit status of a process that is not our child | 6.15 | `wait` says that it is not known |
 //! | `CLONE_INTO_CGROUP` | 5.7 | needed for control groups version 2 |
@@ -52,9 +55,12 @@
 //! - Not there yet: changing the limits of a running container, checkpoints.
 //! - Without a cgroup namespace a mount of type `cgroup` stays empty, and a warning says so.
 
+#[cfg(feature = "async")]
+mod asynchronous;
 pub mod bundle;
 pub mod capability;
 pub mod cgroup;
+pub mod command;
 mod console;
 mod container;
 #[cfg(feature = "engine")]
@@ -85,6 +91,22 @@ pub mod sys;
 
 pub use oci_spec;
 
+pub use command::Command;
 pub use error::{Error, ErrorKind, Result};
 pub use exit::{ExitStatus, Signal};
 pub use id::ContainerId;
+
+/// What the page above promises of handles: checked when the crate is compiled.
+const _: () = {
+    const fn crosses_threads<T: Send + Sync + 'static>() {}
+    crosses_threads::<runtime::Runtime>();
+    crosses_threads::<runtime::Container>();
+    crosses_threads::<runtime::Process>();
+    crosses_threads::<bundle::Bundle>();
+    crosses_threads::<plan::Plan>();
+    crosses_threads::<rootfs::PreparedRoot>();
+    crosses_threads::<cgroup::OomWatch>();
+    crosses_threads::<Command>();
+    crosses_threads::<command::Child>();
+    crosses_threads::<Error>();
+};

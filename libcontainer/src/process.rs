@@ -125,6 +125,19 @@ impl Process {
         Ok(status)
     }
 
+    /// How the process ended, if it has; reaps it as [`Self::wait`] does.
+    ///
+    /// # Errors
+    /// As [`Self::wait`].
+    pub fn try_wait(&self) -> Result<Option<ExitStatus>> {
+        // Whoever waits meanwhile holds the lock, and gets the answer first.
+        if self.has_ended(Some(0))? {
+            self.wait().map(Some)
+        } else {
+            Ok(None)
+        }
+    }
+
     fn wait_now(&self) -> Result<ExitStatus> {
         loop {
             match rustix::process::waitid(WaitId::PidFd(self.pidfd.as_fd()), WaitIdOptions::EXITED)

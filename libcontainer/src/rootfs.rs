@@ -1,7 +1,9 @@
 //! Where a container's root file system comes from, and how it is made ready without mounting anything on the host.
 
+use std::ffi::{CStr, CString};
 use std::io::Read;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{CWD, Mode, OFlags, ResolveFlags};
@@ -12,6 +14,9 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::sys::mount::{MountAttributes, mount_setattr};
 
 mod legacy;
+mod memory;
+
+pub(crate) use memory::overlay as overlay_in_memory;
 
 /// The source of a root file system.
 #[derive(Debug, Clone)]
@@ -21,6 +26,13 @@ pub enum Root {
     Path(PathBuf),
     /// An overlay of directories.
     Overlay(Overlay),
+    /// A directory, read-only, with a layer in memory above it that takes the changes and is gone with the container (Linux 6.15).
+    Memory {
+        /// The directory.
+        directory: PathBuf,
+        /// How much may be written, in bytes; otherwise half of the machine's memory.
+        size_bytes: Option<u64>,
+    },
 }
 
 /// An overlay: read-only directories with, perhaps, one that takes the changes.
@@ -44,8 +56,21 @@ pub struct Overlay {
 /// the mount into its own mount namespace. Drop it before removing an overlay's upper directory, or the kernel keeps that alive.
 #[derive(Debug)]
 pub struct PreparedRoot {
+    /// The mount; or the directory, if the mount is made later.
     mount: OwnedFd,
+    later: Option<Later>,
 }
+
+/// A root file system that the container's own process mounts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Later {
+    pub(crate) directory: PathBuf,
+    /// Changes go into memory, of this size.
+    pub(crate) memory: Option<Size>,
+}
+
+/// How much a root file system in memory may hold.
+pub(crate) type Size = Option<u64>;
 
 impl PreparedRoot {
     /// Mounts `root`, attached nowhere.
@@ -59,8 +84,44 @@ impl PreparedRoot {
         let mount = match root {
             Root::Path(path) => clone_tree(path)?,
             Root::Overlay(overlay) => mount_overlay(overlay)?,
+            Root::Memory {
+                directory,
+                size_bytes,
+            } => memory::mount(directory, *size_bytes)?,
         };
-        Ok(Self { mount })
+        Ok(Self { mount, later: None })
+    }
+
+    /// Opens the directory of `root`, and leaves it to the container's process to mount it: for callers who may not mount, and make
+    /// containers with a new user namespace, in which that process may.
+    ///
+    /// # Errors
+    /// The directory is missing, or `root` is an overlay of several.
+    pub fn postponed(root: &Root) -> Result<Self> {
+        let (directory, memory) = match root {
+            Root::Path(directory) => (directory, None),
+            Root::Memory {
+                directory,
+                size_bytes,
+            } => (directory, Some(*size_bytes)),
+            Root::Overlay(_) => {
+                let feature = "overlays of the caller's directories".to_owned();
+                let error = Error::new(ErrorKind::Unsupported { feature }, OPEN);
+                return Err(error.with_hint("become root, or enter a user namespace first"));
+            }
+        };
+        // The child's current directory is another one.
+        let directory = directory
+            .canonicalize()
+            .map_err(|error| Error::from_io(error, OPEN).with_path(directory))?;
+        let mount = open_directory(&directory)?;
+        let later = Some(Later { directory, memory });
+        Ok(Self { mount, later })
+    }
+
+    /// How the container's process has to mount it, if it has to.
+    pub(crate) fn later(&self) -> Option<&Later> {
+        self.later.as_ref()
     }
 
     /// Reads a regular file of the root file system, following symlinks only inside of it.
@@ -76,8 +137,12 @@ impl PreparedRoot {
     /// Attaches the mount to a directory of the caller's mount namespace.
     ///
     /// # Errors
-    /// The directory does not exist, or the kernel refuses.
+    /// The directory does not exist, or the kernel refuses; the root is not mounted yet ([`Self::postponed`]).
     pub fn attach(&self, at: &Path) -> Result<()> {
+        if self.later.is_some() {
+            let feature = "attaching what is not mounted yet".to_owned();
+            return Err(Error::new(ErrorKind::Unsupported { feature }, OPEN).with_path(at));
+        }
         rustix::mount::move_mount(
             &self.mount,
             "",
@@ -155,10 +220,12 @@ pub(crate) fn retry<T>(mut call: impl FnMut() -> Result<T, Errno>) -> Result<T, 
     call()
 }
 
+/// The step in which a root file system is opened.
+const OPEN: &str = "open the root file system";
+
 fn clone_tree(path: &Path) -> Result<OwnedFd> {
     let failed = |errno: Errno| {
-        let error =
-            Error::from_errno(errno.raw_os_error(), "open the root file system").with_path(path);
+        let error = Error::from_errno(errno.raw_os_error(), OPEN).with_path(path);
         match errno {
             Errno::PERM => error.with_hint(
                 "cloning a mount needs CAP_SYS_ADMIN: become root, or enter a user namespace first",
@@ -167,21 +234,26 @@ fn clone_tree(path: &Path) -> Result<OwnedFd> {
             _ => error,
         }
     };
+    let path = CString::new(path.as_os_str().as_bytes()).map_err(|_| failed(Errno::NOENT))?;
+    private_clone(&path).map_err(failed)
+}
+
+/// A clone of the mounts of a directory. Allocates nothing: a container's child uses it too.
+pub(crate) fn private_clone(directory: &CStr) -> Result<OwnedFd, Errno> {
     let flags = OpenTreeFlags::OPEN_TREE_CLONE
         | OpenTreeFlags::OPEN_TREE_CLOEXEC
         | OpenTreeFlags::AT_RECURSIVE;
-    let mount = rustix::mount::open_tree(CWD, path, flags).map_err(failed)?;
-    if !rustix::fs::FileType::from_raw_mode(rustix::fs::fstat(&mount).map_err(failed)?.st_mode)
-        .is_dir()
-    {
-        return Err(failed(Errno::NOTDIR));
+    let mount = rustix::mount::open_tree(CWD, directory, flags)?;
+    let kind = rustix::fs::FileType::from_raw_mode(rustix::fs::fstat(&mount)?.st_mode);
+    if !kind.is_dir() {
+        return Err(Errno::NOTDIR);
     }
     // The clone is a peer of the host's mount, and what is mounted in the container would appear there.
     let private = MountAttributes {
         propagation: libc::MS_PRIVATE,
         ..MountAttributes::default()
     };
-    mount_setattr(mount.as_fd(), true, &private).map_err(failed)?;
+    mount_setattr(mount.as_fd(), true, &private)?;
     Ok(mount)
 }
 
@@ -330,6 +402,7 @@ mod tests {
                     }
                     other => PreparedRoot {
                         mount: other.unwrap(),
+                        later: None,
                     },
                 };
                 for name in ["a:b", "c,d", "e", "upper"] {

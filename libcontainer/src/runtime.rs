@@ -141,7 +141,7 @@ impl Runtime {
             path,
             default_path: &self.settings.cgroup_parent.join(id.as_str()),
             resources,
-            rootless: facts.in_user_namespace,
+            rootless: facts.in_user_namespace || facts.unprivileged,
             accounted: self.settings.cgroup_accounting,
         };
         let host = Hierarchies::detect()

@@ -78,6 +78,17 @@ fn hint(step: Step, call: Call, errno: Errno) -> Option<&'static str> {
             Errno::PERM => Some("the system call filter may forbid execve"),
             _ => None,
         },
+        Step::Open { .. } => match (call, errno) {
+            (_, Errno::NOENT) => Some("it does not exist on the host"),
+            (Call::Verify, _) => Some("the host has another device, or none, under this name"),
+            (Call::OpenTree, Errno::INVAL) => {
+                Some("it holds mounts that are locked: a recursive bind is needed")
+            }
+            (Call::Fsconfig, Errno::INVAL) => Some(
+                "a layer in memory needs Linux 6.15: make the root read-only, or keep its changes",
+            ),
+            _ => None,
+        },
         Step::Mount { .. } => mount_hint(call, errno),
         Step::Device { .. } => match (call, errno) {
             (Call::Verify, _) => Some("the image has something else under this name"),

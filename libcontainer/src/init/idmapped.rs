@@ -11,7 +11,7 @@ use rustix::io::Errno;
 use rustix::process::Signal;
 
 use super::enter::reap;
-use super::parent::write_maps;
+use super::maps;
 use crate::error::{Error, ErrorKind, Result};
 use crate::idmap::IdMaps;
 use crate::mount::MapScope;
@@ -61,7 +61,7 @@ fn user_namespace(maps: &IdMaps) -> Result<OwnedFd> {
     let cloned = cloned.map_err(failed)?;
     let pidfd = cloned.pidfd.ok_or_else(|| failed(Errno::INVAL))?;
     let namespace =
-        write_maps(cloned.pid, maps).and_then(|()| open(format!("/proc/{}/ns/user", cloned.pid)));
+        maps::write(cloned.pid, maps).and_then(|()| open(format!("/proc/{}/ns/user", cloned.pid)));
     // It may have been killed by somebody else, which is as good.
     rustix::process::pidfd_send_signal(&pidfd, Signal::KILL).ok();
     reap(pidfd.as_fd());

@@ -9,12 +9,11 @@ use rustix::process::{Pid, PidfdFlags, Signal};
 use super::child::{Child, Progress};
 use super::enter::reap;
 use super::explain::explain;
+use super::maps;
 use super::report::{Kind, REPORT_BYTES, Report};
 use super::resources;
-use crate::capability::CapabilitySet;
 use crate::cgroup::{Attach, Cgroup};
 use crate::error::{Error, ErrorKind, Result};
-use crate::idmap::{self, IdMaps};
 use crate::plan::{OomScore, Plan, Script, Slot, Stdio};
 use crate::process::remove_cgroup;
 use crate::procfs;
@@ -47,9 +46,12 @@ pub(crate) fn launch(mut plan: Plan, launch: Launch<'_>) -> Result<Launched> {
     let options = std::mem::take(&mut plan.options);
     let first_free = options.preserve_fds.saturating_add(3);
     let waits = launch.fifo.is_some();
-    let root = resources::duplicate(plan.root.as_fd())?;
+    let root = match plan.root.later() {
+        None => Some((Slot::ROOT, resources::duplicate(plan.root.as_fd())?)),
+        Some(_) => None,
+    };
     let given = launch.fifo.map(|fifo| (Slot::FIFO, fifo));
-    let given = given.into_iter().chain([(Slot::ROOT, root)]);
+    let given = given.into_iter().chain(root);
     let mut slots = resources::open(&plan.script, options.stdio, given)?;
     let cgroup = if plan.cgroup == crate::cgroup::Plan::default() {
         Cgroup::default()
@@ -255,7 +257,7 @@ impl Family {
                         .maps
                         .as_ref()
                         .expect("a script that waits for maps has them");
-                    write_maps(self.pid, maps)?;
+                    maps::write(self.pid, maps)?;
                     if let Some(score) = script.oom_score {
                         self.set_oom_score(score)?;
                     }
@@ -357,25 +359,4 @@ fn set_clocks(pid: i32, lines: &str) -> Result<()> {
             error
         }
     })
-}
-
-/// Writes the id maps of a process's new user namespace.
-pub(super) fn write_maps(pid: i32, maps: &IdMaps) -> Result<()> {
-    let write = |file: &str, text: String| {
-        let path = format!("/proc/{pid}/{file}");
-        std::fs::write(&path, text).map_err(|error| {
-            Error::from_io(error, "write the id maps")
-                .with_path(path)
-                .with_hint("the ids on the host side must exist in the caller's user namespace, and it needs CAP_SETUID and CAP_SETGID")
-        })
-    };
-    let may_set_groups = CapabilitySet::effective()
-        .map_err(|error| Error::from_io(error, "read our capabilities"))?
-        .contains(oci_spec::runtime::Capability::Setgid);
-    write("uid_map", idmap::map_text(&maps.uid))?;
-    if !may_set_groups {
-        // The kernel demands it of the unprivileged, who could otherwise drop a group that denies them something.
-        write("setgroups", "deny".to_owned())?;
-    }
-    write("gid_map", idmap::map_text(&maps.gid))
 }

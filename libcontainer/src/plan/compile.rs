@@ -9,13 +9,14 @@ use super::arena::Text;
 use super::facts::Facts;
 use super::process::invalid;
 use super::script::{OomScore, Resource, Script};
-use super::step::{Slot, Step};
+use super::step::{Own, OwnStep, Slot, Step};
 use super::{attributes, devices, mounts, process, refuse};
 use crate::error::{Error, ErrorKind};
 use crate::id::ContainerId;
 use crate::idmap::{self, IdMap, IdMaps};
 use crate::mount::Propagation;
 use crate::namespace::{Kind, Namespaces};
+use crate::rootfs::Later;
 use crate::seccomp;
 use crate::sys::seccomp::Instruction;
 
@@ -30,6 +31,8 @@ pub(crate) struct Wishes {
     pub(crate) bundle: Option<PathBuf>,
     /// The root file system's directory, if it is one.
     pub(crate) rootfs: Option<PathBuf>,
+    /// The caller may not mount: everything on the host is opened by the child, this root first.
+    pub(crate) later: Option<Later>,
 }
 
 /// A script in the making.
@@ -46,6 +49,8 @@ pub(crate) struct Compiler<'s> {
     /// The SELinux label of what is in new file systems.
     pub(crate) mount_label: Option<String>,
     bundle: Option<&'s Path>,
+    /// The child opens what is on the host.
+    pub(crate) later: bool,
 }
 
 /// Compiles a specification.
@@ -64,7 +69,14 @@ pub(crate) fn compile(
         .ok_or_else(|| invalid("process", "there is no process to start"))?;
     let namespaces = Namespaces::from_spec(linux.namespaces().as_deref().unwrap_or_default())?;
     let root_propagation = root_propagation(linux)?;
+    if wishes.later.is_some() && !namespaces.creates(Kind::User) {
+        return Err(invalid(
+            "linux.namespaces",
+            "a caller who may not mount needs a new user namespace",
+        ));
+    }
     let mut compiler = Compiler::new(facts, namespaces, wishes.bundle.as_deref());
+    compiler.later = wishes.later.is_some();
     if let Some(Propagation {
         flag: libc::MS_PRIVATE | libc::MS_UNBINDABLE,
         ..
@@ -134,6 +146,7 @@ impl<'s> Compiler<'s> {
             held: Vec::new(),
             mount_label: None,
             bundle,
+            later: false,
         }
     }
 }
@@ -145,6 +158,60 @@ impl Compiler<'_> {
             .arena
             .add(text)
             .map_err(|_| invalid(field, "it holds a zero byte"))
+    }
+
+    /// Has a resource opened: by the parent before it makes the child, or else by the child, at this point of the plan.
+    pub(crate) fn open(&mut self, field: &str, resource: Resource) -> Result<Slot, Error> {
+        let slot = self.script.free_slot();
+        self.open_into(field, slot, resource)?;
+        Ok(slot)
+    }
+
+    fn open_into(&mut self, field: &str, slot: Slot, resource: Resource) -> Result<(), Error> {
+        let (path, kind) = match &resource {
+            Resource::Tree(tree) if self.later => {
+                let (recursive, no_follow) = (tree.recursive, tree.no_follow);
+                let kind = Own::Tree {
+                    recursive,
+                    no_follow,
+                };
+                (&tree.path, kind)
+            }
+            &Resource::Device {
+                ref path,
+                kind,
+                major,
+                minor,
+            } if self.later => (path, Own::Device { kind, major, minor }),
+            _ => {
+                self.script.resources.push((slot, resource));
+                return Ok(());
+            }
+        };
+        let path = self.text(field, path.as_os_str().as_bytes())?;
+        self.open_own(OwnStep { slot, path, kind });
+        Ok(())
+    }
+
+    fn open_own(&mut self, own: OwnStep) {
+        let index = self.script.own.len() as u32;
+        self.script.own.push(own);
+        self.script.steps.push(Step::Open { index });
+    }
+
+    fn own_root(&mut self, later: &Later) -> Result<(), Error> {
+        let path = self.text("root.path", later.directory.as_os_str().as_bytes())?;
+        let kind = match later.memory {
+            None => Own::Root,
+            Some(size) => Own::MemoryRoot {
+                size: size
+                    .map(|bytes| self.text("root.path", bytes.to_string().as_bytes()))
+                    .transpose()?,
+            },
+        };
+        let slot = Slot::ROOT;
+        self.open_own(OwnStep { slot, path, kind });
+        Ok(())
     }
 
     /// A path on the host, which may be relative to the bundle.
@@ -260,7 +327,7 @@ impl Compiler<'_> {
             };
         }
         self.script.clocks = lines.concat();
-        let proc = self.script.open(Resource::Proc);
+        let proc = self.open("proc", Resource::Proc)?;
         self.script.steps.push(Step::TimeNamespace { proc });
         Ok(())
     }
@@ -308,11 +375,14 @@ impl Compiler<'_> {
             let path = self.host_path(&path);
             let text = self.text("linux.namespaces", path.as_os_str().as_bytes())?;
             let foreign = changed & kind.flag() != 0;
-            let slot = self.script.open(Resource::Namespace {
-                path,
-                kind,
-                foreign,
-            });
+            let slot = self.open(
+                "linux.namespaces",
+                Resource::Namespace {
+                    path,
+                    kind,
+                    foreign,
+                },
+            )?;
             self.script.steps.push(Step::JoinNamespace {
                 kind,
                 slot,
@@ -391,9 +461,11 @@ impl Compiler<'_> {
             .unwrap_or(Path::new("/"));
         let at = self.text("root.path", at.as_os_str().as_bytes())?;
         let flag = self.propagation;
-        self.script
-            .steps
-            .extend([Step::SlaveMounts { flag }, Step::AttachRoot { at }]);
+        self.script.steps.push(Step::SlaveMounts { flag });
+        if let Some(later) = &wishes.later {
+            self.own_root(later)?;
+        }
+        self.script.steps.push(Step::AttachRoot { at });
         let mounted = mounts::compile(self, spec.mounts().as_deref().unwrap_or_default())?;
         devices::compile(
             self,
@@ -423,22 +495,19 @@ impl Compiler<'_> {
             let path = self.text("linux.readonlyPaths", path.as_bytes())?;
             self.script.steps.push(Step::ReadOnlyPath { path });
         }
-        for path in linux.masked_paths().as_deref().unwrap_or_default() {
-            let path = self.text("linux.maskedPaths", path.as_bytes())?;
-            self.script.steps.push(Step::Mask { path });
-        }
-        if linux
-            .masked_paths()
-            .as_ref()
-            .is_some_and(|paths| !paths.is_empty())
-        {
+        let masked = linux.masked_paths().as_deref().unwrap_or_default();
+        if !masked.is_empty() {
             let null = Resource::Device {
                 path: "/dev/null".into(),
                 kind: libc::S_IFCHR,
                 major: 1,
                 minor: 3,
             };
-            self.script.resources.push((Slot::NULL, null));
+            self.open_into("linux.maskedPaths", Slot::NULL, null)?;
+        }
+        for path in masked {
+            let path = self.text("linux.maskedPaths", path.as_bytes())?;
+            self.script.steps.push(Step::Mask { path });
         }
         if spec
             .root()

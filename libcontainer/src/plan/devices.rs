@@ -129,17 +129,21 @@ fn node(device: &LinuxDevice) -> Option<Node> {
 
 fn add(compiler: &mut Compiler<'_>, field: &str, path: &Path, node: Node) -> Result<(), Error> {
     // A device node made in a user namespace could not be opened; the host's is bound in its place.
-    let bind = (compiler.restricted && node.kind != libc::S_IFIFO).then(|| {
-        let Node {
-            kind, major, minor, ..
-        } = node;
-        compiler.script.open(Resource::Device {
-            path: path.to_owned(),
+    let Node {
+        kind, major, minor, ..
+    } = node;
+    let bind = if compiler.restricted && kind != libc::S_IFIFO {
+        let path = path.to_owned();
+        let device = Resource::Device {
+            path,
             kind,
             major,
             minor,
-        })
-    });
+        };
+        Some(compiler.open(field, device)?)
+    } else {
+        None
+    };
     let (in_dev, name) = match path.strip_prefix("/dev") {
         Ok(name) if !name.as_os_str().is_empty() => (true, name),
         _ => (false, path),

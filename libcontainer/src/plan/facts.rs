@@ -26,6 +26,8 @@ pub struct HostHierarchy {
 pub struct Facts {
     /// The caller is in a user namespace that is not the machine's first.
     pub in_user_namespace: bool,
+    /// The caller may not mount and make namespaces, unless a new user namespace gives it the right.
+    pub unprivileged: bool,
     /// The ids of that namespace; `None` means all.
     pub ids: Option<IdMaps>,
     /// Hierarchies that are mounted, for the container's view of them.
@@ -65,6 +67,7 @@ impl Facts {
         let in_user_namespace = !rootless.initial_user_namespace;
         Ok(Self {
             in_user_namespace,
+            unprivileged: rootless.must_enter(),
             ids,
             cgroups,
             arch: FilterArch::native(),

@@ -35,7 +35,9 @@ pub use options::{CreateOptions, Stdio};
 pub(crate) use arena::{Span, Text};
 pub(crate) use exec::{Entering, compile as compile_exec};
 pub(crate) use script::{MapSource, OomScore, Resource, Script, Tree, TreeMap};
-pub(crate) use step::{CapabilityStep, DeviceStep, Inherits, MountSource, MountStep, Slot, Step};
+pub(crate) use step::{
+    CapabilityStep, DeviceStep, Inherits, MountSource, MountStep, Own, Slot, Step,
+};
 
 /// Everything that will be done to start one container. Displaying it prints the steps in order.
 #[derive(Debug)]
@@ -84,6 +86,7 @@ impl Plan {
             parent_death_signal: options.parent_death_signal.map(crate::exit::Signal::number),
             bundle: bundle.directory().map(PathBuf::from),
             rootfs: bundle.rootfs().map(PathBuf::from),
+            later: bundle.root().later().cloned(),
         };
         let mut script = compile::compile(id, spec, facts, &wishes)?;
         script.warnings.extend(cgroup.warnings().iter().cloned());

@@ -192,12 +192,16 @@ fn add_tree(
         own.propagation = first.flag
     }
     let links = one.options.links;
-    let slot = compiler.script.open(Resource::Tree(Tree {
+    let tree = Tree {
         path,
         recursive,
         no_follow: links.keep_source || links.copy,
         idmap: tree_map(compiler, one)?,
-    }));
+    };
+    if compiler.later && tree.idmap.is_some() {
+        return Err(one.invalid("an id-mapped mount needs a caller who may mount"));
+    }
+    let slot = compiler.open(&one.field, Resource::Tree(tree))?;
     add(
         compiler,
         one,

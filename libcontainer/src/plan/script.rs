@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use rustix::thread::CpuSet;
 
 use super::arena::{Arena, Span, Text};
-use super::step::{DeviceStep, Flags, FsOption, MountStep, Printed, Slot, Step};
+use super::step::{DeviceStep, Flags, FsOption, MountStep, OwnStep, Printed, Slot, Step};
 use crate::idmap::IdMaps;
 use crate::mount::MapScope;
 use crate::namespace::Kind;
@@ -79,6 +79,8 @@ pub(crate) struct Script {
     pub(crate) mounts: Vec<MountStep>,
     pub(crate) options: Vec<FsOption>,
     pub(crate) devices: Vec<DeviceStep>,
+    /// What the child opens on the host.
+    pub(crate) own: Vec<OwnStep>,
     pub(crate) groups: Vec<u32>,
     /// Arguments, environment and candidates for the program.
     pub(crate) texts: Vec<Text>,
@@ -112,13 +114,6 @@ impl Script {
             slots: Slot::FIRST_FREE,
             ..Self::default()
         }
-    }
-
-    /// Has the parent open `resource`; gives the slot in which the child finds it.
-    pub(crate) fn open(&mut self, resource: Resource) -> Slot {
-        let slot = self.free_slot();
-        self.resources.push((slot, resource));
-        slot
     }
 
     /// A slot that nothing else uses.

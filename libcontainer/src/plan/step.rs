@@ -113,6 +113,27 @@ pub(crate) struct DeviceStep {
     pub(crate) bind: Option<Slot>,
 }
 
+/// Something on the host that the child opens, because the parent may not.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct OwnStep {
+    pub(crate) slot: Slot,
+    pub(crate) path: Text,
+    pub(crate) kind: Own,
+}
+
+/// What is opened.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Own {
+    /// A clone of a mounted tree.
+    Tree { recursive: bool, no_follow: bool },
+    /// A clone of the mount of a device node, which must be this device.
+    Device { kind: u32, major: u32, minor: u32 },
+    /// The root file system.
+    Root,
+    /// The same with its changes in memory.
+    MemoryRoot { size: Option<Text> },
+}
+
 /// What a user's process is allowed.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct CapabilityStep {
@@ -175,6 +196,9 @@ pub(crate) enum Step {
         at: Text,
     },
     Hooks,
+    Open {
+        index: u32,
+    },
     Mount {
         index: u32,
     },
@@ -310,6 +334,7 @@ impl Step {
             Self::SlaveMounts { .. } => "separate mounts from the host",
             Self::AttachRoot { .. } => "attach the root file system",
             Self::Hooks => "wait for hooks",
+            Self::Open { .. } => "open on the host",
             Self::Mount { .. } => "mount",
             Self::OpenDev => "open /dev",
             Self::Device { .. } => "make device",
@@ -357,6 +382,7 @@ impl Step {
             | Self::Workdir { path } => Some(path),
             Self::DeviceLink { name, .. } => Some(name),
             Self::Mount { index } => script.mounts.get(index as usize).map(|mount| mount.target),
+            Self::Open { index } => script.own.get(index as usize).map(|own| own.path),
             Self::Device { index } => script.devices.get(index as usize).map(|device| device.path),
             Self::FindProgram { .. } | Self::Execute => {
                 script.arguments.of(&script.texts).first().copied()
@@ -386,6 +412,10 @@ impl fmt::Display for Printed<'_> {
             Step::RootPropagation { flag, recursive } => {
                 write!(f, " {}", propagation(flag, recursive))
             }
+            Step::Open { index } => match script.own.get(index as usize) {
+                Some(own) => print_own(f, script, own),
+                None => Ok(()),
+            },
             Step::Mount { index } => match script.mounts.get(index as usize) {
                 Some(mount) => print_mount(f, script, mount),
                 None => Ok(()),
@@ -462,6 +492,21 @@ impl fmt::Display for Printed<'_> {
             _ => Ok(()),
         }
     }
+}
+
+fn print_own(f: &mut fmt::Formatter<'_>, script: &Script, own: &OwnStep) -> fmt::Result {
+    match own.kind {
+        Own::Tree {
+            recursive: true, ..
+        } => f.write_str(" tree")?,
+        Own::Tree {
+            recursive: false, ..
+        } => f.write_str(" mount")?,
+        Own::Device { major, minor, .. } => write!(f, " device {major}:{minor}")?,
+        Own::Root => f.write_str(" root")?,
+        Own::MemoryRoot { .. } => f.write_str(" root below a layer in memory")?,
+    }
+    write!(f, " {}", script.arena.get(own.path).to_string_lossy())
 }
 
 fn print_mount(f: &mut fmt::Formatter<'_>, script: &Script, mount: &MountStep) -> fmt::Result {

@@ -1,7 +1,10 @@
 //! Containers that really run. Most tests need root and a static busybox; without them they skip, and say so.
 
+#[cfg(feature = "async")]
+mod asynchronous;
 mod attacks;
 mod bed;
+mod command;
 mod embed;
 mod exec;
 mod fields;

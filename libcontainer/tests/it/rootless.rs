@@ -20,7 +20,7 @@ use trimaran_testkit::User;
 use crate::bed::{Bed, make_root, run_to_end};
 
 /// Runs one test of this binary as `user`, in a user namespace that the program before it has entered: a test has threads.
-fn as_user(user: &User, entering: Option<&Path>, test: &str) -> Output {
+pub(crate) fn as_user(user: &User, entering: Option<&Path>, test: &str) -> Output {
     let home = user.tempdir();
     make_root(&home.path().join("rootfs"));
     own(&home.path().join("rootfs"), user);
@@ -65,7 +65,7 @@ fn unshare() -> Option<std::path::PathBuf> {
     path.exists().then_some(path)
 }
 
-fn inner() -> bool {
+pub(crate) fn inner() -> bool {
     std::env::var_os("TRIMARAN_INNER_TEST").is_some()
 }
 

@@ -57,9 +57,15 @@ fn packages_link_what_the_page_says() {
     const NETWORK: [&str; 4] = ["tokio", "reqwest", "rustls", "oci-client"];
     assert_links(
         "libcontainer",
-        &["--all-features"],
+        &["--features", "engine"],
         &[],
         &[&["libimage", "libbuild"], &NETWORK[..]].concat(),
+    );
+    assert_links(
+        "libcontainer",
+        &["--all-features"],
+        &["tokio"],
+        &["libimage", "libbuild", "reqwest", "rustls", "oci-client"],
     );
     assert_links(
         "libimage",

@@ -13,6 +13,7 @@ mod mounts;
 mod namespaces;
 mod path;
 mod program;
+mod sources;
 mod terminal;
 
 pub(super) use namespaces::become_root;
@@ -179,6 +180,7 @@ impl Child<'_> {
             Step::SlaveMounts { flag } => mounts::change_all(flag, true),
             Step::AttachRoot { at } => self.attach_root(at),
             Step::Hooks => self.ask(Kind::AwaitsHooks),
+            Step::Open { index } => self.open_own(index),
             Step::Mount { index } => self.mount(index),
             Step::OpenDev => self.open_dev(),
             Step::Device { index } => self.device(index),
