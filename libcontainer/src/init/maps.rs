@@ -20,7 +20,8 @@ const DIRECTORIES: [&str; 4] = ["/usr/bin", "/bin", "/usr/sbin", "/sbin"];
 pub(super) fn write(pid: i32, maps: &IdMaps) -> Result<()> {
     let ours = CapabilitySet::effective().map_err(|error| Error::from_io(error, STEP))?;
     let may = |capability| ours.contains(capability);
-    if !maps.is_single() && !(may(Capability::Setuid) && may(Capability::Setgid)) {
+    let may_all = may(Capability::Setuid) && may(Capability::Setgid);
+    if !may_all && !maps.is_single() {
         return with_helpers(pid, maps);
     }
     let write = |file: &str, text: String| {
