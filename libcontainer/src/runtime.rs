@@ -262,7 +262,9 @@ fn create_in(directory: &Path, mut plan: Plan) -> Result<Container> {
     let fifo = make_fifo(directory)?;
     let mut record = new_record(&plan);
     let sinks = Sinks::take(&mut plan.options);
+    let mut hooked = false;
     let mut on_hooks = |pid: i32, pidfd: std::os::fd::BorrowedFd<'_>| {
+        hooked = true;
         record.pid = pid;
         hooks::create(&record, pidfd)
     };
@@ -272,7 +274,17 @@ fn create_in(directory: &Path, mut plan: Plan) -> Result<Container> {
             fifo: Some(fifo),
             hooks: &mut on_hooks,
         },
-    )?;
+    );
+    let launched = match launched {
+        Ok(launched) => launched,
+        Err(error) => {
+            // What hooks have made, hooks may have to clear away.
+            if hooked {
+                hooks::poststop(&record);
+            }
+            return Err(error);
+        }
+    };
     record.pid = launched.pid;
     record.cgroup = launched.cgroup.clone();
     let finished = procfs::start_time(launched.pid).and_then(|start| {
@@ -287,6 +299,9 @@ fn create_in(directory: &Path, mut plan: Plan) -> Result<Container> {
                 process.kill(crate::Signal::KILL).ok();
             }
             remove_cgroup(&record.cgroup).ok();
+            if hooked {
+                hooks::poststop(&record);
+            }
             Err(error)
         }
     }

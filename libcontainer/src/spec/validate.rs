@@ -83,6 +83,7 @@ pub fn validate(spec: &Spec, warnings: &[Warning]) -> Checked {
         return wrong("linux", "is missing");
     };
     namespaces(linux)?;
+    hooks(spec)?;
     names(spec, linux)?;
     mappings(linux)?;
     linux_paths(linux)
@@ -191,6 +192,32 @@ fn namespaces(linux: &Linux) -> Checked {
         }
         if let Some(path) = namespace.path() {
             absolute("linux.namespaces", path)?;
+        }
+    }
+    Ok(())
+}
+
+fn hooks(spec: &Spec) -> Checked {
+    let Some(hooks) = spec.hooks() else {
+        return Ok(());
+    };
+    for (kind, list) in [
+        ("prestart", hooks.prestart()),
+        ("createRuntime", hooks.create_runtime()),
+        ("createContainer", hooks.create_container()),
+        ("startContainer", hooks.start_container()),
+        ("poststart", hooks.poststart()),
+        ("poststop", hooks.poststop()),
+    ] {
+        for (index, hook) in list.iter().flatten().enumerate() {
+            let field = format!("hooks.{kind}[{index}]");
+            absolute(&format!("{field}.path"), hook.path())?;
+            if hook.timeout().is_some_and(|seconds| seconds <= 0) {
+                return wrong(
+                    format!("{field}.timeout"),
+                    "is not a number of seconds above zero",
+                );
+            }
         }
     }
     Ok(())
@@ -412,6 +439,14 @@ mod tests {
                         .push(json!({"type": "user"}))
                 },
                 "linux.uidMappings",
+            ),
+            (
+                |v| v["hooks"] = json!({"poststop": [{"path": "/bin/true"}, {"path": "true"}]}),
+                "hooks.poststop[1].path",
+            ),
+            (
+                |v| v["hooks"] = json!({"prestart": [{"path": "/bin/true", "timeout": 0}]}),
+                "hooks.prestart[0].timeout",
             ),
             (
                 |v| v["linux"]["maskedPaths"] = json!(["proc/kcore"]),

@@ -5,6 +5,7 @@
     reason = "a test that cannot prepare its material has failed"
 )]
 
+mod hooks;
 mod mounts;
 mod namespaces;
 mod process;

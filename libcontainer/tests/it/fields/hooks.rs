@@ -1,0 +1,182 @@
+//! What hooks are given, and what their failures do.
+
+use std::path::PathBuf;
+
+use libcontainer::bundle::Bundle;
+use libcontainer::oci_spec::runtime::Spec;
+use libcontainer::runtime::{Container, CreateOptions};
+use libcontainer::state::Status;
+use libcontainer::{Error, ErrorKind};
+use serde_json::{Value, json};
+
+use super::with;
+use crate::bed::{Bed, id};
+
+/// A bed whose hooks write down that they ran.
+struct Hooked {
+    bed: Bed,
+    log: PathBuf,
+}
+
+impl Hooked {
+    fn new() -> Option<Self> {
+        let bed = Bed::new()?;
+        let log = bed.directory.path().join("log");
+        std::fs::write(&log, "").unwrap();
+        Some(Self { bed, log })
+    }
+
+    /// A hook that writes a word, and then does something more.
+    fn hook(&self, word: &str, more: &str) -> Value {
+        let script = format!("echo {word} >> {}; {more}", self.log.display());
+        json!({"path": "/bin/sh", "args": ["sh", "-c", script]})
+    }
+
+    fn spec(&self, hooks: &[(&str, Value)]) -> Spec {
+        let log = self.log.to_str().unwrap();
+        let mut spec = with(
+            &self.bed.spec(&["/bin/sleep", "1000"]),
+            &[
+                ("hooks", json!({})),
+                ("root.path", json!("rootfs")),
+                ("+mounts", super::mount(log, "bind", log, &["bind"])),
+            ],
+        );
+        for (kind, hook) in hooks {
+            spec = with(&spec, &[(&format!("hooks.+{kind}"), hook.clone())]);
+        }
+        spec
+    }
+
+    fn create(&self, spec: &Spec) -> Result<Container, Error> {
+        std::fs::write(&self.log, "").unwrap();
+        let config = self.bed.directory.path().join("config.json");
+        std::fs::write(config, serde_json::to_vec(spec).unwrap()).unwrap();
+        let bundle = Bundle::open(self.bed.directory.path())?;
+        let plan = self
+            .bed
+            .runtime
+            .plan(&id("hooked"), &bundle, CreateOptions::default())?;
+        drop(bundle);
+        self.bed.runtime.create(plan)
+    }
+
+    fn ran(&self) -> String {
+        std::fs::read_to_string(&self.log)
+            .unwrap()
+            .split_whitespace()
+            .collect::<Vec<_>>()
+            .join(" ")
+    }
+}
+
+#[test]
+fn a_failed_hook_stops_the_container_and_runs_poststop() {
+    let Some(hooked) = Hooked::new() else { return };
+    let after = || ("poststop", hooked.hook("after", "true"));
+    for kind in ["prestart", "createRuntime", "createContainer"] {
+        let spec = hooked.spec(&[
+            (kind, hooked.hook("one", "true")),
+            (kind, hooked.hook("two", "exit 1")),
+            (kind, hooked.hook("three", "true")),
+            after(),
+        ]);
+        let error = hooked.create(&spec).unwrap_err();
+        assert_eq!(
+            (error.kind(), error.step()),
+            (&ErrorKind::Hook, format!("{kind} hook").as_str())
+        );
+        assert_eq!(hooked.ran(), "one two after", "{kind}");
+        assert!(hooked.bed.runtime.list().unwrap().is_empty(), "{kind}");
+    }
+    for kind in ["startContainer", "poststart"] {
+        let spec = hooked.spec(&[
+            (kind, hooked.hook("one", "exit 1")),
+            (kind, hooked.hook("two", "true")),
+            after(),
+        ]);
+        let container = hooked.create(&spec).unwrap();
+        assert_eq!(
+            *container.start().unwrap_err().kind(),
+            ErrorKind::Hook,
+            "{kind}"
+        );
+        assert_eq!(container.state().unwrap().status, Status::Stopped, "{kind}");
+        container.delete(false).unwrap();
+        assert_eq!(hooked.ran(), "one after", "{kind}");
+    }
+}
+
+#[test]
+fn a_failed_poststop_hook_changes_nothing() {
+    let Some(hooked) = Hooked::new() else { return };
+    let spec = hooked.spec(&[
+        ("poststop", hooked.hook("one", "exit 1")),
+        ("poststop", hooked.hook("two", "true")),
+    ]);
+    hooked.create(&spec).unwrap().delete(true).unwrap();
+    assert_eq!(hooked.ran(), "one two");
+    assert!(hooked.bed.runtime.list().unwrap().is_empty());
+}
+
+#[test]
+fn a_hook_has_the_arguments_and_the_environment_it_is_given() {
+    let Some(hooked) = Hooked::new() else { return };
+    let log = hooked.log.display();
+    let script = format!(
+        "tr '\\0' ' ' < /proc/$$/cmdline >> {log}; tr '\\0' ' ' < /proc/$$/environ >> {log}"
+    );
+    for (env, said) in [(json!(["A=b", "C="]), "A=b C="), (json!([]), "")] {
+        let hook = json!({"path": "/bin/sh", "args": ["name", "-c", script, "x y"], "env": env});
+        hooked
+            .create(&hooked.spec(&[("createRuntime", hook)]))
+            .unwrap()
+            .delete(true)
+            .unwrap();
+        let ran = hooked.ran();
+        assert!(
+            ran.starts_with("name -c tr") && ran.ends_with(format!("x y {said}").trim()),
+            "{ran}"
+        );
+    }
+}
+
+#[test]
+fn a_hook_that_takes_too_long_is_killed_with_nothing_left() {
+    let Some(hooked) = Hooked::new() else { return };
+    let mut hook = hooked.hook("$$", "exec sleep 1000");
+    hook["timeout"] = json!(1);
+    let error = hooked
+        .create(&hooked.spec(&[("createContainer", hook)]))
+        .unwrap_err();
+    assert!(error.hint().unwrap().contains("in time"), "{error}");
+    assert!(hooked.bed.runtime.list().unwrap().is_empty());
+}
+
+#[test]
+fn hooks_find_their_programs_where_they_run() {
+    let Some(hooked) = Hooked::new() else { return };
+    std::fs::copy("/bin/busybox", hooked.bed.directory.path().join("busybox")).unwrap();
+    // Only in the container, only outside of it.
+    let inside = json!({"path": "/bin/awk", "args": ["awk", "BEGIN { exit 0 }"]});
+    std::os::unix::fs::symlink("busybox", hooked.bed.root().join("bin/only-here")).unwrap();
+    let only_inside = json!({"path": "/bin/only-here"});
+    let outside = json!({"path": hooked.bed.directory.path().join("busybox"), "args": ["true"]});
+    for (kind, hook, found) in [
+        ("createRuntime", &outside, true),
+        ("createContainer", &outside, true),
+        ("createContainer", &only_inside, false),
+        ("startContainer", &inside, true),
+        ("startContainer", &outside, false),
+        ("poststart", &outside, true),
+    ] {
+        let started = hooked
+            .create(&hooked.spec(&[(kind, hook.clone())]))
+            .and_then(|container| {
+                let started = container.start();
+                container.delete(true)?;
+                started
+            });
+        assert_eq!(started.is_ok(), found, "{kind} {hook}: {started:?}");
+    }
+}
