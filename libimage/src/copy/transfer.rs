@@ -54,6 +54,11 @@ pub(super) async fn stage(run: &Run<'_>, plan: Plan) -> Result<Staged, Error> {
 async fn put_children(run: &Run<'_>, children: &[Verified]) -> Result<(), Error> {
     let is_index = |child: &&Verified| matches!(child.manifest().content(), Content::Index { .. });
     let (indexes, images): (Vec<_>, Vec<_>) = children.iter().partition(is_index);
+    let announced = images.iter().map(|image| Descriptor::of(image.manifest()));
+    let jobs = run
+        .options
+        .jobs
+        .min(run.sink.expect(announced.collect()).await?);
     let mut writing: Vec<BoxFuture<'_, Result<(), Error>>> = Vec::new();
     for image in images {
         writing.push(Box::pin(
@@ -61,7 +66,7 @@ async fn put_children(run: &Run<'_>, children: &[Verified]) -> Result<(), Error>
         ));
     }
     stream::iter(writing)
-        .buffer_unordered(run.options.jobs.max(1))
+        .buffer_unordered(jobs.max(1))
         .try_collect::<()>()
         .await?;
     for index in indexes {

@@ -35,6 +35,10 @@ pub(crate) struct TwoEnds {
     #[arg(long, value_name = "PATH")]
     authfile: Option<PathBuf>,
 
+    /// Whether certificates are verified, at both ends; false also allows plain HTTP [default: as registries.conf says, else true]
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    tls_verify: Option<bool>,
+
     #[command(flatten)]
     engines: TwoEngines,
 
@@ -97,13 +101,8 @@ impl TwoEnds {
     /// # Errors
     /// If the credentials, a credential file or the policy cannot be used.
     pub(crate) fn context(&self) -> Result<Context, Failure> {
-        let both = self.authfile.as_deref();
-        context(
-            &self.shared,
-            &self.source.end(both)?,
-            &self.destination.end(both)?,
-            self.engines.both(),
-        )
+        let (source, destination) = (self.source()?, self.destination()?);
+        context(&self.shared, &source, &destination, self.engines.both())
     }
 
     /// Makes the context of a verb that reads what it will overwrite: both ends are the destination.
@@ -111,8 +110,20 @@ impl TwoEnds {
     /// # Errors
     /// If the credentials, a credential file or the policy cannot be used.
     pub(crate) fn context_of_destination(&self) -> Result<Context, Failure> {
-        let end = self.destination.end(self.authfile.as_deref())?;
+        let end = self.destination()?;
         context(&self.shared, &end, &end, self.engines.both())
+    }
+
+    fn source(&self) -> Result<End, Failure> {
+        let mut end = self.source.end(self.authfile.as_deref())?;
+        end.tls_verify = end.tls_verify.or(self.tls_verify);
+        Ok(end)
+    }
+
+    fn destination(&self) -> Result<End, Failure> {
+        let mut end = self.destination.end(self.authfile.as_deref())?;
+        end.tls_verify = end.tls_verify.or(self.tls_verify);
+        Ok(end)
     }
 
     /// Whether a summary for people is to be printed.

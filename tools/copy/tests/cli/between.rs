@@ -90,8 +90,7 @@ fn a_copy_that_changes_nothing_costs_one_head_at_each_end() {
     }
     let again = home
         .run(&[
-            "--src-tls-verify=false",
-            "--dest-tls-verify=false",
+            "--tls-verify=false",
             "--output",
             "json",
             &from.reference("a", "v"),

@@ -103,7 +103,10 @@ fn archives_go_through_pipes_and_files_on_the_standard_streams() {
             Stdio::piped(),
         );
         assert!(through.status.success() && through.stderr.is_empty());
-        assert_eq!(through.stdout, std::fs::read(&archive).unwrap());
+        assert!(
+            through.stdout == std::fs::read(&archive).unwrap(),
+            "{form}: another archive"
+        );
 
         let to = home.layout(&format!("{form}-file"), "v");
         let read = piped(
