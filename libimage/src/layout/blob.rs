@@ -22,8 +22,17 @@ pub struct BlobWriter {
     directory: Arc<Dir>,
     algorithm: Algorithm,
     file: TempFile,
-    hasher: Hasher,
+    naming: Naming,
     size: u64,
+}
+
+/// How a blob gets its name.
+#[derive(Debug)]
+enum Naming {
+    Hashing(Hasher),
+    /// Whoever writes finishes only after the content was found right.
+    #[cfg(feature = "registry")]
+    Known(Digest),
 }
 
 impl Layout {
@@ -41,6 +50,23 @@ impl Layout {
     /// # Errors
     /// If no temporary file can be made.
     pub fn blob_writer_as(&self, algorithm: Algorithm) -> Result<BlobWriter, LayoutError> {
+        self.writer(algorithm, Naming::Hashing(Hasher::new(algorithm)))
+    }
+
+    /// Starts to write a blob whose bytes are hashed on their way here: [`BlobWriter::finish`] is only called after all of them were found
+    /// to be what the digest says.
+    ///
+    /// # Errors
+    /// If no temporary file can be made.
+    #[cfg(feature = "registry")]
+    pub(crate) fn blob_writer_verified(
+        &self,
+        digest: &Digest,
+    ) -> Result<BlobWriter, LayoutError> {
+        self.writer(digest.algorithm(), Naming::Known(digest.clone()))
+    }
+
+    fn writer(&self, algorithm: Algorithm, naming: Naming) -> Result<BlobWriter, LayoutError> {
         let failed = |source| LayoutError::NewBlob {
             operation: "start",
             path: self.path().to_owned(),
@@ -53,7 +79,7 @@ impl Layout {
             directory,
             algorithm,
             file,
-            hasher: Hasher::new(algorithm),
+            naming,
             size: 0,
         })
     }
@@ -75,7 +101,10 @@ impl Layout {
 impl Write for BlobWriter {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let count = self.file.write(bytes)?;
-        self.hasher.update(&bytes[..count]);
+        #[cfg_attr(not(feature = "registry"), expect(irrefutable_let_patterns, reason = "all blobs are hashed here then"))]
+        if let Naming::Hashing(hasher) = &mut self.naming {
+            hasher.update(&bytes[..count]);
+        }
         self.size += count as u64;
         Ok(count)
     }
@@ -100,7 +129,11 @@ impl BlobWriter {
     /// # Durability
     /// None: [`Layout::put_manifest`] makes durable what it names.
     pub fn finish(self, expected: Option<(&Digest, u64)>) -> Result<(Digest, u64), LayoutError> {
-        let found = self.hasher.finish();
+        let found = match self.naming {
+            Naming::Hashing(hasher) => hasher.finish(),
+            #[cfg(feature = "registry")]
+            Naming::Known(digest) => digest,
+        };
         if let Some((digest, size)) = expected {
             if digest.algorithm() != self.algorithm {
                 return Err(LayoutError::Algorithm {

@@ -123,7 +123,7 @@ impl LayerPull {
     async fn store_blob(&self, receiver: mpsc::Receiver<Message>) -> Result<(), Error> {
         let (store, blob) = (Arc::clone(&self.store), self.blob.clone());
         let work = move || {
-            let mut upload = store.upload()?;
+            let mut upload = store.upload_verified(&blob.digest)?;
             local::write_pieces(receiver, &mut upload, store.path())?;
             upload.finish(Some((&blob.digest, blob.size)))?;
             Ok::<(), Error>(())

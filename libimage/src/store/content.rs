@@ -6,6 +6,8 @@ use std::{
 };
 
 use super::{Hold, Store, StoreError};
+#[cfg(feature = "registry")]
+use crate::{digest::Algorithm, layout::LayoutError};
 use crate::{digest::Digest, layout::BlobWriter};
 
 /// A blob on its way into the store. Dropping it (or dying) undoes it.
@@ -78,6 +80,26 @@ impl Store {
         let hold = self.hold()?;
         Ok(Upload {
             blob: self.0.layout.blob_writer()?,
+            _hold: hold,
+        })
+    }
+
+    /// Starts a blob whose bytes are hashed on their way here: [`Upload::finish`] is only called after all of them were found to be
+    /// what the digest says.
+    ///
+    /// # Errors
+    /// If no temporary file can be made, or the digest is not of the store's algorithm.
+    #[cfg(feature = "registry")]
+    pub(crate) fn upload_verified(&self, digest: &Digest) -> Result<Upload, StoreError> {
+        if digest.algorithm() != Algorithm::Sha256 {
+            return Err(LayoutError::Algorithm {
+                digest: digest.clone(),
+            }
+            .into());
+        }
+        let hold = self.hold()?;
+        Ok(Upload {
+            blob: self.0.layout.blob_writer_verified(digest)?,
             _hold: hold,
         })
     }

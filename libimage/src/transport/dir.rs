@@ -275,12 +275,13 @@ impl LocalSink for DirSink {
 
     fn blob(&self, expected: Option<&Descriptor>) -> Result<Box<dyn BlobWrite>, Error> {
         let file = TempFile::new(Arc::clone(&self.place.dir));
-        let algorithm = expected.map_or(Algorithm::Sha256, |blob| blob.digest.algorithm());
         Ok(Box::new(DirBlob {
             file: file.map_err(self.place.failed("write to", ""))?,
-            hasher: Hasher::new(algorithm),
+            naming: match expected {
+                Some(expected) => Naming::Expected(expected.clone()),
+                None => Naming::Hashing(Hasher::new(Algorithm::Sha256)),
+            },
             size: 0,
-            expected: expected.cloned(),
             path: self.place.path.clone(),
             dir: Arc::clone(&self.place.dir),
         }))
@@ -350,11 +351,16 @@ fn is_ours(name: &str) -> bool {
     is_blob || !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit())
 }
 
+enum Naming {
+    /// It was found right on its way here.
+    Expected(Descriptor),
+    Hashing(Hasher),
+}
+
 struct DirBlob {
     file: TempFile,
-    hasher: Hasher,
+    naming: Naming,
     size: u64,
-    expected: Option<Descriptor>,
     path: PathBuf,
     dir: Arc<Dir>,
 }
@@ -362,7 +368,9 @@ struct DirBlob {
 impl Write for DirBlob {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let count = self.file.write(bytes)?;
-        self.hasher.update(&bytes[..count]);
+        if let Naming::Hashing(hasher) = &mut self.naming {
+            hasher.update(&bytes[..count]);
+        }
         self.size += count as u64;
         Ok(count)
     }
@@ -376,15 +384,13 @@ impl BlobWrite for DirBlob {
     fn finish(self: Box<Self>) -> Result<(Digest, u64), Error> {
         let Self {
             file,
-            hasher,
+            naming,
             size,
-            expected,
             path,
             dir,
         } = *self;
-        let found = hasher.finish();
-        if let Some(expected) = expected {
-            if expected.size != size {
+        let found = match naming {
+            Naming::Expected(expected) if expected.size != size => {
                 return Err(DigestError::Size {
                     digest: expected.digest,
                     expected: expected.size,
@@ -393,11 +399,9 @@ impl BlobWrite for DirBlob {
                 }
                 .into());
             }
-            if expected.digest != found {
-                let expected = expected.digest;
-                return Err(DigestError::Mismatch { expected, found }.into());
-            }
-        }
+            Naming::Expected(expected) => expected.digest,
+            Naming::Hashing(hasher) => hasher.finish(),
+        };
         let path = path.join(found.hex());
         let written = file.file().sync_all();
         let named = written.and_then(|()| file.persist(&dir, found.hex()));

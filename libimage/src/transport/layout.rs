@@ -114,7 +114,7 @@ impl LocalSink for LayoutSink {
     fn blob(&self, expected: Option<&Descriptor>) -> Result<Box<dyn BlobWrite>, Error> {
         Ok(Box::new(LayoutBlob {
             writer: match expected {
-                Some(blob) => self.layout.blob_writer_as(blob.digest.algorithm())?,
+                Some(blob) => self.layout.blob_writer_verified(&blob.digest)?,
                 None => self.layout.blob_writer()?,
             },
             expected: expected.cloned(),

@@ -143,7 +143,10 @@ impl LocalSink for StoreSink {
 
     fn blob(&self, expected: Option<&Descriptor>) -> Result<Box<dyn BlobWrite>, Error> {
         Ok(Box::new(StoreBlob {
-            upload: self.store.upload()?,
+            upload: match expected {
+                Some(blob) => self.store.upload_verified(&blob.digest)?,
+                None => self.store.upload()?,
+            },
             expected: expected.cloned(),
         }))
     }
