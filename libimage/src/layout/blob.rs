@@ -59,10 +59,7 @@ impl Layout {
     /// # Errors
     /// If no temporary file can be made.
     #[cfg(feature = "registry")]
-    pub(crate) fn blob_writer_verified(
-        &self,
-        digest: &Digest,
-    ) -> Result<BlobWriter, LayoutError> {
+    pub(crate) fn blob_writer_verified(&self, digest: &Digest) -> Result<BlobWriter, LayoutError> {
         self.writer(digest.algorithm(), Naming::Known(digest.clone()))
     }
 
@@ -101,7 +98,10 @@ impl Layout {
 impl Write for BlobWriter {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let count = self.file.write(bytes)?;
-        #[cfg_attr(not(feature = "registry"), expect(irrefutable_let_patterns, reason = "all blobs are hashed here then"))]
+        #[cfg_attr(
+            not(feature = "registry"),
+            expect(irrefutable_let_patterns, reason = "all blobs are hashed here then")
+        )]
         if let Naming::Hashing(hasher) = &mut self.naming {
             hasher.update(&bytes[..count]);
         }
