@@ -23,6 +23,8 @@ pub struct Bundle {
     rootfs: Option<PathBuf>,
     warnings: Vec<Warning>,
     root: Arc<PreparedRoot>,
+    /// config.json as it was read.
+    config: Option<Arc<[u8]>>,
 }
 
 impl Bundle {
@@ -31,9 +33,17 @@ impl Bundle {
     /// # Errors
     /// The file or the root is missing, or the document is no specification.
     pub fn open(directory: &Path) -> Result<Self> {
+        Self::open_with(directory, Path::new("config.json"))
+    }
+
+    /// Opens a bundle directory with another document than its `config.json`; a relative path is looked for in the directory.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub fn open_with(directory: &Path, config: &Path) -> Result<Self> {
         let failed = |error| Error::from_io(error, "open the bundle").with_path(directory);
         let directory = directory.canonicalize().map_err(failed)?;
-        let config = directory.join("config.json");
+        let config = directory.join(config);
         let raw = read_config(&config)?;
         let (spec, warnings) = spec::load(&raw).map_err(|error| {
             Error::new(
@@ -66,6 +76,7 @@ impl Bundle {
             rootfs: Some(rootfs),
             warnings,
             root,
+            config: Some(raw.into()),
         })
     }
 
@@ -78,6 +89,7 @@ impl Bundle {
             rootfs: None,
             warnings: Vec::new(),
             root: Arc::new(root),
+            config: None,
         }
     }
 
@@ -85,6 +97,11 @@ impl Bundle {
     #[must_use]
     pub fn spec(&self) -> &Spec {
         &self.spec
+    }
+
+    /// The specification, to change it before anything is planned. The document that is kept stays as it was read.
+    pub fn spec_mut(&mut self) -> &mut Spec {
+        &mut self.spec
     }
 
     /// The directory the bundle was opened from.
@@ -113,6 +130,10 @@ impl Bundle {
 
     pub(crate) fn shared_root(&self) -> Arc<PreparedRoot> {
         Arc::clone(&self.root)
+    }
+
+    pub(crate) fn shared_config(&self) -> Option<Arc<[u8]>> {
+        self.config.clone()
     }
 }
 

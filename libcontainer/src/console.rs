@@ -1,6 +1,6 @@
-//! Handing a terminal to whoever listens on a console socket.
+//! Handing a descriptor to whoever listens on a socket: a terminal, or a process.
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::path::Path;
 
 use rustix::fs::{Mode, OFlags};
@@ -10,14 +10,11 @@ use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 use crate::error::{Error, Result};
 use crate::sys::message;
 
-/// Connects to the socket and sends it the terminal's master.
-pub(crate) fn send(path: &Path, master: &OwnedFd) -> Result<()> {
+/// Connects to the socket and sends it a descriptor under a name.
+pub(crate) fn send(path: &Path, descriptor: BorrowedFd<'_>, what: &str) -> Result<()> {
     let failed = |errno: Errno| {
-        Error::from_errno(
-            errno.raw_os_error(),
-            "send the terminal to the console socket",
-        )
-        .with_path(path)
+        Error::from_errno(errno.raw_os_error(), format!("send the {what} to a socket"))
+            .with_path(path)
     };
     let socket = rustix::net::socket_with(
         AddressFamily::UNIX,
@@ -45,5 +42,5 @@ pub(crate) fn send(path: &Path, master: &OwnedFd) -> Result<()> {
         .join(name);
     let address = SocketAddrUnix::new(&short).map_err(failed)?;
     rustix::net::connect(&socket, &address).map_err(failed)?;
-    message::send(socket.as_fd(), b"terminal", Some(master.as_fd())).map_err(failed)
+    message::send(socket.as_fd(), what.as_bytes(), Some(descriptor)).map_err(failed)
 }

@@ -10,10 +10,11 @@ use rustix::io::Errno;
 
 use crate::cgroup::{Hierarchies, OomWatch, Stats, merged};
 use crate::error::{Error, ErrorKind, Result};
-use crate::exec::{self, ExecOptions};
+use crate::exec;
 use crate::exit::Signal;
 use crate::hooks;
 use crate::id::ContainerId;
+use crate::plan::ExecOptions;
 use crate::process::{Process, remove_cgroup};
 use crate::record::Record;
 use crate::spec::ResolvedUser;
@@ -83,6 +84,10 @@ impl Container {
         let stopped =
             || Error::new(ErrorKind::NotRunning, "start the container").with_hint("it has stopped");
         let process = Process::find(record.pid, record.start_time)?.ok_or_else(stopped)?;
+        if record.cgroup.is_frozen()? {
+            let error = Error::new(ErrorKind::Paused, "start the container");
+            return Err(error.with_hint("resume it first"));
+        }
         // Without waiting: if nobody listens, the container's process is gone.
         let opened = rustix::fs::open(
             &fifo,
@@ -115,12 +120,19 @@ impl Container {
     }
 
     /// Sends a signal to the container's first process. `SIGKILL` ends all its processes, also when they share a pid namespace with
-    /// others.
+    /// others; those that have outlived their first one too.
     ///
     /// # Errors
     /// The container is not running.
     pub fn kill(&self, signal: Signal) -> Result<()> {
-        let (record, process) = self.running("send a signal to the container")?;
+        let record = self.record()?;
+        let Some(process) = Process::find(record.pid, record.start_time)? else {
+            if signal == Signal::KILL && outlived(&record)? {
+                return kill_all(&record);
+            }
+            let step = "send a signal to the container";
+            return Err(Error::new(ErrorKind::NotRunning, step));
+        };
         process.kill(signal)?;
         if signal == Signal::KILL {
             if !record.own_pid_namespace {
@@ -327,6 +339,14 @@ impl Container {
 /// No limits: the default of the type has some.
 fn nothing() -> LinuxResources {
     serde_json::from_value(serde_json::json!({})).expect("every member is optional")
+}
+
+/// Whether a container that shares its pid namespace with others has processes although its first one is gone.
+fn outlived(record: &Record) -> Result<bool> {
+    if record.own_pid_namespace || record.cgroup.is_none() {
+        return Ok(false);
+    }
+    Ok(!record.cgroup.processes()?.is_empty())
 }
 
 /// Ends all processes of a container that shares its pid namespace with others.

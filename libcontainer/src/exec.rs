@@ -1,7 +1,6 @@
 //! A further process in a running container.
 
 use std::os::fd::{AsFd, OwnedFd};
-use std::path::PathBuf;
 
 use oci_spec::runtime::Process as Description;
 use rustix::fs::{Mode, OFlags};
@@ -13,34 +12,11 @@ use crate::handover::Sinks;
 use crate::id::ContainerId;
 use crate::init::{Place, launch_inside};
 use crate::namespace;
-use crate::plan::{Entering, Facts, Stdio, compile_exec};
+use crate::plan::{Entering, ExecOptions, Facts, Stdio, compile_exec};
 use crate::process::Process;
 use crate::record::Record;
 use crate::rootfs::read_file_in;
 use crate::spec::{GROUP, PASSWD, PASSWD_BYTES, ResolvedUser, home, resolve};
-
-/// What the caller wants from a further process beyond its description.
-#[derive(Debug, Default)]
-pub struct ExecOptions {
-    /// The standard streams.
-    pub stdio: Stdio,
-    /// A Unix stream socket to which the terminal's master descriptor is sent.
-    pub console_socket: Option<PathBuf>,
-    /// A file to which the process id is written.
-    pub pid_file: Option<PathBuf>,
-    /// How many descriptors above standard error the program inherits from the caller.
-    pub preserve_fds: u32,
-    /// Places below the container's cgroup that the process is put into: a path for all hierarchies, or `CONTROLLER[,CONTROLLER]:PATH`
-    /// for the one with these controllers. Without any it joins the container's cgroup, or the one that the container's first process
-    /// is in where version 2 does not allow that.
-    pub cgroups: Vec<String>,
-    /// Keeps the caller's session keyring instead of joining the container's.
-    pub no_new_keyring: bool,
-    /// Starts the process in a paused container too, where it stands until the container goes on.
-    pub ignore_paused: bool,
-    /// The kernel sends this signal to the process when the calling *thread* ends.
-    pub parent_death_signal: Option<Signal>,
-}
 
 /// Starts `description` beside `init`, the container's first process.
 pub(crate) fn exec(
@@ -63,7 +39,7 @@ pub(crate) fn exec(
     };
     let id = ContainerId::parse(&record.id)?;
     let script = compile_exec(&id, &record.spec, description, &facts, &entering)?;
-    let sinks = Sinks::new(options.console_socket.take(), options.pid_file.take());
+    let sinks = Sinks::of_exec(&mut options);
     let stdio = if terminal {
         Stdio::Terminal
     } else {

@@ -1,30 +1,38 @@
 //! Handing a new process over to who asked for it: its terminal to a socket, its number into a file.
 
+use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 
 use crate::cgroup;
 use crate::console;
 use crate::error::{Error, Result};
 use crate::init::Launched;
-use crate::plan::CreateOptions;
+use crate::plan::{CreateOptions, ExecOptions};
 use crate::process::{Process, remove_cgroup};
 
 /// Where the caller wants to find the process and its terminal.
 pub(crate) struct Sinks {
     console_socket: Option<PathBuf>,
     pid_file: Option<PathBuf>,
+    /// And what the process is called there.
+    pidfd_socket: Option<(PathBuf, &'static str)>,
 }
 
 impl Sinks {
-    pub(crate) fn new(console_socket: Option<PathBuf>, pid_file: Option<PathBuf>) -> Self {
+    pub(crate) fn of_create(options: &mut CreateOptions) -> Self {
         Self {
-            console_socket,
-            pid_file,
+            console_socket: options.console_socket.take(),
+            pid_file: options.pid_file.take(),
+            pidfd_socket: options.pidfd_socket.take().map(|path| (path, "standard")),
         }
     }
 
-    pub(crate) fn take(options: &mut CreateOptions) -> Self {
-        Self::new(options.console_socket.take(), options.pid_file.take())
+    pub(crate) fn of_exec(options: &mut ExecOptions) -> Self {
+        Self {
+            console_socket: options.console_socket.take(),
+            pid_file: options.pid_file.take(),
+            pidfd_socket: options.pidfd_socket.take().map(|path| (path, "setns")),
+        }
     }
 
     /// Sends the terminal away, and writes the number last: whoever sees it may believe that everything is ready.
@@ -38,8 +46,11 @@ impl Sinks {
         } = launched;
         let given = (|| {
             if let (Some(socket), Some(master)) = (&self.console_socket, &terminal) {
-                console::send(socket, master)?;
+                console::send(socket, master.as_fd(), "terminal")?;
                 terminal = None;
+            }
+            if let Some((socket, name)) = &self.pidfd_socket {
+                console::send(socket, pidfd.as_fd(), name)?;
             }
             self.pid_file
                 .as_deref()

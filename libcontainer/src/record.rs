@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! <state dir>/<id>/state.json    the record, replaced as a whole
+//! <state dir>/<id>/config.json   the bundle's, as it was when the container was created, to the byte
 //! <state dir>/<id>/exec.fifo     there as long as the container waits to be started
 //! ```
 
@@ -44,6 +45,13 @@ pub(crate) struct Record {
     pub(crate) own_pid_namespace: bool,
     /// As it was when the container was created: changes of the bundle have no effect.
     pub(crate) spec: oci_spec::runtime::Spec,
+}
+
+/// Keeps config.json as it was read, for people: the record holds what was understood of it.
+pub(crate) fn keep_config(directory: &Path, config: &[u8]) -> Result<()> {
+    let path = directory.join("config.json");
+    std::fs::write(&path, config)
+        .map_err(|error| Error::from_io(error, "keep the specification").with_path(path))
 }
 
 /// Name and version of the format.

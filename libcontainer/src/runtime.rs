@@ -14,13 +14,12 @@ use crate::init::{Launch, launch};
 use crate::plan::{Facts, Plan};
 use crate::process::remove_cgroup;
 use crate::procfs;
-use crate::record::{Format, Record};
+use crate::record::{Format, Record, keep_config};
 use crate::spec::{PASSWD, PASSWD_BYTES, home};
 use crate::state::rfc3339;
 
 pub use crate::container::Container;
-pub use crate::exec::ExecOptions;
-pub use crate::plan::{CreateOptions, Stdio};
+pub use crate::plan::{CreateOptions, ExecOptions, Stdio};
 pub use crate::process::Process;
 
 /// Who makes control groups.
@@ -191,7 +190,7 @@ impl Runtime {
             )
             .with_hint("create and start it instead"));
         }
-        let sinks = Sinks::take(&mut plan.options);
+        let sinks = Sinks::of_create(&mut plan.options);
         let launched = launch(
             plan,
             Launch {
@@ -260,8 +259,11 @@ impl Runtime {
 fn create_in(directory: &Path, mut plan: Plan) -> Result<Container> {
     let id = plan.id.clone();
     let fifo = make_fifo(directory)?;
+    if let Some(config) = &plan.config {
+        keep_config(directory, config)?;
+    }
     let mut record = new_record(&plan);
-    let sinks = Sinks::take(&mut plan.options);
+    let sinks = Sinks::of_create(&mut plan.options);
     let mut hooked = false;
     let mut on_hooks = |pid: i32, pidfd: std::os::fd::BorrowedFd<'_>| {
         hooked = true;

@@ -83,35 +83,42 @@ pub(crate) fn enter(entry: &Entry<'_>) -> Result<OwnedFd> {
         .map_err(failed)?
         .pidfd
         .ok_or_else(|| failed(Errno::INVAL))?;
+    let mut failure = None;
     loop {
         let mut bytes = [0; REPORT_BYTES];
         let (length, _) = message::receive(ours.as_fd(), &mut bytes).map_err(failed)?;
         match bytes.get(..length).and_then(Report::from_bytes) {
-            // Its end was closed by `execve`.
-            None => return Ok(pidfd),
+            // All ends were closed: by `execve`, or by the end of those who failed.
+            None => {
+                return match failure {
+                    None => Ok(pidfd),
+                    Some(error) => {
+                        reap(pidfd.as_fd());
+                        Err(error)
+                    }
+                };
+            }
             Some(report) if report.kind == Kind::Process => {
                 let first = pidfd;
                 let number = Pid::from_raw(report.value).ok_or_else(|| failed(Errno::SRCH))?;
                 pidfd = rustix::process::pidfd_open(number, PidfdFlags::empty()).map_err(failed)?;
                 reap(first.as_fd());
             }
-            Some(report) => {
-                reap(pidfd.as_fd());
-                let path = entry.program.to_string_lossy().into_owned();
-                let error = Error::from_errno(
-                    report.errno,
-                    format!("start a program ({})", report.call.name()),
-                )
-                .with_path(path);
-                return Err(match report.call {
-                    Call::Execve if report.errno == libc::ENOENT => {
-                        error.with_kind(ErrorKind::ExecNotFound)
-                    }
-                    Call::Execve => error.with_kind(ErrorKind::ExecNotPermitted),
-                    _ => error,
-                });
-            }
+            // The program's process may be faster to fail than its maker is to name it: nobody may be left unreaped, or the
+            // container's first process could not end.
+            Some(report) => failure = Some(explained(entry, &report)),
         }
+    }
+}
+
+fn explained(entry: &Entry<'_>, report: &Report) -> Error {
+    let step = format!("start a program ({})", report.call.name());
+    let path = entry.program.to_string_lossy().into_owned();
+    let error = Error::from_errno(report.errno, step).with_path(path);
+    match report.call {
+        Call::Execve if report.errno == libc::ENOENT => error.with_kind(ErrorKind::ExecNotFound),
+        Call::Execve => error.with_kind(ErrorKind::ExecNotPermitted),
+        _ => error,
     }
 }
 

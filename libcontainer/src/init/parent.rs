@@ -1,5 +1,6 @@
 //! The parent's side: makes the child, answers it, and turns its reports into errors.
 
+use std::collections::VecDeque;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::io::Errno;
@@ -14,7 +15,7 @@ use super::report::{Kind, REPORT_BYTES, Report};
 use super::resources;
 use crate::cgroup::{Attach, Cgroup};
 use crate::error::{Error, ErrorKind, Result};
-use crate::plan::{OomScore, Plan, Script, Slot, Stdio};
+use crate::plan::{OomScore, Plan, Script, Slot, Stdio, Step};
 use crate::process::remove_cgroup;
 use crate::procfs;
 use crate::sys::clone::{CloneOptions, clone3};
@@ -203,11 +204,14 @@ fn start(
     let pidfd = cloned
         .pidfd
         .ok_or_else(|| Error::new(ErrorKind::Io, "make the container's process"))?;
+    let steps = || script.steps.iter();
     Ok(Family {
         pid: cloned.pid,
         pidfd,
         first: None,
         socket: ours,
+        awaited: steps().position(|step| matches!(step, Step::EnterPidNamespace)),
+        early: VecDeque::new(),
         terminal: None,
         warnings: Vec::new(),
     })
@@ -221,6 +225,10 @@ struct Family {
     /// The process that made it, if that was not us.
     first: Option<OwnedFd>,
     socket: OwnedFd,
+    /// The step at which another process takes over, until it has.
+    awaited: Option<usize>,
+    /// What that process said before we were told of it.
+    early: VecDeque<(Report, Option<OwnedFd>)>,
     terminal: Option<OwnedFd>,
     warnings: Vec<String>,
 }
@@ -234,21 +242,13 @@ impl Family {
         hooks: &mut dyn FnMut(i32, BorrowedFd<'_>) -> Result<()>,
     ) -> Result<()> {
         loop {
-            let mut bytes = [0_u8; REPORT_BYTES];
-            let (length, descriptor) =
-                message::receive(self.socket.as_fd(), &mut bytes).map_err(|errno| {
-                    Error::from_errno(errno.raw_os_error(), "listen to the container's process")
-                })?;
-            if length == 0 {
+            let Some((report, descriptor)) = self.next()? else {
                 return if waits {
                     Err(self.silent_end())
                 } else {
                     Ok(())
                 };
-            }
-            let report = bytes.get(..length).and_then(Report::from_bytes);
-            let report = report
-                .ok_or_else(|| Error::new(ErrorKind::Io, "listen to the container's process"))?;
+            };
             match report.kind {
                 Kind::Failed => return Err(explain(script, &report)),
                 Kind::Warning => self.warnings.push(explain(script, &report).to_string()),
@@ -271,9 +271,42 @@ impl Family {
                     hooks(self.pid, self.pidfd.as_fd())?;
                     self.answer()?;
                 }
-                Kind::Process => self.succeed(report.value)?,
+                // Dealt with where it is received.
+                Kind::Process => {}
                 Kind::Terminal => self.terminal = descriptor,
                 Kind::Ready => return Ok(()),
+            }
+        }
+    }
+
+    /// The next report, and the descriptor that came with it; `None` when nobody is left to send one.
+    ///
+    /// The process that takes over at some step may speak before its maker has told us of it; then it has to wait for its turn.
+    fn next(&mut self) -> Result<Option<(Report, Option<OwnedFd>)>> {
+        const STEP: &str = "listen to the container's process";
+        loop {
+            if self.awaited.is_none()
+                && let Some(first) = self.early.pop_front()
+            {
+                return Ok(Some(first));
+            }
+            let mut bytes = [0_u8; REPORT_BYTES];
+            let (length, descriptor) = message::receive(self.socket.as_fd(), &mut bytes)
+                .map_err(|errno| Error::from_errno(errno.raw_os_error(), STEP))?;
+            if length == 0 {
+                return Ok(self.early.pop_front());
+            }
+            let report = bytes.get(..length).and_then(Report::from_bytes);
+            let report = report.ok_or_else(|| Error::new(ErrorKind::Io, STEP))?;
+            match self.awaited {
+                _ if report.kind == Kind::Process => {
+                    self.awaited = None;
+                    self.succeed(report.value)?;
+                }
+                Some(step) if report.step as usize > step => {
+                    self.early.push_back((report, descriptor));
+                }
+                _ => return Ok(Some((report, descriptor))),
             }
         }
     }

@@ -11,6 +11,7 @@ pub(crate) enum Call {
     Capset,
     Chdir,
     Chown,
+    Chroot,
     Clone,
     CloseRange,
     Create,
@@ -60,12 +61,13 @@ pub(crate) enum Call {
 }
 
 impl Call {
-    const ALL: [(Self, &'static str); 51] = [
+    const ALL: [(Self, &'static str); 52] = [
         (Self::Unknown, "unknown call"),
         (Self::Access, "access"),
         (Self::Capset, "capset"),
         (Self::Chdir, "chdir"),
         (Self::Chown, "chown"),
+        (Self::Chroot, "chroot"),
         (Self::Clone, "clone3"),
         (Self::CloseRange, "close_range"),
         (Self::Create, "create"),

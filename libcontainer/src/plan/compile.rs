@@ -27,6 +27,9 @@ pub(crate) struct Wishes {
     pub(crate) preserve_fds: u32,
     pub(crate) no_new_keyring: bool,
     pub(crate) parent_death_signal: Option<i32>,
+    pub(crate) no_pivot: bool,
+    /// Added to the specification's.
+    pub(crate) environment: Vec<String>,
     /// What relative paths on the host are relative to.
     pub(crate) bundle: Option<PathBuf>,
     /// The root file system's directory, if it is one.
@@ -85,7 +88,7 @@ pub(crate) fn compile(
         compiler.propagation = libc::MS_PRIVATE;
     }
     compiler.filter(linux)?;
-    let candidates = process::program(&mut compiler, process)?;
+    let candidates = process::program(&mut compiler, process, &wishes.environment)?;
     attributes::mount_label(&mut compiler, linux)?;
     compiler.beginning(wishes);
     compiler.oom_score(process)?;
@@ -519,7 +522,12 @@ impl Compiler<'_> {
         if asks_for_hooks(spec) {
             self.script.steps.push(Step::Hooks);
         }
-        self.script.steps.push(Step::Pivot);
+        self.script.steps.push(if wishes.no_pivot {
+            let elsewhere = asks_for_hooks(spec) && wishes.rootfs.is_some();
+            Step::ChangeRoot { elsewhere }
+        } else {
+            Step::Pivot
+        });
         if let Some(Propagation { flag, recursive }) = propagation {
             self.script
                 .steps

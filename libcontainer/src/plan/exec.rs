@@ -40,7 +40,7 @@ pub(crate) fn compile(
     let namespaces = Namespaces::from_spec(linux.namespaces().as_deref().unwrap_or_default())?;
     let mut compiler = Compiler::new(facts, namespaces, None);
     compiler.filter(linux)?;
-    let candidates = process::program(&mut compiler, process)?;
+    let candidates = process::program(&mut compiler, process, &[])?;
     beginning(&mut compiler, process, entering)?;
     let flags = entering.flags;
     let steps = &mut compiler.script.steps;

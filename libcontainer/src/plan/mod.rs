@@ -30,7 +30,7 @@ use crate::id::ContainerId;
 use crate::rootfs::PreparedRoot;
 
 pub use facts::{Facts, HostHierarchy};
-pub use options::{CreateOptions, Stdio};
+pub use options::{CreateOptions, ExecOptions, Stdio};
 
 pub(crate) use arena::{Span, Text};
 pub(crate) use exec::{Entering, compile as compile_exec};
@@ -51,6 +51,8 @@ pub struct Plan {
     pub(crate) bundle: Option<PathBuf>,
     pub(crate) rootfs: Option<PathBuf>,
     pub(crate) spec: Spec,
+    /// config.json as it was read.
+    pub(crate) config: Option<Arc<[u8]>>,
 }
 
 impl Plan {
@@ -84,6 +86,8 @@ impl Plan {
             preserve_fds: options.preserve_fds,
             no_new_keyring: options.no_new_keyring,
             parent_death_signal: options.parent_death_signal.map(crate::exit::Signal::number),
+            no_pivot: options.no_pivot,
+            environment: options.environment.clone(),
             bundle: bundle.directory().map(PathBuf::from),
             rootfs: bundle.rootfs().map(PathBuf::from),
             later: bundle.root().later().cloned(),
@@ -102,6 +106,7 @@ impl Plan {
             bundle: directory,
             rootfs,
             spec,
+            config: bundle.shared_config(),
         })
     }
 

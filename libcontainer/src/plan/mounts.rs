@@ -382,12 +382,45 @@ fn beneath(compiler: &Compiler<'_>, target: &Path) -> Option<(Slot, OsString)> {
 
 /// The container's view of the control groups.
 ///
-/// With a cgroup namespace the kernel shows the container's own part. Without one the place stays empty: the host's tree would
-/// tell the container about all others.
+/// With a cgroup namespace the kernel shows the container's own part. Without one it is mounted from a namespace that is left again.
+/// From inside a user namespace there is no way back, and the place stays empty: the host's tree would tell about all others.
 fn cgroup(compiler: &mut Compiler<'_>, one: &One<'_>) -> Result<(), Error> {
     let hierarchies = compiler.facts.cgroups.clone();
     let own = compiler.namespaces.has(Kind::Cgroup);
-    if let ([only], true) = (&hierarchies[..], own)
+    if !own && !compiler.restricted {
+        return lent_namespace(compiler, |compiler| {
+            cgroup_mounts(compiler, one, &hierarchies, true)
+        });
+    }
+    cgroup_mounts(compiler, one, &hierarchies, own)
+}
+
+/// Does `mounts` in a cgroup namespace of the container's own, and returns to the caller's.
+fn lent_namespace(
+    compiler: &mut Compiler<'_>,
+    mounts: impl FnOnce(&mut Compiler<'_>) -> Result<(), Error>,
+) -> Result<(), Error> {
+    let (kind, path) = (Kind::Cgroup, PathBuf::from("/proc/self/ns/cgroup"));
+    let text = compiler.text("linux.namespaces", path.as_os_str().as_bytes())?;
+    let slot = compiler.script.open(Resource::Namespace { path, kind });
+    let flags = kind.flag();
+    compiler.script.steps.push(Step::Unshare { flags });
+    mounts(compiler)?;
+    compiler.script.steps.push(Step::JoinNamespace {
+        kind,
+        slot,
+        path: text,
+    });
+    Ok(())
+}
+
+fn cgroup_mounts(
+    compiler: &mut Compiler<'_>,
+    one: &One<'_>,
+    hierarchies: &[HostHierarchy],
+    own: bool,
+) -> Result<(), Error> {
+    if let ([only], true) = (hierarchies, own)
         && only.unified
     {
         let attributes = one.options.new_mount_attributes();

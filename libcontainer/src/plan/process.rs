@@ -1,5 +1,6 @@
 //! The process: who it is, what it may do, what it executes. Pure.
 
+use std::collections::HashMap;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
@@ -29,7 +30,11 @@ pub(crate) fn invalid(field: &str, hint: &'static str) -> Error {
 }
 
 /// Adds arguments, environment and the candidates for the program; gives the candidates.
-pub(crate) fn program(compiler: &mut Compiler<'_>, process: &Process) -> Result<Span, Error> {
+pub(crate) fn program(
+    compiler: &mut Compiler<'_>,
+    process: &Process,
+    added: &[String],
+) -> Result<Span, Error> {
     let arguments = process.args().as_deref().unwrap_or_default();
     let name = arguments
         .first()
@@ -46,11 +51,8 @@ pub(crate) fn program(compiler: &mut Compiler<'_>, process: &Process) -> Result<
         .as_ref()
         .filter(|_| value_of(environment, "HOME").is_none_or(str::is_empty));
     let home = home.map(|home| format!("HOME={home}"));
-    let kept = environment
-        .iter()
-        .map(String::as_str)
-        .filter(|entry| home.is_none() || !entry.starts_with("HOME="));
-    let all: Vec<&str> = kept.chain(home.as_deref()).collect();
+    let all = environment.iter().chain(&home).chain(added);
+    let all = last_of_each(&all.map(String::as_str).collect::<Vec<_>>());
     compiler.script.environment = texts(
         compiler,
         "process.env",
@@ -78,6 +80,23 @@ fn candidates(name: &str, path: &str) -> Vec<String> {
         .filter(|part| part.starts_with('/'))
         .map(|part| format!("{}/{name}", part.trim_end_matches('/')))
         .collect()
+}
+
+/// Each variable once, where it was named first, with the value it was given last. The C library would find the first.
+fn last_of_each<'e>(entries: &[&'e str]) -> Vec<&'e str> {
+    let mut places: HashMap<&str, usize> = HashMap::with_capacity(entries.len());
+    let mut kept: Vec<&'e str> = Vec::with_capacity(entries.len());
+    for entry in entries {
+        let key = entry.split_once('=').map_or(*entry, |(key, _)| key);
+        match places.get(key).and_then(|place| kept.get_mut(*place)) {
+            Some(earlier) => *earlier = entry,
+            None => {
+                places.insert(key, kept.len());
+                kept.push(entry);
+            }
+        }
+    }
+    kept
 }
 
 fn value_of<'e>(environment: &'e [String], key: &str) -> Option<&'e str> {
@@ -208,6 +227,14 @@ pub(crate) fn workdir(process: &Process) -> Result<&Path, Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_variable_has_the_value_it_was_given_last() {
+        assert_eq!(
+            last_of_each(&["A=1", "B=", "A=2", "AA=3", "B=x=y"]),
+            ["A=2", "B=x=y", "AA=3"]
+        );
+    }
 
     #[test]
     fn a_name_is_looked_up_and_a_path_is_not() {

@@ -246,6 +246,10 @@ pub(crate) enum Step {
     },
     ReadOnlyRoot,
     Pivot,
+    /// Instead of `pivot_root`; the new root may be attached elsewhere than on top of the old one.
+    ChangeRoot {
+        elsewhere: bool,
+    },
     RootPropagation {
         flag: u64,
         recursive: bool,
@@ -349,6 +353,7 @@ impl Step {
             Self::Mask { .. } => "mask",
             Self::ReadOnlyRoot => "make the root read-only",
             Self::Pivot => "pivot to the new root",
+            Self::ChangeRoot { .. } => "change to the new root",
             Self::RootPropagation { .. } => "set the root's propagation",
             Self::Stdio => "set up standard streams",
             Self::DropDescriptors => "close what is the host's",

@@ -86,6 +86,10 @@ impl Child<'_> {
         if let Some(text) = self.progress.text {
             report.text = text;
         }
+        if failed.call == Call::Execve && self.waits() {
+            // Whoever created us is gone; whoever started us listens to our standard error.
+            self.complain(failed.errno);
+        }
         // If even this fails, the parent sees that the socket was closed without a word.
         self.send(&report, None).ok();
         exit_group(1)
@@ -196,6 +200,7 @@ impl Child<'_> {
             Step::Mask { path } => self.mask(path),
             Step::ReadOnlyRoot => mounts::make_read_only(self.slot(Slot::ROOT)?, false),
             Step::Pivot => self.pivot(),
+            Step::ChangeRoot { elsewhere } => self.change_root(elsewhere),
             Step::RootPropagation { flag, recursive } => mounts::change_all(flag, recursive),
             Step::Stdio => self.stdio(),
             Step::DropDescriptors => self.drop_descriptors(),

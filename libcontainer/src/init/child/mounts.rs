@@ -293,6 +293,21 @@ impl Child<'_> {
     }
 }
 
+impl Child<'_> {
+    /// Makes the new root the root where the old one cannot be dropped. What is on top of `/` of the mount namespace is what those
+    /// who join it later see, so the new root has to lie there.
+    pub(super) fn change_root(&self, elsewhere: bool) -> Result<(), Failed> {
+        let root = self.slot(Slot::ROOT)?;
+        if elsewhere {
+            let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH;
+            rustix::mount::move_mount(root, c"", CWD, c"/", flags).at(Call::MoveMount)?;
+        }
+        rustix::process::fchdir(root).at(Call::Chdir)?;
+        rustix::process::chroot(c".").at(Call::Chroot)?;
+        rustix::process::chdir(c"/").at(Call::Chdir)
+    }
+}
+
 /// What the file system says about a refused option.
 fn words(context: BorrowedFd<'_>) -> Option<[u8; TEXT_BYTES]> {
     let mut buffer = [0_u8; TEXT_BYTES];

@@ -1,5 +1,7 @@
 //! Finding and executing the program.
 
+use std::io::IoSlice;
+
 use rustix::fs::{Access, AtFlags, CWD, FileType};
 use rustix::io::Errno;
 
@@ -37,6 +39,27 @@ impl Child<'_> {
             Err(Errno::NOSYS | Errno::PERM) => Ok(()),
             other => other,
         }
+    }
+
+    /// Says on standard error why the program does not run, in the words other runtimes use.
+    pub(super) fn complain(&self, errno: Errno) {
+        let why: &[u8] = match errno {
+            Errno::NOENT => b"no such file or directory",
+            Errno::ACCESS => b"permission denied",
+            Errno::PERM => b"operation not permitted",
+            Errno::NOEXEC => b"exec format error",
+            Errno::TOOBIG => b"argument list too long",
+            Errno::NOMEM => b"cannot allocate memory",
+            Errno::LOOP => b"too many levels of symbolic links",
+            Errno::TXTBSY => b"text file busy",
+            Errno::AGAIN => b"resource temporarily unavailable",
+            _ => b"it cannot be executed",
+        };
+        let program = self.progress.program.map(|program| self.text(program));
+        let name = program.map_or(&b"the program"[..], |name| name.to_bytes());
+        let parts = [b"exec ", name, b": ", why, b"\n"].map(IoSlice::new);
+        // Nobody is left to hear that even this failed.
+        rustix::io::writev(rustix::stdio::stderr(), &parts).ok();
     }
 
     pub(super) fn execute(&self) -> Result<(), Failed> {

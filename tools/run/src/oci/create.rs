@@ -1,5 +1,6 @@
 //! `create`, and `run`, which is create and start in the foreground.
 
+use super::notify::{self, Proxy};
 use super::{Ended, global::Face};
 use clap::Parser;
 use libcontainer::bundle::Bundle;
@@ -25,7 +26,13 @@ pub(crate) struct CreateArgs {
     /// Socket that the terminal is sent to
     #[arg(long, value_name = "SOCKET")]
     console_socket: Option<PathBuf>,
-    /// Not supported: the root is always pivoted into
+    /// Socket that a descriptor of the first process is sent to
+    #[arg(long, value_name = "SOCKET")]
+    pidfd_socket: Option<PathBuf>,
+    /// Read this file instead of the bundle's config.json
+    #[arg(short = 'f', long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Enter the root without pivot_root, which the initial ramfs does not know; less safe
     #[arg(long)]
     no_pivot: bool,
     /// Keep the caller's session keyring
@@ -34,6 +41,9 @@ pub(crate) struct CreateArgs {
     /// How many descriptors above standard error the program inherits
     #[arg(long, value_name = "N", default_value_t = 0)]
     preserve_fds: u32,
+    /// Accepted for compatibility: nothing is reaped that is not ours
+    #[arg(long)]
+    no_subreaper: bool,
 }
 
 /// Create and start a container, and wait for it
@@ -41,15 +51,12 @@ pub(crate) struct CreateArgs {
 pub(crate) struct RunArgs {
     #[command(flatten)]
     create: CreateArgs,
-    /// Do not wait
+    /// Do not wait for it
     #[arg(short, long)]
     detach: bool,
     /// Keep the container's record after it has ended
     #[arg(long)]
     keep: bool,
-    /// Accepted for compatibility
-    #[arg(long)]
-    no_subreaper: bool,
 }
 
 pub(crate) fn create(face: &Face, args: &CreateArgs) -> Result<u8, Ended> {
@@ -64,34 +71,44 @@ pub(crate) fn run(face: &Face, args: &RunArgs) -> Result<u8, Ended> {
     }
     let signals = signal::descriptor(&foreground::FORWARDED).map_err(failed)?;
     let mut container = make(face, &args.create, !args.detach)?;
-    let started = container.start();
-    if args.detach || started.is_err() {
-        if started.is_err() {
-            container.delete(true)?;
+    let id = container.id().clone();
+    let proxy = Proxy::before_start(face, id.as_str())?;
+    if let Err(error) = container.start() {
+        container.delete(true)?;
+        notify::forget(face, id.as_str());
+        return Err(error.into());
+    }
+    if args.detach {
+        if let Some(proxy) = proxy {
+            proxy.until_ready(container.init()?)?;
         }
-        return Ok(started.map(|()| 0)?);
+        return Ok(0);
+    }
+    if let Some(proxy) = proxy {
+        proxy.in_background();
     }
     let status = container
         .init()
         .and_then(|process| attend(process, signals.as_fd()));
     if !args.keep || status.is_err() {
         container.delete(true)?;
+        notify::forget(face, id.as_str());
     }
     drop(blocked);
     Ok(status?.shell_code())
 }
 
 fn make(face: &Face, args: &CreateArgs, foreground: bool) -> Result<Container, Ended> {
-    if args.no_pivot {
-        return Err(Ended::Failed("--no-pivot is not supported: the root must be on a file system that can be pivoted into".to_owned()));
-    }
     if face.systemd_cgroup {
         return Err(Ended::Failed(
             "the systemd cgroup manager is not supported yet; use cgroupfs".to_owned(),
         ));
     }
     let id = ContainerId::parse(&args.id)?;
-    let bundle = Bundle::open(&args.bundle)?;
+    let mut bundle = open(args)?;
+    for warning in bundle.warnings() {
+        face.log.warn(&warning.to_string());
+    }
     let terminal = bundle
         .spec()
         .process()
@@ -108,6 +125,15 @@ fn make(face: &Face, args: &CreateArgs, foreground: bool) -> Result<Container, E
             "cannot use console socket if runc will not detach or allocate tty".to_owned(),
         ));
     }
+    let listening = notify::listening();
+    inherited(listening.saturating_add(args.preserve_fds))?;
+    let mut environment = Vec::new();
+    if listening > 0 {
+        environment.push(format!("LISTEN_FDS={listening}"));
+        // In the container it is the first.
+        environment.push("LISTEN_PID=1".to_owned());
+    }
+    let made = notify::prepare(face, id.as_str(), &mut bundle, &mut environment)?;
     let options = CreateOptions {
         stdio: if terminal {
             Stdio::Terminal
@@ -116,12 +142,48 @@ fn make(face: &Face, args: &CreateArgs, foreground: bool) -> Result<Container, E
         },
         console_socket: args.console_socket.clone(),
         pid_file: args.pid_file.clone(),
-        preserve_fds: args.preserve_fds,
+        pidfd_socket: args.pidfd_socket.clone(),
+        preserve_fds: listening.saturating_add(args.preserve_fds),
         no_new_keyring: args.no_new_keyring,
-        parent_death_signal: None,
+        no_pivot: args.no_pivot,
+        environment,
+        ..CreateOptions::default()
     };
-    let plan = face.runtime.plan(&id, &bundle, options)?;
-    Ok(face.runtime.create(plan)?)
+    let plan = face.runtime.plan(&id, &bundle, options);
+    let created = plan.and_then(|plan| {
+        for warning in plan.warnings() {
+            face.log.warn(warning);
+        }
+        face.runtime.create(plan)
+    });
+    if created.is_err() && made {
+        notify::forget(face, id.as_str());
+    }
+    Ok(created?)
+}
+
+/// Opens the bundle. A configuration that is not called config.json is looked for where the caller is, as crun does.
+fn open(args: &CreateArgs) -> Result<Bundle, Ended> {
+    Ok(match &args.config {
+        Some(config) if config.as_os_str() != "config.json" => {
+            let config = std::path::absolute(config)
+                .map_err(|error| Ended::Failed(format!("{}: {error}", config.display())))?;
+            Bundle::open_with(&args.bundle, &config)?
+        }
+        _ => Bundle::open(&args.bundle)?,
+    })
+}
+
+/// Whether there are as many descriptors to inherit as the caller says.
+pub(super) fn inherited(count: u32) -> Result<(), Ended> {
+    let missing = (3..count.saturating_add(3))
+        .find(|number| std::fs::symlink_metadata(format!("/proc/self/fd/{number}")).is_err());
+    match missing {
+        Some(number) => Err(Ended::Failed(format!(
+            "unable to stat preserved-fd {number} (of {count} passed): it is not open"
+        ))),
+        None => Ok(()),
+    }
 }
 
 /// Passes signals and terminal data between us and a process until it ends.

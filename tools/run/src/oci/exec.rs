@@ -1,6 +1,6 @@
 //! `exec`: a further process in a running container.
 
-use super::{Ended, create::attend, global::Face};
+use super::{Ended, create::{attend, inherited}, global::Face};
 use clap::Parser;
 use libcontainer::foreground;
 use libcontainer::oci_spec::runtime::{Capability, LinuxCapabilities, Process as Description};
@@ -59,6 +59,9 @@ pub(crate) struct ExecArgs {
     /// Socket that the terminal is sent to
     #[arg(long, value_name = "SOCKET")]
     console_socket: Option<PathBuf>,
+    /// Socket that a descriptor of the process is sent to
+    #[arg(long, value_name = "SOCKET")]
+    pidfd_socket: Option<PathBuf>,
     /// How many descriptors above standard error the program inherits
     #[arg(long, value_name = "N", default_value_t = 0)]
     preserve_fds: u32,
@@ -68,7 +71,7 @@ pub(crate) struct ExecArgs {
     /// Start it in a paused container too, where it stands until the container goes on
     #[arg(long)]
     ignore_paused: bool,
-    /// Accepted for compatibility
+    /// Accepted for compatibility: nothing is reaped that is not ours
     #[arg(long)]
     no_subreaper: bool,
     /// The container's id
@@ -100,6 +103,7 @@ pub(crate) fn exec(face: &Face, args: &ExecArgs) -> Result<u8, Ended> {
             "cannot use console socket if runc will not detach or allocate tty".to_owned(),
         ));
     }
+    inherited(args.preserve_fds)?;
     let options = ExecOptions {
         stdio: if terminal {
             Stdio::Terminal
@@ -108,6 +112,7 @@ pub(crate) fn exec(face: &Face, args: &ExecArgs) -> Result<u8, Ended> {
         },
         console_socket: args.console_socket.clone(),
         pid_file: args.pid_file.clone(),
+        pidfd_socket: args.pidfd_socket.clone(),
         preserve_fds: args.preserve_fds,
         ignore_paused: args.ignore_paused,
         cgroups: args.cgroup.clone(),

@@ -1,12 +1,13 @@
 //! The global flags of an OCI runtime, and the state directory they choose.
 
 use super::Ended;
+use super::log::Log;
 use clap::{ArgAction, Parser, ValueEnum};
 use libcontainer::runtime::{CgroupManager, Container, Runtime};
 use libcontainer::{ContainerId, ErrorKind};
 use std::path::PathBuf;
 
-/// An OCI runtime: containers from bundles
+/// Open Container Initiative runtime: containers from bundles
 ///
 /// Verbs: create, start, state, kill, delete, run, exec, ps, pause, resume,
 /// update, events, spec, list, features.
@@ -22,10 +23,10 @@ pub(crate) struct Globals {
     /// Form of that file
     #[arg(long, value_name = "FORMAT", value_enum, default_value_t = LogFormat::Text)]
     pub(crate) log_format: LogFormat,
-    /// Accepted for compatibility: only failures are logged
-    #[arg(long, value_name = "LEVEL")]
-    pub(crate) log_level: Option<String>,
-    /// Accepted for compatibility
+    /// What is logged: failures, or warnings too
+    #[arg(long, value_name = "LEVEL", value_enum, ignore_case = true, default_value_t = LogLevel::Error)]
+    pub(crate) log_level: LogLevel,
+    /// The same as --log-level debug
     #[arg(long)]
     pub(crate) debug: bool,
     /// Not supported yet: cgroups are made in the file system
@@ -35,8 +36,8 @@ pub(crate) struct Globals {
     #[arg(long, value_name = "MANAGER", default_value = "cgroupfs")]
     pub(crate) cgroup_manager: String,
     /// Accepted for compatibility: found out by itself
-    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true)]
-    pub(crate) rootless: Option<String>,
+    #[arg(long, value_name = "WORD", value_enum, ignore_case = true)]
+    pub(crate) rootless: Option<Rootless>,
     /// Print the version
     #[arg(short, long, action = ArgAction::SetTrue)]
     pub(crate) version: bool,
@@ -54,12 +55,40 @@ pub(crate) enum LogFormat {
     Json,
 }
 
+/// What is written to the log. Nothing less than a warning is ever said.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
+pub(crate) enum LogLevel {
+    /// Failures.
+    #[value(aliases = ["fatal", "panic"])]
+    Error,
+    /// And what was not done quite as asked.
+    #[value(aliases = ["warn", "info", "debug", "trace"])]
+    Warning,
+}
+
+/// What callers say about rootless containers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Rootless {
+    /// Find out.
+    Auto,
+    /// They are.
+    #[value(alias = "1")]
+    True,
+    /// They are not.
+    #[value(alias = "0")]
+    False,
+}
+
 /// The face, ready to act.
 pub(crate) struct Face {
     /// The runtime on the chosen state directory.
     pub(crate) runtime: Runtime,
     /// Whether the caller wants cgroups from systemd.
     pub(crate) systemd_cgroup: bool,
+    /// Where the state of containers is kept.
+    pub(crate) root: PathBuf,
+    /// Where warnings go, if they are wanted.
+    pub(crate) log: Log,
 }
 
 impl Face {
@@ -82,7 +111,7 @@ impl Face {
             }
         }
         let runtime = Runtime::builder()
-            .state_dir(root)
+            .state_dir(&root)
             .cgroup_manager(manager)
             // Where runc and crun put a container whose configuration names no place.
             .cgroup_parent("/")
@@ -92,6 +121,8 @@ impl Face {
         Ok(Self {
             runtime,
             systemd_cgroup,
+            root,
+            log: Log::of(globals),
         })
     }
 

@@ -3,7 +3,7 @@
 use super::{Ended, global::Face};
 use clap::{Parser, ValueEnum};
 use libcontainer::state::State;
-use serde_json::Value;
+use serde::Serialize;
 use trimaran_cli::output;
 use trimaran_cli::table::Table;
 
@@ -41,7 +41,8 @@ pub(crate) fn list(face: &Face, args: &ListArgs) -> Result<u8, Ended> {
         .filter_map(|container| container.state().ok())
         .collect();
     match args.format {
-        Format::Json => output::line(states.iter().map(value).collect::<Result<Value, _>>()?)?,
+        // Compact, and in the order of the fields that others write.
+        Format::Json => output::line(text(&states, serde_json::to_string)?)?,
         Format::Table => output::text(&table(&states)?.to_string())?,
     }
     Ok(0)
@@ -50,14 +51,11 @@ pub(crate) fn list(face: &Face, args: &ListArgs) -> Result<u8, Ended> {
 fn table(states: &[State]) -> Result<Table, Ended> {
     let mut table = Table::new(&["ID", "PID", "STATUS", "BUNDLE", "CREATED", "OWNER"]);
     for state in states {
-        let status = value(state)?["status"]
-            .as_str()
-            .unwrap_or_default()
-            .to_owned();
+        let status = text(&state.status, serde_json::to_string)?;
         table.row([
             &state.id,
             &state.pid.to_string(),
-            &status,
+            status.trim_matches('"'),
             &state.bundle.display().to_string(),
             &state.created,
             &state.owner,
@@ -66,8 +64,10 @@ fn table(states: &[State]) -> Result<Table, Ended> {
     Ok(table)
 }
 
-/// The state as callers read it.
-pub(crate) fn value(state: &State) -> Result<Value, Ended> {
-    serde_json::to_value(state)
-        .map_err(|error| Ended::Failed(format!("cannot print the state: {error}")))
+/// JSON, in the order in which the fields are declared.
+pub(super) fn text<T: Serialize>(
+    value: &T,
+    write: impl FnOnce(&T) -> serde_json::Result<String>,
+) -> Result<String, Ended> {
+    write(value).map_err(|error| Ended::Failed(format!("cannot print the state: {error}")))
 }

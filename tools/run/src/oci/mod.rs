@@ -10,6 +10,7 @@ mod features;
 mod global;
 mod list;
 mod log;
+mod notify;
 mod ps;
 mod spec;
 mod update;
@@ -19,9 +20,13 @@ mod words;
 use crate::grammar::split_after_first_word;
 use clap::{CommandFactory, FromArgMatches, Parser};
 use global::{Face, Globals};
+use log::Log;
 use std::ffi::OsString;
 use std::process::ExitCode;
 use trimaran_cli::{Failure, output};
+
+/// Help in the order in which runc prints it, for those who read it with a program.
+const HELP: &str = "NAME:\n   {name} - {about}\n\nUSAGE:\n   {usage}\n\n{all-args}";
 
 /// What a verb that failed ends with, usage errors too: callers test for 1.
 const FAILED: u8 = 1;
@@ -42,16 +47,21 @@ pub(crate) fn main(name: &str, arguments: Vec<OsString>) -> ExitCode {
     if globals.version {
         return answer(output::text(&version(name)));
     }
+    let log = Log::of(&globals);
+    if let Err(message) = log.check() {
+        log::stderr(&message);
+        return ExitCode::from(FAILED);
+    }
     match call(name, &globals, tail) {
         Ok(code) => ExitCode::from(code),
         Err(Ended::Parse(parsed)) => {
             if !parsed.is_help() {
-                log::error(&globals, &parsed.text());
+                log.error(&parsed.text());
             }
             parsed.shown()
         }
         Err(Ended::Failed(message)) => {
-            log::error(&globals, &message);
+            log.error(&message);
             log::stderr(&message);
             let exec = globals.verb.as_deref() == Some("exec");
             ExitCode::from(if exec { EXEC_FAILED } else { FAILED })
@@ -128,6 +138,7 @@ fn parse<T: CommandFactory + FromArgMatches>(
     let command = T::command()
         .name(name)
         .bin_name(name)
+        .help_template(HELP)
         .args_override_self(true);
     let line = std::iter::once(OsString::from(name)).chain(arguments);
     let matches = command.try_get_matches_from(line).map_err(Parsed)?;
@@ -137,10 +148,11 @@ fn parse<T: CommandFactory + FromArgMatches>(
 fn call(name: &'static str, globals: &Globals, arguments: Vec<OsString>) -> Result<u8, Ended> {
     let verb = globals.verb.as_deref().unwrap_or_default();
     if !VERBS.contains(&verb) {
-        let what = if verb.is_empty() {
-            "a verb is missing".to_owned()
-        } else {
-            format!("there is no verb {verb:?}")
+        let what = match verb {
+            "" => "a verb is missing".to_owned(),
+            // podman takes `checkpoint --help` that succeeds for a runtime that can do it.
+            "checkpoint" | "restore" => format!("{verb} is not supported"),
+            _ => format!("there is no verb {verb:?}"),
         };
         return Err(Ended::Failed(format!(
             "{name}: {what} (verbs: {})",
@@ -186,9 +198,7 @@ fn with<T: Parser>(
 
 /// go-runc reads the first line, and only if it begins with `runc version` when called by that name.
 fn version(name: &str) -> String {
-    format!(
-        "{name} version {}\nspec: {}\n",
-        env!("CARGO_PKG_VERSION"),
-        features::SPEC_VERSION
-    )
+    let version = env!("CARGO_PKG_VERSION");
+    let spec = features::SPEC_VERSION;
+    format!("{name} version {version}\ncommit: v{version}\nspec: {spec}\n")
 }

@@ -2,6 +2,7 @@
 
 use super::{Ended, global::Face};
 use clap::{Parser, ValueEnum};
+use libcontainer::ErrorKind;
 use trimaran_cli::output;
 
 /// List the processes of a container
@@ -29,7 +30,11 @@ enum Format {
 }
 
 pub(crate) fn ps(face: &Face, args: &PsArgs) -> Result<u8, Ended> {
-    let pids = face.load(&args.id)?.processes()?;
+    // One that has stopped has none, which is no failure.
+    let pids = match face.load(&args.id)?.processes() {
+        Err(error) if *error.kind() == ErrorKind::NotRunning => Vec::new(),
+        other => other?,
+    };
     if args.format == Format::Json {
         output::line(serde_json::json!(pids))?;
         return Ok(0);

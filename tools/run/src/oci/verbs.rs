@@ -1,8 +1,11 @@
 //! `start`, `state`, `kill`, `pause`, `resume`, `delete`: a container that exists.
 
+use super::notify::{self, Proxy};
 use super::{Ended, global::Face, words};
 use clap::Parser;
+use libcontainer::runtime::Container;
 use libcontainer::{ErrorKind, Signal};
+use regex_lite::Regex;
 use trimaran_cli::output;
 
 /// Start the program of a created container
@@ -46,9 +49,12 @@ pub(crate) struct KillArgs {
     /// Name or number
     #[arg(value_name = "SIGNAL", default_value = "TERM")]
     signal: String,
-    /// Accepted for compatibility
+    /// Nothing is wrong if the container has stopped; what is left of its processes is killed
     #[arg(short, long)]
     all: bool,
+    /// ID is a regular expression, for all containers it matches
+    #[arg(short, long)]
+    regex: bool,
 }
 
 /// Remove a container
@@ -60,10 +66,18 @@ pub(crate) struct DeleteArgs {
     /// Kill it first; a container that does not exist is no error
     #[arg(short, long)]
     force: bool,
+    /// ID is a regular expression, for all containers it matches
+    #[arg(short, long)]
+    regex: bool,
 }
 
 pub(crate) fn start(face: &Face, args: &StartArgs) -> Result<u8, Ended> {
-    face.load(&args.id)?.start()?;
+    let mut container = face.load(&args.id)?;
+    let proxy = Proxy::before_start(face, &args.id)?;
+    container.start()?;
+    if let Some(proxy) = proxy {
+        proxy.until_ready(container.init()?)?;
+    }
     Ok(0)
 }
 
@@ -79,26 +93,57 @@ pub(crate) fn resume(face: &Face, args: &ResumeArgs) -> Result<u8, Ended> {
 
 pub(crate) fn state(face: &Face, args: &StateArgs) -> Result<u8, Ended> {
     let state = face.load(&args.id)?.state()?;
-    output::json(&super::list::value(&state)?)?;
+    output::line(super::list::text(&state, serde_json::to_string_pretty)?)?;
     Ok(0)
 }
 
 pub(crate) fn kill(face: &Face, args: &KillArgs) -> Result<u8, Ended> {
-    let signal: Signal = args.signal.parse()?;
-    face.load(&args.id)?.kill(signal)?;
+    // No signal, only the question whether there is somebody.
+    let signal: Option<Signal> = match args.signal.as_str() {
+        "0" => None,
+        text => Some(text.parse()?),
+    };
+    for mut container in chosen(face, &args.id, args.regex)? {
+        let sent = match signal {
+            Some(signal) => container.kill(signal),
+            None => container.init().map(drop),
+        };
+        match sent {
+            Err(error) if args.all && *error.kind() == ErrorKind::NotRunning => {}
+            other => other?,
+        }
+    }
     Ok(0)
 }
 
 pub(crate) fn delete(face: &Face, args: &DeleteArgs) -> Result<u8, Ended> {
-    match face.load(&args.id) {
-        Ok(container) => container
+    let containers = match chosen(face, &args.id, args.regex) {
+        Err(Ended::Failed(message)) if args.force && message == words::DOES_NOT_EXIST => {
+            return Ok(0);
+        }
+        other => other?,
+    };
+    for container in containers {
+        let id = container.id().clone();
+        container
             .delete(args.force)
             .map_err(|error| match error.kind() {
                 ErrorKind::NotFound => Ended::Failed(words::DOES_NOT_EXIST.to_owned()),
                 _ => error.into(),
-            })?,
-        Err(Ended::Failed(message)) if args.force && message == words::DOES_NOT_EXIST => {}
-        Err(ended) => return Err(ended),
+            })?;
+        notify::forget(face, id.as_str());
     }
     Ok(0)
+}
+
+/// The container of this id, or all whose id the expression matches.
+fn chosen(face: &Face, text: &str, regex: bool) -> Result<Vec<Container>, Ended> {
+    if !regex {
+        return Ok(vec![face.load(text)?]);
+    }
+    let pattern = Regex::new(text)
+        .map_err(|why| Ended::Failed(format!("the regular expression {text:?}: {why}")))?;
+    let mut all = face.runtime.list()?;
+    all.retain(|container| pattern.is_match(container.id().as_str()));
+    Ok(all)
 }

@@ -27,6 +27,23 @@ fn field(error: &Error) -> Option<String> {
             .unwrap_or_default()
     };
     Some(match error.kind() {
+        ErrorKind::Running if error.step().starts_with("start ") => {
+            "cannot start an already running container".to_owned()
+        }
+        ErrorKind::NotRunning if error.step().starts_with("start the") => {
+            "cannot start a container that has stopped".to_owned()
+        }
+        ErrorKind::Paused if error.step().starts_with("start the") => {
+            "cannot start a container in the paused state".to_owned()
+        }
+        ErrorKind::Running if error.step().starts_with("resume ") => "container not paused".to_owned(),
+        ErrorKind::Running if error.step().starts_with("delete ") => {
+            "cannot delete container that is not stopped: running".to_owned()
+        }
+        ErrorKind::NotRunning if error.step().starts_with("start a process") => {
+            "cannot exec in a stopped container: container not running".to_owned()
+        }
+        ErrorKind::Hook => format!("error running {}", error.step()),
         ErrorKind::Exists => "container with given ID already exists".to_owned(),
         ErrorKind::NotRunning => "container not running".to_owned(),
         ErrorKind::Paused => "cannot exec in a paused container".to_owned(),
