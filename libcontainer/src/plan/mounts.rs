@@ -8,6 +8,7 @@ use oci_spec::runtime::Mount;
 
 use super::arena::Span;
 use super::compile::{Compiler, id_maps};
+use super::facts::HostHierarchy;
 use super::process::invalid;
 use super::script::{MapSource, Resource, Tree, TreeMap};
 use super::step::{FsOption, Inherits, MountSource, MountStep, Slot, Step};

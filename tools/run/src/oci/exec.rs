@@ -1,6 +1,10 @@
 //! `exec`: a further process in a running container.
 
-use super::{Ended, create::{attend, inherited}, global::Face};
+use super::{
+    Ended,
+    create::{attend, inherited},
+    global::Face,
+};
 use clap::Parser;
 use libcontainer::foreground;
 use libcontainer::oci_spec::runtime::{Capability, LinuxCapabilities, Process as Description};

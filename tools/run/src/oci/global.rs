@@ -137,16 +137,21 @@ impl Face {
     }
 }
 
+/// Where the state is kept when nobody says. Root of a user namespace is an ordinary user, unless the environment still says root.
 fn default_root(name: &str) -> Result<PathBuf, Ended> {
-    if rustix::process::geteuid().is_root() {
-        return Ok(PathBuf::from("/run").join(name));
-    }
-    match std::env::var_os("XDG_RUNTIME_DIR")
+    let root = rustix::process::geteuid().is_root();
+    let ordinary = || {
+        let initial =
+            libcontainer::rootless::facts().is_ok_and(|facts| facts.initial_user_namespace);
+        !initial && std::env::var_os("USER").is_none_or(|user| user != "root")
+    };
+    let of_user = std::env::var_os("XDG_RUNTIME_DIR")
         .map(PathBuf::from)
-        .filter(|dir| dir.is_absolute())
-    {
-        Some(dir) => Ok(dir.join(name)),
-        None => Err(Ended::Failed(
+        .filter(|dir| dir.is_absolute());
+    match of_user {
+        Some(dir) if !root || ordinary() => Ok(dir.join(name)),
+        _ if root => Ok(PathBuf::from("/run").join(name)),
+        _ => Err(Ended::Failed(
             "no place for state: neither --root nor XDG_RUNTIME_DIR is set".to_owned(),
         )),
     }

@@ -36,7 +36,9 @@ fn field(error: &Error) -> Option<String> {
         ErrorKind::Paused if error.step().starts_with("start the") => {
             "cannot start a container in the paused state".to_owned()
         }
-        ErrorKind::Running if error.step().starts_with("resume ") => "container not paused".to_owned(),
+        ErrorKind::Running if error.step().starts_with("resume ") => {
+            "container not paused".to_owned()
+        }
         ErrorKind::Running if error.step().starts_with("delete ") => {
             "cannot delete container that is not stopped: running".to_owned()
         }

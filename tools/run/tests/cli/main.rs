@@ -5,6 +5,8 @@
     reason = "a test that cannot prepare its material has failed"
 )]
 
+mod contract;
+mod engines;
 mod errors;
 mod flags;
 mod images;

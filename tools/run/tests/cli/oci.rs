@@ -7,12 +7,12 @@ use trimaran_testkit::image::Tree;
 use trimaran_testkit::{Outcome, command, run, skip};
 
 /// A bundle with busybox in it, and a state directory.
-struct Bundle {
+pub(crate) struct Bundle {
     dir: tempfile::TempDir,
 }
 
 impl Bundle {
-    fn new() -> Option<Self> {
+    pub(crate) fn new() -> Option<Self> {
         if !trimaran_testkit::is_root() {
             skip("needs root");
             return None;
@@ -39,7 +39,7 @@ impl Bundle {
         Some(bundle)
     }
 
-    fn configure(&self, args: &[&str], change: impl FnOnce(&mut Value)) {
+    pub(crate) fn configure(&self, args: &[&str], change: impl FnOnce(&mut Value)) {
         let mut config = json!({
             "ociVersion": "1.0.2",
             "process": {
@@ -61,16 +61,16 @@ impl Bundle {
         std::fs::write(self.path().join("config.json"), config.to_string()).unwrap();
     }
 
-    fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         self.dir.path()
     }
 
-    fn log(&self) -> PathBuf {
+    pub(crate) fn log(&self) -> PathBuf {
         self.path().join("log.json")
     }
 
     #[track_caller]
-    fn oci(&self, arguments: &[&str]) -> Outcome {
+    pub(crate) fn oci(&self, arguments: &[&str]) -> Outcome {
         let root = self.path().join("state");
         let log = self.log();
         let globals = [
@@ -87,7 +87,19 @@ impl Bundle {
             .current_dir(self.path()))
     }
 
-    fn state(&self, id: &str) -> Value {
+    /// A verb that leaves a process behind, which would keep our pipes open.
+    pub(crate) fn quiet(&self, arguments: &[&str]) -> std::process::Command {
+        let mut command = command(program(), self.path());
+        command
+            .args(["oci", "--root", self.path().join("state").to_str().unwrap()])
+            .args(arguments)
+            .current_dir(self.path())
+            .stdout(std::process::Stdio::null())
+            .stderr(std::process::Stdio::null());
+        command
+    }
+
+    pub(crate) fn state(&self, id: &str) -> Value {
         serde_json::from_str(&self.oci(&["state", id]).expect_code(0).stdout).unwrap()
     }
 
@@ -177,7 +189,7 @@ fn create_start_state_kill_delete() {
 }
 
 /// The kernel needs a moment to end a process, and it is not our child that could be waited for.
-fn wait_until_stopped(bundle: &Bundle, id: &str) {
+pub(crate) fn wait_until_stopped(bundle: &Bundle, id: &str) {
     let end = std::time::Instant::now() + std::time::Duration::from_secs(20);
     while bundle.state(id)["status"] != "stopped" {
         assert!(
@@ -269,7 +281,6 @@ fn usage_errors_end_with_1() {
         &["create", "--no-such-flag", "x"],
         &["no-such-verb"],
         &[],
-        &["create", "--no-pivot", "x"],
         &["create", "a/b"],
         &["kill", "x", "NOSUCH"],
         &["start", "x"],
@@ -331,7 +342,7 @@ fn a_console_socket_gets_the_terminal() {
 }
 
 /// Takes the descriptor that a message carries.
-fn receive(stream: &std::os::unix::net::UnixStream) -> std::os::fd::OwnedFd {
+pub(crate) fn receive(stream: &std::os::unix::net::UnixStream) -> std::os::fd::OwnedFd {
     use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
     let mut space = [std::mem::MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(4))];
     let mut ancillary = RecvAncillaryBuffer::new(&mut space);
