@@ -403,7 +403,12 @@ fn lent_namespace(
 ) -> Result<(), Error> {
     let (kind, path) = (Kind::Cgroup, PathBuf::from("/proc/self/ns/cgroup"));
     let text = compiler.text("linux.namespaces", path.as_os_str().as_bytes())?;
-    let slot = compiler.script.open(Resource::Namespace { path, kind });
+    let ours = Resource::Namespace {
+        path,
+        kind,
+        foreign: false,
+    };
+    let slot = compiler.open("linux.namespaces", ours)?;
     let flags = kind.flag();
     compiler.script.steps.push(Step::Unshare { flags });
     mounts(compiler)?;
