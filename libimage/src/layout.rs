@@ -1,9 +1,9 @@
 //! OCI image layouts on disk; the only importer of `ocidir`.
 //!
-//! `ocidir` makes and opens layouts and writes small blobs. What it leaves open is filled in here: blobs reach the disk before the
-//! index names them, edits of index.json are made under a lock on the layout's directory and keep what we do not understand,
-//! and manifests keep their bytes. Large blobs have a writer of their own, because `ocidir`'s borrows the layout and
-//! hashes a second time.
+//! `ocidir` makes and opens layouts. What it leaves open is filled in here: blobs reach the disk before the index names them, edits of
+//! index.json are made under a lock on the layout's directory and keep what we do not understand, and manifests keep their bytes.
+//! Blobs have a writer of their own: `ocidir`'s borrows the layout and hashes a second time, with OpenSSL, which would be a quarter of
+//! every binary, and most of what each start relocates.
 
 mod blob;
 mod collect;
@@ -380,18 +380,11 @@ impl Layout {
 
     /// Writes a manifest as a blob, by its bytes.
     fn write_small(&self, manifest: &Manifest) -> Result<(), LayoutError> {
-        let oci_error = |error| LayoutError::Oci {
-            path: self.0.path.clone(),
-            source: Box::new(error),
-        };
-        let digest = oci_spec::image::Digest::from(manifest.digest());
-        let size = manifest.raw().len() as u64;
-        let descriptor =
-            oci_spec::image::Descriptor::new(manifest.media_type().into(), size, digest);
-        let mut blob = self.0.oci.create_blob().map_err(oci_error)?;
+        let digest = manifest.digest();
+        let mut blob = self.blob_writer_as(digest.algorithm())?;
         blob.write_all(manifest.raw())
-            .map_err(|source| self.blob_error("write", manifest.digest(), source))?;
-        blob.complete_verified_as(&descriptor).map_err(oci_error)?;
+            .map_err(|source| self.blob_error("write", digest, source))?;
+        blob.finish(Some((digest, manifest.raw().len() as u64)))?;
         Ok(())
     }
 
