@@ -171,6 +171,15 @@ impl Container {
         Ok(self.record()?.spec.process().clone().unwrap_or_default())
     }
 
+    /// Whether processes of the container could write the program that we are if they could reach it; before [`Self::exec`] such a
+    /// program calls [`crate::seal::ensure`].
+    ///
+    /// # Errors
+    /// The record cannot be read.
+    pub fn may_reach_us(&self) -> Result<bool> {
+        crate::seal::is_writable_from(&self.record()?.spec)
+    }
+
     /// Finds a user by `name|uid[:group|gid]` in the running container's own files.
     ///
     /// # Errors

@@ -84,6 +84,7 @@ pub mod rlimit;
 pub mod rootfs;
 pub mod rootless;
 pub mod runtime;
+pub mod seal;
 pub mod seccomp;
 pub mod spec;
 pub mod state;

@@ -31,7 +31,9 @@ pub(super) fn explain(script: &Script, report: &Report) -> Error {
 
 fn kind(step: Step, errno: Errno) -> Option<ErrorKind> {
     match step {
-        Step::FindProgram { .. } if errno == Errno::ACCESS => Some(ErrorKind::ExecNotPermitted),
+        Step::FindProgram { .. } if matches!(errno, Errno::ACCESS | Errno::PERM) => {
+            Some(ErrorKind::ExecNotPermitted)
+        }
         Step::FindProgram { .. } => Some(ErrorKind::ExecNotFound),
         Step::Execute if matches!(errno, Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => {
             Some(ErrorKind::ExecNotFound)
@@ -62,6 +64,9 @@ fn kind(step: Step, errno: Errno) -> Option<ErrorKind> {
 
 fn hint(step: Step, call: Call, errno: Errno) -> Option<&'static str> {
     match step {
+        Step::FindProgram { .. } | Step::Execute if call == Call::Verify => {
+            Some("it leads to the runtime's own program, which no container may execute")
+        }
         Step::FindProgram { .. } => match errno {
             Errno::NOENT => Some("a name without / is looked for in the directories of PATH"),
             Errno::ACCESS => Some(

@@ -7,7 +7,7 @@ use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType};
 use rustix::process::{Pid, PidfdFlags, Signal};
 
-use super::child::{Child, Progress};
+use super::child::{Child, Image, Progress};
 use super::enter::reap;
 use super::explain::explain;
 use super::maps;
@@ -168,6 +168,7 @@ fn start(
         environment: &environment,
         ignored: procfs::ignored_signals(),
         first_free,
+        own: Image::of(c"/proc/self/exe"),
         progress: Progress::default(),
     };
     let clone = CloneOptions {

@@ -108,6 +108,8 @@ pub(crate) fn compile(
         steps.push(Step::ParentDeathSignal { signal });
     }
     steps.extend([
+        // From now on the container has a record, and others may join it: they must not reach what the runtime runs from.
+        Step::Undumpable,
         Step::FindProgram { candidates },
         Step::UnblockSignals,
         Step::Ready,

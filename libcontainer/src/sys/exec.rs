@@ -42,6 +42,27 @@ pub fn execve(path: &CStr, arguments: &StringArray<'_>, environment: &StringArra
     check(returned).err().unwrap_or(Errno::INVAL)
 }
 
+/// `execveat(image, "", arguments, environment, AT_EMPTY_PATH)`. Returns only when it fails.
+pub fn execveat(
+    image: BorrowedFd<'_>,
+    arguments: &StringArray<'_>,
+    environment: &StringArray<'_>,
+) -> Errno {
+    // SAFETY: the path is an empty C string; both arrays hold pointers to C strings that outlive the call (`StringArray` borrows
+    // them) and end with a null pointer.
+    let returned = unsafe {
+        libc::syscall(
+            libc::SYS_execveat,
+            image.as_raw_fd(),
+            c"".as_ptr(),
+            arguments.pointers.as_ptr(),
+            environment.pointers.as_ptr(),
+            libc::AT_EMPTY_PATH,
+        )
+    };
+    check(returned).err().unwrap_or(Errno::INVAL)
+}
+
 /// `close_range(first, ~0, CLOSE_RANGE_CLOEXEC)`: every descriptor from `first` on is closed by the next `execve`.
 ///
 /// # Errors

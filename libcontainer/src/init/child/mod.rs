@@ -17,6 +17,7 @@ mod sources;
 mod terminal;
 
 pub(super) use namespaces::become_root;
+pub(super) use program::Image;
 
 use std::convert::Infallible;
 use std::ffi::CStr;
@@ -44,6 +45,8 @@ pub(crate) struct Child<'p> {
     pub(crate) ignored: u64,
     /// The lowest descriptor that the program does not inherit.
     pub(crate) first_free: u32,
+    /// What we run from, which is not to be executed in the container.
+    pub(crate) own: Option<Image>,
     pub(crate) progress: Progress,
 }
 

@@ -1,14 +1,70 @@
 //! Finding and executing the program.
 
+use std::ffi::CStr;
 use std::io::IoSlice;
 
-use rustix::fs::{Access, AtFlags, CWD, FileType};
+use rustix::fs::{Access, AtFlags, CWD, FileType, Mode, OFlags, StatxFlags};
 use rustix::io::Errno;
 
 use super::super::report::{At, Call, Failed};
 use super::Child;
 use crate::plan::Span;
 use crate::sys::exec;
+
+/// How much of a script the kernel looks at.
+const LINE_BYTES: usize = 257;
+
+/// How many scripts in a row the kernel follows.
+const INTERPRETERS: usize = 6;
+
+/// A file on a certain mount. The same file may well be in the container, where it is on another mount.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Image {
+    device: u64,
+    inode: u64,
+    /// `None` before Linux 5.8.
+    mount: Option<u64>,
+}
+
+impl Image {
+    /// What a path leads to.
+    pub(crate) fn of(path: &CStr) -> Option<Self> {
+        let flags = StatxFlags::INO | StatxFlags::MNT_ID;
+        if let Ok(stat) = rustix::fs::statx(CWD, path, AtFlags::empty(), flags) {
+            let known = stat.stx_mask & StatxFlags::MNT_ID.bits() != 0;
+            return Some(Self {
+                device: rustix::fs::makedev(stat.stx_dev_major, stat.stx_dev_minor),
+                inode: stat.stx_ino,
+                mount: known.then_some(stat.stx_mnt_id),
+            });
+        }
+        // A filter that is older than statx.
+        let stat = rustix::fs::statat(CWD, path, AtFlags::empty()).ok()?;
+        Some(Self {
+            device: stat.st_dev,
+            inode: stat.st_ino,
+            mount: None,
+        })
+    }
+
+    fn is(self, other: Self) -> bool {
+        let mounts = self.mount.zip(other.mount);
+        (self.device, self.inode) == (other.device, other.inode)
+            && mounts.is_none_or(|(one, other)| one == other)
+    }
+}
+
+/// The interpreter that the first line of a script names.
+fn interpreter(line: &mut [u8; LINE_BYTES]) -> Option<&CStr> {
+    let is_space = |byte: &&u8| matches!(byte, b' ' | b'\t');
+    let rest = line.strip_prefix(b"#!")?;
+    let start = 2_usize.saturating_add(rest.iter().take_while(is_space).count());
+    let is_name = |byte: &&u8| !matches!(byte, b' ' | b'\t' | b'\n' | 0);
+    let length = line.get(start..)?.iter().take_while(is_name).count();
+    *line.get_mut(start.saturating_add(length))? = 0;
+    let name = CStr::from_bytes_until_nul(line.get(start..)?).ok()?;
+    (length > 0).then_some(name)
+}
 
 impl Child<'_> {
     /// Looks the program up as the user who will execute it, so that a container with a missing one cannot be created.
@@ -17,6 +73,7 @@ impl Child<'_> {
         for candidate in candidates.of(&self.script.texts) {
             match self.is_executable(*candidate) {
                 Ok(()) => {
+                    self.is_foreign(*candidate).at(Call::Verify)?;
                     self.progress.program = Some(*candidate);
                     return Ok(());
                 }
@@ -62,13 +119,74 @@ impl Child<'_> {
         rustix::io::writev(rustix::stdio::stderr(), &parts).ok();
     }
 
+    /// Refuses to execute the runtime's own image, which the program's name or its `#!` line finds behind `/proc/self/exe`: in the
+    /// container its file could be reached, and written when we have ended (CVE-2019-5736).
+    fn is_foreign(&self, candidate: crate::plan::Text) -> Result<(), Errno> {
+        let Some(own) = self.own else { return Ok(()) };
+        let mut line;
+        let mut path = self.text(candidate);
+        for _ in 0..INTERPRETERS {
+            if Image::of(path).is_some_and(|image| image.is(own)) {
+                return Err(Errno::PERM);
+            }
+            // What cannot be read is no script that we could follow; the kernel finds its interpreter missing or foreign.
+            let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
+            let Ok(file) = rustix::fs::openat(CWD, path, flags, Mode::empty()) else {
+                return Ok(());
+            };
+            line = [0; LINE_BYTES];
+            // The last byte stays zero.
+            let room = line.get_mut(..LINE_BYTES - 1).ok_or(Errno::INVAL)?;
+            if rustix::io::read(&file, room).is_err() {
+                return Ok(());
+            }
+            match interpreter(&mut line) {
+                Some(next) => path = next,
+                None => return Ok(()),
+            }
+        }
+        // The kernel gives up as well.
+        Err(Errno::LOOP)
+    }
+
     pub(super) fn execute(&self) -> Result<(), Failed> {
         let program = self.progress.program.ok_or(Errno::NOENT).at(Call::Execve)?;
+        if self.progress.fifo.is_some() {
+            // Time has passed since it was found.
+            self.is_foreign(program).at(Call::Verify)?;
+        }
         Err(exec::execve(
             self.text(program),
             self.arguments,
             self.environment,
         ))
         .at(Call::Execve)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn interpreters_are_read_as_the_kernel_reads_them() {
+        for (text, wanted) in [
+            ("#!/bin/sh\necho", Some(c"/bin/sh")),
+            ("#! \t /proc/self/exe -x\n", Some(c"/proc/self/exe")),
+            ("#!sh\tx", Some(c"sh")),
+            ("#!/no/newline", Some(c"/no/newline")),
+            ("#!", None),
+            ("#!\n/bin/sh", None),
+            ("# !/bin/sh", None),
+            ("\x7fELF", None),
+            ("", None),
+        ] {
+            let mut line = [0; LINE_BYTES];
+            line[..text.len()].copy_from_slice(text.as_bytes());
+            assert_eq!(interpreter(&mut line), wanted, "{text:?}");
+        }
+        let mut line = [b'x'; LINE_BYTES];
+        line[..2].copy_from_slice(b"#!");
+        assert_eq!(interpreter(&mut line), None, "longer than the kernel reads");
     }
 }

@@ -6,6 +6,7 @@ use clap::Parser;
 use libcontainer::bundle::Bundle;
 use libcontainer::foreground::{self, Foreground, RawMode, Terminal};
 use libcontainer::runtime::{Container, CreateOptions, Process, Stdio};
+use libcontainer::seal;
 use libcontainer::sys::signal;
 use libcontainer::{ContainerId, ExitStatus};
 use std::os::fd::AsFd;
@@ -106,6 +107,9 @@ fn make(face: &Face, args: &CreateArgs, foreground: bool) -> Result<Container, E
     }
     let id = ContainerId::parse(&args.id)?;
     let mut bundle = open(args)?;
+    if seal::shares_pids(bundle.spec()) && seal::is_writable_from(bundle.spec())? {
+        seal::ensure()?;
+    }
     for warning in bundle.warnings() {
         face.log.warn(&warning.to_string());
     }

@@ -92,6 +92,9 @@ pub(crate) struct ExecArgs {
 
 pub(crate) fn exec(face: &Face, args: &ExecArgs) -> Result<u8, Ended> {
     let container = face.load(&args.id)?;
+    if !libcontainer::seal::is_sealed()? && container.may_reach_us()? {
+        libcontainer::seal::ensure()?;
+    }
     let description = match &args.process {
         Some(path) => read(path)?,
         None => described(&container, args)?,

@@ -5,6 +5,7 @@
     reason = "a test that cannot prepare its material has failed"
 )]
 
+mod attacks;
 mod contract;
 mod engines;
 mod errors;
