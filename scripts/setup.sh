@@ -48,6 +48,12 @@ if [[ " ${missing[*]:-} " == *" docker-registry "* ]] && command -v systemctl >/
     systemctl disable --now docker-registry >/dev/null 2>&1 || true
 fi
 
+# The tests start Docker and containerd themselves, in directories of their own: no service is left running that was not there before.
+if command -v systemctl >/dev/null && [[ -d /run/systemd/system ]]; then
+    [[ " ${missing[*]:-} " != *" docker.io "* ]] || systemctl disable --now docker.socket docker >/dev/null 2>&1 || true
+    [[ " ${missing[*]:-} " != *" containerd "* ]] || systemctl disable --now containerd >/dev/null 2>&1 || true
+fi
+
 # Two ordinary users for the rootless tests: one with subordinate ids, one without. Only where tests run as root.
 if [[ $what == test && $EUID -eq 0 && ${TRIMARAN_TEST_USERS:-1} == 1 ]]; then
     for user in trimaran-sub trimaran-nosub; do
