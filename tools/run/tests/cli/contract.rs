@@ -486,7 +486,7 @@ fn what_cannot_be_executed_is_said_by_the_container() {
 fn a_hook_that_fails_early_hangs_nobody() {
     let Some(bundle) = Bundle::new() else { return };
     bundle.configure(&["true"], |config| {
-        config["hooks"] = json!({"createContainer": [{"path": "relative"}]});
+        config["hooks"] = json!({"createContainer": [{"path": "/nonexistent"}]});
     });
     // The maker of the hook's process and the process race to report.
     for _ in 0..30 {
