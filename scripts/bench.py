@@ -256,11 +256,60 @@ class Bench:
         os.makedirs(os.path.dirname(runtime))
         os.symlink(f"{BIN}/run", runtime)
         state = f"{self.scratch}/oci-state"
-        self.results.append(measure("`run` of an OCI bundle, one every 60 ms", [
-            Variant("`run oci run`", lambda turn: [runtime, "--root", state, "run", "-b", bundle, f"bench-{os.getpid()}-{turn}"]),
-            Variant("`crun run`", lambda turn: ["crun", "run", "-b", bundle, f"bench-{os.getpid()}-{turn}"]),
-            Variant("`runc run`", lambda turn: ["runc", "run", "-b", bundle, f"bench-{os.getpid()}-{turn}"]),
-        ], self.rounds(25), pause=0.06))
+        runtimes = [("`run oci`", [runtime, "--root", state]), ("`crun`", ["crun"]), ("`runc`", ["runc"])]
+
+        def start(argv):
+            return lambda turn: [*argv, "run", "-b", bundle, f"bench-{os.getpid()}-{turn}"]
+
+        for title, pause in (("one every 60 ms", 0.06), ("back to back", 0.0)):
+            self.results.append(measure(f"`run` of an OCI bundle (create, start, wait, delete), {title}",
+                                        [Variant(label, start(argv)) for label, argv in runtimes], self.rounds(25), pause=pause))
+        self.lives(runtimes, spec)
+        self.many_at_once(runtimes, bundle)
+
+    def lives(self, runtimes, spec):
+        """What is done to a container that runs, and its end. Each runtime has one that lives through all rounds."""
+        bundle = f"{self.scratch}/bundle-sleep"
+        os.makedirs(bundle)
+        with open(f"{bundle}/config.json", "w", encoding="utf-8") as file:
+            json.dump({**spec, "process": {**spec["process"], "args": ["/bin/busybox", "sleep", "1000"]}}, file)
+
+        def begin(argv, name):
+            sh([*argv, "run", "-d", "-b", bundle, name])
+
+        name, started = f"bench-{os.getpid()}-lives", []
+        for _, argv in runtimes:
+            try:
+                begin(argv, name)
+                started.append(argv)
+            except RuntimeError as problem:
+                print(f"  {argv[0]}: {problem}", file=sys.stderr)
+        for verb, words, rounds in (("`exec` of `true`", ["exec", name, "/bin/true"], 25), ("`state`", ["state", name], 25)):
+            self.results.append(measure(f"{verb} in a container", [
+                Variant(label, lambda turn, argv=argv, words=words: [argv[0], *argv[1:], words[0], *words[1:]]) for label, argv in runtimes
+            ], self.rounds(rounds)))
+        for argv in started:
+            sh([*argv, "delete", "--force", name])
+
+        def ended(argv):
+            def make(turn):
+                begin(argv, f"{name}-{turn}")
+                tool = " ".join(argv)
+                return ["sh", "-ec", f"{tool} kill {name}-{turn} KILL; {tool} delete --force {name}-{turn}"]
+            return make
+
+        self.results.append(measure("`kill` and `delete --force` of a running container", [Variant(label, ended(argv)) for label, argv in runtimes],
+                                    self.rounds(15)))
+
+    def many_at_once(self, runtimes, bundle):
+        """Throughput must not fall when several are started side by side."""
+        for number in (1, 4, 16):
+            def make(argv, number=number):
+                tool = " ".join(argv)
+                return lambda turn: ["sh", "-ec", "".join(
+                    f"{tool} run -b {bundle} bench-{os.getpid()}-{turn}-{one} & " for one in range(number)) + "wait"]
+            self.results.append(measure(f"{number} containers of `true` side by side", [Variant(label, make(argv)) for label, argv in runtimes],
+                                        self.rounds(7)))
 
     def pulls(self):
         image = f"127.0.0.1:{self.here.port}/debian:bench"

@@ -15,6 +15,9 @@ pub use crate::spec::Warning;
 /// Largest config.json that is read: Kubernetes' are some ten kilobytes, and nobody writes a megabyte by hand.
 const CONFIG_BYTES: u64 = 16 << 20;
 
+/// Room for most of them, so that they are read in one go.
+const USUAL_BYTES: usize = 32 << 10;
+
 /// A specification and the root file system it is about.
 #[derive(Debug)]
 pub struct Bundle {
@@ -157,7 +160,7 @@ fn makes_user_namespace(spec: &Spec) -> bool {
 fn read_config(path: &Path) -> Result<Vec<u8>> {
     use std::io::Read;
     let io = |error| Error::from_io(error, "read the specification").with_path(path);
-    let mut raw = Vec::new();
+    let mut raw = Vec::with_capacity(USUAL_BYTES);
     std::fs::File::open(path)
         .map_err(io)?
         .take(CONFIG_BYTES + 1)

@@ -11,9 +11,14 @@ use crate::error::{Error, Result};
 /// # Errors
 /// `/proc` cannot be read.
 pub fn start_time(pid: i32) -> Result<Option<u64>> {
+    // The kernel gives all of it in one piece, which is a third of this.
+    let mut text = [0_u8; 1024];
     let path = format!("/proc/{pid}/stat");
-    match std::fs::read(&path) {
-        Ok(text) => Ok(parse_start_time(&String::from_utf8_lossy(&text))),
+    match std::fs::File::open(&path).and_then(|mut file| file.read(&mut text)) {
+        Ok(length) => {
+            let text = text.get(..length).unwrap_or_default();
+            Ok(parse_start_time(&String::from_utf8_lossy(text)))
+        }
         Err(error) if matches!(error.raw_os_error(), Some(libc::ENOENT | libc::ESRCH)) => Ok(None),
         Err(error) => Err(Error::from_io(error, "read the state of the process").with_path(path)),
     }
@@ -37,7 +42,7 @@ pub(crate) fn ignored_signals() -> u64 {
 }
 
 /// Reads a file of a kernel file system, which does not know its own size: mostly in one go.
-pub(crate) fn read_text(path: &str) -> std::io::Result<String> {
+pub(crate) fn read_text(path: impl AsRef<std::path::Path>) -> std::io::Result<String> {
     const USUAL_BYTES: usize = 16 << 10;
     let mut bytes = Vec::with_capacity(USUAL_BYTES);
     // Through `take`, or `File` would ask for the size first.

@@ -22,6 +22,9 @@ const VERSION: u32 = 1;
 /// Largest record that is read: it holds the specification.
 const RECORD_BYTES: u64 = 32 << 20;
 
+/// Room for most records, so that they are read in one go.
+const USUAL_BYTES: usize = 32 << 10;
+
 const FILE: &str = "state.json";
 
 /// The record of a container.
@@ -98,7 +101,7 @@ impl Record {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(failed(error)),
         };
-        let mut text = Vec::new();
+        let mut text = Vec::with_capacity(USUAL_BYTES);
         file.take(RECORD_BYTES)
             .read_to_end(&mut text)
             .map_err(failed)?;

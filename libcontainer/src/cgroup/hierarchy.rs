@@ -90,8 +90,8 @@ impl Hierarchies {
         let mut found = Self::parse(&mountinfo, &own, "");
         if let Some(unified) = &mut found.unified {
             // Without a file there is no controller, and that is an answer.
-            let controllers = std::fs::read_to_string(unified.mount.join("cgroup.controllers"))
-                .unwrap_or_default();
+            let controllers =
+                procfs::read_text(unified.mount.join("cgroup.controllers")).unwrap_or_default();
             unified.controllers = controllers
                 .split_ascii_whitespace()
                 .map(str::to_owned)

@@ -16,6 +16,7 @@ use rustix::{
 use std::{
     fmt, io,
     os::fd::AsFd,
+    os::unix::fs::FileExt,
     path::{Component, Path, PathBuf},
     time::{Duration, Instant},
 };
@@ -348,10 +349,7 @@ impl Plan {
         if self.own_parents {
             made.parents.extend(parents);
         }
-        group
-            .writes
-            .iter()
-            .try_for_each(|write| write.perform(&directory))?;
+        write_all(&group.writes, &directory)?;
         match &group.devices {
             Some(rules) => attach_rules(rules, &directory),
             None => Ok(()),
@@ -493,6 +491,35 @@ fn check_unused(path: &Path) -> Result<(), CgroupError> {
     }
     if frozen("cgroup.freeze", "1") || frozen("freezer.state", "FROZEN") {
         return Err(CgroupError::Frozen(path.to_owned()));
+    }
+    Ok(())
+}
+
+/// Performs them in order. A file that is written several times in a row (rules for devices) is opened once.
+fn write_all(writes: &[Write], directory: &Path) -> Result<(), CgroupError> {
+    let same = |one: &Write, other: &Write| {
+        let plain = |write: &Write| matches!(write.missing, Missing::Fails);
+        one.file == other.file && plain(one) && plain(other)
+    };
+    for run in writes.chunk_by(same) {
+        let [first, rest @ ..] = run else { continue };
+        if rest.is_empty() {
+            first.perform(directory)?;
+            continue;
+        }
+        let path = directory.join(&first.file);
+        let opened = std::fs::OpenOptions::new().write(true).open(&path);
+        let failed = |value: &str, source| CgroupError::Write {
+            path: path.clone(),
+            value: value.to_owned(),
+            source,
+        };
+        let file = opened.map_err(|source| failed(&first.value, source))?;
+        for write in run {
+            // Each at the beginning: it is a value of its own, not the continuation of the last.
+            file.write_all_at(write.value.as_bytes(), 0)
+                .map_err(|source| failed(&write.value, source))?;
+        }
     }
     Ok(())
 }

@@ -5,8 +5,8 @@ use rustix::io::Errno;
 use rustix::process::{Gid, Uid};
 
 use super::super::report::{At, Call, Failed};
-use super::Child;
 use super::path;
+use super::{Child, done};
 use crate::plan::{CapabilityStep, Slot, Span, Text};
 use crate::sys::process;
 
@@ -113,17 +113,20 @@ impl Child<'_> {
     ) -> Result<(), Failed> {
         let file = path::open_with(self.slot(Slot::PROC)?, path, OFlags::WRONLY, resolve)
             .at(Call::Open)?;
-        rustix::io::write(&file, value).map(drop).at(Call::Write)
+        rustix::io::write(&file, value).at(Call::Write)?;
+        done(file);
+        Ok(())
     }
 
     /// Makes the working directory if it is missing, as docker does. Where that is impossible, entering it will say so.
     pub(super) fn make_workdir(&self, path: Text) -> Result<(), Failed> {
-        drop(path::ensure(
-            self.slot(Slot::ROOT)?,
-            self.text(path),
-            path::Wanted::Directory,
-            ResolveFlags::empty(),
-        ));
+        let (root, path) = (self.slot(Slot::ROOT)?, self.text(path));
+        if path.to_bytes() != b"/"
+            && let Ok(made) =
+                path::ensure(root, path, path::Wanted::Directory, ResolveFlags::empty())
+        {
+            done(made);
+        }
         Ok(())
     }
 
@@ -167,6 +170,8 @@ impl Child<'_> {
             )
         })
         .at(Call::Open)?;
-        rustix::process::fchdir(&directory).at(Call::Chdir)
+        rustix::process::fchdir(&directory).at(Call::Chdir)?;
+        done(directory);
+        Ok(())
     }
 }

@@ -7,10 +7,11 @@ use rustix::io::Errno;
 use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, OpenTreeFlags};
 
 use super::super::report::{At, Call, Failed};
-use super::Child;
-use super::mounts::{attach, make_read_only};
+use super::mounts::{RDONLY, attach, make_read_only};
 use super::path;
+use super::{Child, done};
 use crate::plan::{Slot, Text};
+use crate::sys::mount::{MountAttributes, open_tree_with_attributes};
 
 /// A clone of the mount (or of the tree from there on) that a descriptor is on.
 fn clone(place: BorrowedFd<'_>, recursive: bool) -> Result<OwnedFd, Failed> {
@@ -40,9 +41,23 @@ impl Child<'_> {
         let Some(place) = self.place(path)? else {
             return Ok(());
         };
-        let tree = clone(place.as_fd(), true)?;
-        make_read_only(tree.as_fd(), true)?;
-        attach(tree.as_fd(), place.as_fd())
+        let read_only = MountAttributes {
+            set: RDONLY,
+            ..MountAttributes::default()
+        };
+        let tree = match open_tree_with_attributes(place.as_fd(), &read_only) {
+            Ok(tree) => tree,
+            // An older kernel: in two steps.
+            Err(_) => {
+                let tree = clone(place.as_fd(), true)?;
+                make_read_only(tree.as_fd(), true)?;
+                tree
+            }
+        };
+        attach(tree.as_fd(), place.as_fd())?;
+        done(tree);
+        done(place);
+        Ok(())
     }
 
     /// Hides a directory behind an empty one, and anything else behind `/dev/null`.
@@ -69,27 +84,27 @@ impl Child<'_> {
         let source = self.slot(slot)?;
         // One mount serves all masks: it is attached once, and cloned from there for the others.
         if attached {
-            attach(clone(source, false)?.as_fd(), place.as_fd())
+            let mask = clone(source, false)?;
+            attach(mask.as_fd(), place.as_fd())?;
+            done(mask);
         } else {
-            attach(source, place.as_fd())
+            attach(source, place.as_fd())?;
         }
+        done(place);
+        Ok(())
     }
 }
 
 fn empty_directory() -> Result<OwnedFd, Failed> {
     let context = rustix::mount::fsopen(c"tmpfs", FsOpenFlags::FSOPEN_CLOEXEC).at(Call::Fsopen)?;
-    for (key, value) in [
-        (c"source", c"tmpfs"),
-        (c"mode", c"755"),
-        (c"nr_inodes", c"2"),
-    ] {
-        rustix::mount::fsconfig_set_string(context.as_fd(), key, value).at(Call::Fsconfig)?;
-    }
+    rustix::mount::fsconfig_set_string(context.as_fd(), c"mode", c"755").at(Call::Fsconfig)?;
     rustix::mount::fsconfig_create(context.as_fd()).at(Call::Fsconfig)?;
     let attributes = MountAttrFlags::MOUNT_ATTR_RDONLY
         | MountAttrFlags::MOUNT_ATTR_NOSUID
         | MountAttrFlags::MOUNT_ATTR_NODEV
         | MountAttrFlags::MOUNT_ATTR_NOEXEC;
-    rustix::mount::fsmount(context.as_fd(), FsMountFlags::FSMOUNT_CLOEXEC, attributes)
-        .at(Call::Fsmount)
+    let mount = rustix::mount::fsmount(context.as_fd(), FsMountFlags::FSMOUNT_CLOEXEC, attributes)
+        .at(Call::Fsmount)?;
+    done(context);
+    Ok(mount)
 }

@@ -21,7 +21,7 @@ pub(super) use program::Image;
 
 use std::convert::Infallible;
 use std::ffi::CStr;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use rustix::io::Errno;
 
@@ -48,6 +48,17 @@ pub(crate) struct Child<'p> {
     /// What we run from, which is not to be executed in the container.
     pub(crate) own: Option<Image>,
     pub(crate) progress: Progress,
+}
+
+/// Descriptors with numbers below this one are left open when they are done with: one call closes them all before the program is
+/// executed. It is low enough for the lowest limit of open files that anybody sets.
+const LEFT_OPEN: i32 = 60;
+
+/// Done with a descriptor.
+fn done(descriptor: OwnedFd) {
+    if descriptor.as_raw_fd() < LEFT_OPEN {
+        std::mem::forget(descriptor);
+    }
 }
 
 /// What earlier steps leave behind for later ones.

@@ -9,13 +9,13 @@ use rustix::mount::{
 };
 
 use super::super::report::{At, Call, Failed, TEXT_BYTES};
-use super::Child;
 use super::copy;
 use super::path::{self, Wanted};
+use super::{Child, done};
 use crate::plan::{Inherits, MountSource, MountStep, Slot, Span, Text};
 use crate::sys::mount::{MountAttributes, mount_setattr};
 
-const RDONLY: u64 = 0x1;
+pub(super) const RDONLY: u64 = 0x1;
 
 /// `PROC_SUPER_MAGIC`.
 pub(super) const PROC_MAGIC: i64 = 0x9fa0;
@@ -101,8 +101,10 @@ impl Child<'_> {
             };
             mount_setattr(mount.as_fd(), recursive, &attributes).at(Call::MountSetattr)?;
         }
-        if let Some(slot) = step.keep {
-            self.put(slot, mount);
+        done(place);
+        match step.keep {
+            Some(slot) => self.put(slot, mount),
+            None => done(mount),
         }
         Ok(())
     }
@@ -249,8 +251,11 @@ impl Child<'_> {
             return Err(errno).at(Call::Fsconfig);
         }
         let attributes = MountAttrFlags::from_bits_retain(attributes as u32);
-        rustix::mount::fsmount(context.as_fd(), FsMountFlags::FSMOUNT_CLOEXEC, attributes)
-            .at(Call::Fsmount)
+        let mount =
+            rustix::mount::fsmount(context.as_fd(), FsMountFlags::FSMOUNT_CLOEXEC, attributes)
+                .at(Call::Fsmount)?;
+        done(context);
+        Ok(mount)
     }
 
     /// A procfs for our own writes, which nobody can have mounted over.

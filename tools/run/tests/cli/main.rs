@@ -7,6 +7,7 @@
 
 mod attacks;
 mod contract;
+mod counts;
 mod engines;
 mod errors;
 mod flags;

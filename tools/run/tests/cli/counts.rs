@@ -1,0 +1,78 @@
+//! How much is asked of the kernel for a container: counts do not depend on the machine, as times do.
+
+use crate::support::program;
+use serde_json::Value;
+use std::path::Path;
+use std::process::Command;
+use trimaran_testkit::image::Tree;
+use trimaran_testkit::{run, skip};
+
+/// System calls from the beginning of `main` to the program's `execve`, of all processes. crun needs 685, runc 5150. It may only fall.
+const CALLS: usize = 340;
+
+/// The lines of a trace that are calls of ours: from where Rust's runtime begins (the loader is not counted) to the program.
+fn calls(trace: &str) -> Vec<&str> {
+    let begins = trace.lines().position(|line| line.contains("poll([{fd=0"));
+    let ends = trace
+        .lines()
+        .position(|line| line.contains("execve(\"/bin/true\"") && line.trim_end().ends_with("= 0"));
+    let (begins, ends) = (begins.unwrap(), ends.unwrap());
+    let all = trace.lines().take(ends + 1).skip(begins);
+    // The second half of a call that was interrupted is no call, nor is a signal; and debug builds look at a descriptor before they close it.
+    all.filter(|line| !line.contains("resumed>") && !line.contains("F_GETFD"))
+        .filter(|line| line.contains('('))
+        .filter(|line| !line.contains("--- SIG") && !line.contains("+++ "))
+        .collect()
+}
+
+#[test]
+fn a_container_costs_few_system_calls() {
+    if !trimaran_testkit::is_root() {
+        return skip("needs root");
+    }
+    let (Some(tree), true) = (Tree::busybox(), Path::new("/usr/bin/strace").exists()) else {
+        return skip("needs busybox-static and strace");
+    };
+    let dir = tempfile::tempdir().unwrap();
+    let (tar, rootfs) = (dir.path().join("root.tar"), dir.path().join("rootfs"));
+    std::fs::write(&tar, tree.tar()).unwrap();
+    std::fs::create_dir(&rootfs).unwrap();
+    let mut unpack = Command::new("tar");
+    run(unpack.arg("-xpf").arg(&tar).arg("-C").arg(&rootfs)).expect_code(0);
+    run(Command::new(program())
+        .args(["oci", "spec", "-b"])
+        .arg(dir.path()))
+    .expect_code(0);
+    let config = dir.path().join("config.json");
+    let mut spec: Value = serde_json::from_slice(&std::fs::read(&config).unwrap()).unwrap();
+    spec["process"]["terminal"] = false.into();
+    spec["process"]["args"] = Value::from(vec!["/bin/true"]);
+    // How many hierarchies there are to be shown is the host's matter.
+    let without = |list: &mut Value, key: &str| {
+        let list = list.as_array_mut().unwrap();
+        list.retain(|one| one[key] != "cgroup");
+    };
+    without(&mut spec["mounts"], "type");
+    without(&mut spec["linux"]["namespaces"], "type");
+    std::fs::write(&config, spec.to_string()).unwrap();
+    let log = dir.path().join("trace");
+    let mut traced = Command::new("strace");
+    traced
+        .args(["-f", "-qq", "-o"])
+        .arg(&log)
+        .arg(program())
+        .args(["oci", "--root"])
+        .arg(dir.path().join("state"))
+        .args(["run", "-b"])
+        .arg(dir.path())
+        .arg(format!("counted-{}", std::process::id()));
+    let outcome = run(&mut traced);
+    if outcome.stderr.contains("ptrace") {
+        return skip("processes cannot be traced here");
+    }
+    outcome.expect_code(0);
+    let trace = String::from_utf8_lossy(&std::fs::read(&log).unwrap()).into_owned();
+    let calls = calls(&trace);
+    let count = calls.len();
+    assert!(count <= CALLS, "{count} calls:\n{}", calls.join("\n"));
+}
