@@ -1,10 +1,11 @@
 //! The facade: create, start, run, kill, delete containers.
 
+use std::collections::HashMap;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use crate::bundle::Bundle;
-use crate::cgroup::{self, CgroupRequest, Hierarchies};
+use crate::cgroup::{self, CgroupRequest, Hierarchies, SystemdRequest};
 use crate::container::make_fifo;
 use crate::error::{Error, ErrorKind, Result};
 use crate::handover::Sinks;
@@ -29,6 +30,12 @@ pub enum CgroupManager {
     /// This crate, in the mounted hierarchies; a container without limits does without where they may not be changed.
     #[default]
     Auto,
+    /// systemd, in scopes named by `linux.cgroupsPath` as `slice:prefix:name`; `user` is the manager of the caller's login session, found by
+    /// `XDG_RUNTIME_DIR`, instead of the machine's.
+    Systemd {
+        /// Whether the user's own manager is asked.
+        user: bool,
+    },
     /// Nobody: containers stay in the caller's.
     Disabled,
 }
@@ -145,7 +152,18 @@ impl Runtime {
         };
         let host = Hierarchies::detect()
             .map_err(|error| Error::from_io(error, "read the control groups").with_path("/proc"))?;
-        cgroup::plan(&request, &host).map_err(Into::into)
+        let CgroupManager::Systemd { user } = self.settings.cgroup_manager else {
+            return cgroup::plan(&request, &host).map_err(Into::into);
+        };
+        let runtime_dir = user.then(user_directory).transpose()?;
+        let none = HashMap::new();
+        let annotations = bundle.spec().annotations().as_ref().unwrap_or(&none);
+        let systemd = SystemdRequest {
+            id: id.as_str(),
+            runtime_dir: runtime_dir.as_deref(),
+            annotations,
+        };
+        cgroup::plan_systemd(&request, &host, &systemd).map_err(Into::into)
     }
 
     /// Creates a container whose first process waits for [`Container::start`].
@@ -254,6 +272,16 @@ impl Runtime {
     fn directory(&self, id: &ContainerId) -> Result<PathBuf> {
         Ok(self.state_dir()?.join(id.as_str()))
     }
+}
+
+/// Where a user's own systemd listens.
+fn user_directory() -> Result<PathBuf> {
+    let directory = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from);
+    directory.filter(|path| path.is_absolute()).ok_or_else(|| {
+        let feature = "the systemd cgroup manager without a login session".to_owned();
+        Error::new(ErrorKind::Unsupported { feature }, "ask systemd")
+            .with_hint("XDG_RUNTIME_DIR is not set")
+    })
 }
 
 fn create_in(directory: &Path, mut plan: Plan) -> Result<Container> {

@@ -7,6 +7,9 @@ use thiserror::Error;
 const NO_PERMISSION: &str = "limits need a cgroup of one's own: run as root, or as a user in a delegated one (systemd-run --user \
      --scope -p Delegate=yes), or leave the limits out";
 
+const NO_SYSTEMD: &str = "is systemd the machine's init? Otherwise use the cgroup manager cgroupfs; for a user, XDG_RUNTIME_DIR must name \
+     the directory of a login session";
+
 /// Why a cgroup cannot be made, limited, joined or removed.
 #[derive(Debug, Error)]
 #[non_exhaustive]
@@ -60,6 +63,32 @@ pub enum CgroupError {
         /// The cause.
         #[source]
         source: io::Error,
+    },
+    /// systemd cannot be reached.
+    #[error("systemd does not answer at {path}")]
+    Bus {
+        /// Its socket.
+        path: PathBuf,
+        /// The cause.
+        #[source]
+        source: io::Error,
+    },
+    /// What systemd will not do.
+    #[error("systemd refuses what is asked for unit {unit}")]
+    Unit {
+        /// The unit.
+        unit: String,
+        /// Its words.
+        #[source]
+        source: io::Error,
+    },
+    /// An annotation that is no property.
+    #[error("annotation {name} has the value {value:?}, which is no value of a property")]
+    Annotation {
+        /// Its name.
+        name: String,
+        /// Its text.
+        value: String,
     },
     /// Device rules the kernel refuses.
     #[error("the device rules of cgroup {path} cannot be set")]
@@ -121,6 +150,20 @@ impl CgroupError {
             Self::Resource { field, .. } => ErrorKind::InvalidSpec {
                 field: format!("linux.resources.{field}"),
             },
+            Self::Annotation { name, .. } => ErrorKind::InvalidSpec {
+                field: format!("annotations.{name}"),
+            },
+            Self::Bus { source, .. } if source.kind() == io::ErrorKind::NotFound => {
+                ErrorKind::Unsupported {
+                    feature: "the systemd cgroup manager".to_owned(),
+                }
+            }
+            Self::Unit { source, .. } => match source.kind() {
+                io::ErrorKind::NotFound => ErrorKind::NotFound,
+                io::ErrorKind::AlreadyExists => ErrorKind::Exists,
+                io::ErrorKind::PermissionDenied => ErrorKind::PermissionDenied,
+                _ => ErrorKind::Io,
+            },
             Self::NoController { controller, .. } => ErrorKind::Unsupported {
                 feature: format!("cgroup controller {controller}"),
             },
@@ -135,6 +178,7 @@ impl CgroupError {
             Self::Make { source, .. }
             | Self::Write { source, .. }
             | Self::Devices { source, .. }
+            | Self::Bus { source, .. }
             | Self::Open { source, .. }
             | Self::Kill { source, .. }
             | Self::Freeze { source, .. }
@@ -152,6 +196,11 @@ impl CgroupError {
         source.raw_os_error() == Some(libc::EINVAL)
     }
 
+    /// Whether systemd does not know the unit.
+    pub(super) fn is_unknown_unit(&self) -> bool {
+        matches!(self, Self::Unit { source, .. } if source.kind() == io::ErrorKind::NotFound)
+    }
+
     /// Whether the kernel refused for lack of privilege.
     pub(super) fn is_permission(&self) -> bool {
         self.kind() == ErrorKind::PermissionDenied
@@ -163,6 +212,7 @@ impl From<CgroupError> for Error {
         let whole = Self::new(error.kind(), "cgroup");
         let whole = match &error {
             _ if error.is_permission() => whole.with_hint(NO_PERMISSION),
+            CgroupError::Bus { .. } => whole.with_hint(NO_SYSTEMD),
             CgroupError::Unsupported(_) => whole.with_hint("leave this limit out"),
             _ => whole,
         };

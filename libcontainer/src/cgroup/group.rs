@@ -1,6 +1,6 @@
 //! A container's cgroup after it was made: joining, killing, removing.
 
-use super::CgroupError;
+use super::{CgroupError, SystemdUnit};
 use rustix::{
     event::{PollFd, PollFlags, Timespec, poll},
     fd::OwnedFd,
@@ -33,6 +33,9 @@ pub struct Cgroup {
     /// Directories above that are removed with the last container in them.
     #[serde(default)]
     pub parents: Vec<PathBuf>,
+    /// The unit, if systemd made it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub systemd: Option<SystemdUnit>,
 }
 
 /// How the container's first process gets in.
@@ -66,7 +69,7 @@ impl Cgroup {
         Self {
             v1,
             unified: unified.into_iter().next(),
-            parents: Vec::new(),
+            ..Self::default()
         }
     }
 
@@ -211,6 +214,7 @@ impl Cgroup {
     /// # Errors
     /// Still in use after ten seconds.
     pub fn delete(&self) -> Result<(), CgroupError> {
+        self.stop_unit();
         let deadline = Instant::now() + PATIENCE;
         let mut first = Ok(());
         for directory in self.unified.iter().chain(&self.v1) {

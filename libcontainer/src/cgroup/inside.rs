@@ -116,7 +116,7 @@ mod tests {
         let cgroup = Cgroup {
             v1: vec![own("pids"), own("memory")],
             unified: Some(own("unified")),
-            parents: Vec::new(),
+            ..Cgroup::default()
         };
         let inside = |wanted: &[&str]| {
             let wanted: Vec<String> = wanted.iter().map(|one| (*one).to_owned()).collect();

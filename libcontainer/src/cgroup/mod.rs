@@ -9,8 +9,7 @@
 //!
 //! Device rules are a list in files on v1 and a BPF program of our own on v2.
 //!
-//! # Limitations
-//! No systemd driver.
+//! Where systemd owns the hierarchies, it starts a scope for the container first, and the same is written below that.
 
 mod devices;
 mod error;
@@ -23,6 +22,7 @@ mod oom;
 mod plan;
 mod program;
 mod stats;
+mod systemd;
 mod update;
 mod v1;
 mod v2;
@@ -33,6 +33,8 @@ pub use hierarchy::Hierarchies;
 pub use oom::OomWatch;
 pub use plan::{CgroupRequest, Plan, plan};
 pub use stats::{Amount, CpuStats, IoStats, MemoryStats, PidsStats, Stats};
+pub use systemd::SystemdUnit;
+pub(crate) use systemd::{SystemdRequest, plan_systemd};
 pub(crate) use update::merged;
 
 /// One value to be written into one file of a cgroup's directory.

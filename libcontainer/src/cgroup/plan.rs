@@ -5,6 +5,7 @@ use super::{
     devices::Rules,
     limits::{self, CONTROLLERS},
     program::program,
+    systemd::{Held, Start},
     v1, v2,
 };
 use crate::sys::bpf;
@@ -54,6 +55,8 @@ pub struct Plan {
     own_parents: bool,
     /// What will not be done as asked.
     warnings: Vec<String>,
+    /// What systemd starts before.
+    pub(super) systemd: Option<Start>,
 }
 
 /// One directory.
@@ -131,6 +134,7 @@ pub fn plan(request: &CgroupRequest<'_>, host: &Hierarchies) -> Result<Plan, Cgr
         groups: collected.groups,
         optional: !limited,
         warnings: limits::warnings(resources, host),
+        systemd: None,
         own_parents: request.path.as_os_str().is_empty(),
     })
 }
@@ -320,7 +324,27 @@ impl Plan {
     /// The kernel refuses a directory or a value; the message names the file and the value. A directory that holds processes
     /// already.
     pub fn apply(&self) -> Result<Cgroup, CgroupError> {
-        let mut made = Cgroup::default();
+        self.apply_held().map(|(made, _)| made)
+    }
+
+    /// As [`Self::apply`]; what systemd made is there as long as a process is in it, which is the caller's or what is returned.
+    pub(crate) fn apply_held(&self) -> Result<(Cgroup, Option<Held>), CgroupError> {
+        let Some(start) = &self.systemd else {
+            return Ok((self.make_all(Cgroup::default())?, None));
+        };
+        let held = start.start()?;
+        let mut plan = self.clone();
+        for group in &mut plan.groups {
+            group.path.clone_from(&held.path);
+        }
+        let made = plan.make_all(Cgroup {
+            systemd: Some(held.unit.clone()),
+            ..Cgroup::default()
+        })?;
+        Ok((made, Some(held)))
+    }
+
+    fn make_all(&self, mut made: Cgroup) -> Result<Cgroup, CgroupError> {
         match self
             .groups
             .iter()
@@ -330,7 +354,7 @@ impl Plan {
             Err(error) => {
                 // The first failure is the one to be told.
                 drop(made.delete());
-                if self.optional && error.is_permission() {
+                if self.optional && self.systemd.is_none() && error.is_permission() {
                     Ok(Cgroup::default())
                 } else {
                     Err(error)
@@ -341,7 +365,7 @@ impl Plan {
 
     fn make(&self, group: &Group, made: &mut Cgroup) -> Result<(), CgroupError> {
         let directory = group.base.join(&group.path);
-        let parents = group.make_directories()?;
+        let parents = group.make_directories(self.systemd.is_some())?;
         match group.version {
             Version::One(_) => made.v1.push(directory.clone()),
             Version::Two(_) => made.unified = Some(directory.clone()),
@@ -376,10 +400,10 @@ pub(super) fn attach_rules(rules: &Rules, directory: &Path) -> Result<(), Cgroup
 
 impl Group {
     /// Makes every directory down to the container's; returns those above it, the lowest first.
-    fn make_directories(&self) -> Result<Vec<PathBuf>, CgroupError> {
+    fn make_directories(&self, held: bool) -> Result<Vec<PathBuf>, CgroupError> {
         let mut attempt = 0;
         loop {
-            match self.try_directories() {
+            match self.try_directories(held) {
                 Err(
                     CgroupError::Make { source, .. }
                     | CgroupError::Write { source, .. }
@@ -392,7 +416,7 @@ impl Group {
         }
     }
 
-    fn try_directories(&self) -> Result<Vec<PathBuf>, CgroupError> {
+    fn try_directories(&self, held: bool) -> Result<Vec<PathBuf>, CgroupError> {
         let mut at = self.base.clone();
         let mut parents = Vec::new();
         let mut names = self.path.components().peekable();
@@ -409,7 +433,7 @@ impl Group {
             }
             if names.peek().is_some() {
                 parents.insert(0, at.clone());
-            } else if !is_new {
+            } else if !is_new && !held {
                 // A crashed container of the same name may have left it; anything alive in it is not ours.
                 check_unused(&at)?;
             }
@@ -559,6 +583,9 @@ impl fmt::Display for Write {
 impl fmt::Display for Plan {
     /// One line a directory and a value, in the order they are made.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(start) = &self.systemd {
+            writeln!(f, "systemd: {}", start.describe())?;
+        }
         for group in &self.groups {
             writeln!(
                 f,

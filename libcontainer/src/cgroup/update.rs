@@ -58,6 +58,7 @@ impl Cgroup {
             }
 
             if changes.is_empty() {
+                refuse_unknown(controller, before, after, host)?;
                 continue;
             }
             let directory = self.joined(controller, host)?;
@@ -82,6 +83,10 @@ impl Cgroup {
             }
         }
         self.change_devices(before, after, host)?;
+        if let Some(unit) = &self.systemd {
+            // Or systemd would write the old ones again.
+            unit.update(after, !host.is_v2())?;
+        }
         for raw in v2::raw(after)? {
             if v2::raw(before)?.contains(&raw) {
                 continue;
@@ -175,6 +180,23 @@ impl Cgroup {
             of.map(Path::to_owned)
         })
     }
+}
+
+/// Version 2 has no files for some controllers of version 1.
+fn refuse_unknown(
+    controller: Controller,
+    before: &LinuxResources,
+    after: &LinuxResources,
+    host: &Hierarchies,
+) -> Result<(), CgroupError> {
+    let known = host.v1_with(controller.v1).is_some() || host.unified_with(controller.v2).is_some();
+    if known || v1::writes(controller, before)? == v1::writes(controller, after)? {
+        return Ok(());
+    }
+    Err(CgroupError::NoController {
+        controller: controller.v1,
+        field: controller.field,
+    })
 }
 
 /// What takes a change back.

@@ -8,7 +8,7 @@ use super::{
 use oci_spec::runtime::{LinuxBlockIo, LinuxCpu, LinuxMemory, LinuxResources, LinuxThrottleDevice};
 
 /// The kernel's default period, in microseconds.
-const PERIOD: u64 = 100_000;
+pub(super) const PERIOD: u64 = 100_000;
 
 /// What is to be written for one controller; nothing if nothing is asked of it.
 pub(super) fn writes(
@@ -82,7 +82,7 @@ fn memory(memory: &LinuxMemory) -> Result<Vec<Write>, CgroupError> {
 }
 
 /// v1's number, and the specification's, is memory and swap together.
-fn swap_alone(both: i64, memory: Option<i64>) -> Result<String, CgroupError> {
+pub(super) fn swap_alone(both: i64, memory: Option<i64>) -> Result<String, CgroupError> {
     let wrong = |reason: String| {
         Err(CgroupError::Resource {
             field: "memory.swap",
@@ -125,7 +125,7 @@ fn cpu(cpu: &LinuxCpu) -> Result<Vec<Write>, CgroupError> {
 
 /// v1's shares (2 to 262144, usually 1024) as v2's weight (1 to 10000, usually 100), so that all three land on their counterparts:
 /// the formula runc and crun share.
-fn weight(shares: u64) -> u64 {
+pub(super) fn weight(shares: u64) -> u64 {
     if shares <= 2 {
         return 1;
     }

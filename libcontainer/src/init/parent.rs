@@ -54,12 +54,17 @@ pub(crate) fn launch(mut plan: Plan, launch: Launch<'_>) -> Result<Launched> {
     let given = launch.fifo.map(|fifo| (Slot::FIFO, fifo));
     let given = given.into_iter().chain(root);
     let mut slots = resources::open(&plan.script, options.stdio, given)?;
-    let cgroup = if plan.cgroup == crate::cgroup::Plan::default() {
-        Cgroup::default()
-    } else {
-        plan.cgroup.apply()?
+    let planned = plan.cgroup != crate::cgroup::Plan::default();
+    let (cgroup, held) = match planned {
+        true => plan.cgroup.apply_held()?,
+        false => Default::default(),
     };
+    if planned && cgroup.is_none() {
+        let text = "no control group may be made here: the container stays in the caller's";
+        plan.script.warnings.push(text.to_owned());
+    }
     let started = start(&plan.script, &mut slots, &cgroup, first_free);
+    drop(held);
     // The child has its own copies. Ours would keep the container's mounts alive after its end.
     drop(slots);
     let mut family = match started {

@@ -14,6 +14,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// Longest line of the authentication that is read.
 const LINE_BYTES: usize = 4096;
 
+const PATH: &str = "/org/freedesktop/systemd1";
 const SYSTEMD: &str = "org.freedesktop.systemd1";
 const MANAGER: &str = "org.freedesktop.systemd1.Manager";
 const BUS: &str = "org.freedesktop.DBus";
@@ -76,21 +77,30 @@ impl Manager {
         };
         manager.authenticate()?;
         if address.bus {
-            let rule = "type='signal',interface='org.freedesktop.systemd1.Manager',member='JobRemoved'";
+            let rule =
+                "type='signal',interface='org.freedesktop.systemd1.Manager',member='JobRemoved'";
             let mut body = Writer::default();
             body.text(rule);
             manager.ask(BUS, "/org/freedesktop/DBus", BUS, "Hello", "", Vec::new())?;
             manager.ask(BUS, "/org/freedesktop/DBus", BUS, "AddMatch", "s", body.0)?;
+            manager.ask(SYSTEMD, PATH, MANAGER, "Subscribe", "", Vec::new())?;
         }
         Ok(manager)
     }
 
-    /// The kernel tells the other side who we are; the number is only repeated.
+    /// The kernel tells the other side who we are. We do not: in a user namespace our own number is another one than theirs.
     fn authenticate(&mut self) -> io::Result<()> {
-        let uid = rustix::process::geteuid().as_raw().to_string();
-        let uid: String = uid.bytes().map(|byte| format!("{byte:02x}")).collect();
-        self.stream
-            .write_all(format!("\0AUTH EXTERNAL {uid}\r\n").as_bytes())?;
+        self.stream.write_all(b"\0AUTH EXTERNAL\r\n")?;
+        if self.line()?.starts_with(b"DATA") {
+            self.stream.write_all(b"DATA\r\n")?;
+        }
+        if !self.line()?.starts_with(b"OK ") {
+            return Err(io::ErrorKind::PermissionDenied.into());
+        }
+        self.stream.write_all(b"BEGIN\r\n")
+    }
+
+    fn line(&mut self) -> io::Result<Vec<u8>> {
         let mut line = Vec::new();
         while !line.ends_with(b"\r\n") {
             let mut byte = [0];
@@ -100,10 +110,7 @@ impl Manager {
                 return Err(io::ErrorKind::InvalidData.into());
             }
         }
-        if !line.starts_with(b"OK ") {
-            return Err(io::ErrorKind::PermissionDenied.into());
-        }
-        self.stream.write_all(b"BEGIN\r\n")
+        Ok(line)
     }
 
     /// Calls a method of the manager.
@@ -114,14 +121,11 @@ impl Manager {
         signature: &str,
         body: Writer,
     ) -> Result<Message, CgroupError> {
-        let path = "/org/freedesktop/systemd1";
-        let answer = self
-            .ask(SYSTEMD, path, MANAGER, method, signature, body.0)
+        self.ask(SYSTEMD, PATH, MANAGER, method, signature, body.0)
             .map_err(|source| CgroupError::Unit {
                 unit: unit.to_owned(),
                 source,
-            })?;
-        Ok(answer)
+            })
     }
 
     fn ask(

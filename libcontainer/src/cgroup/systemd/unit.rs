@@ -85,7 +85,11 @@ impl Unit {
             put(name, Value::Bool(true));
         }
         put(
-            if v1 { "BlockIOAccounting" } else { "IOAccounting" },
+            if v1 {
+                "BlockIOAccounting"
+            } else {
+                "IOAccounting"
+            },
             Value::Bool(true),
         );
         all.extend(limits(resources, v1)?);
@@ -167,24 +171,31 @@ pub(super) fn limits(
             put("CPUQuotaPeriodUSec", Value::U64(period));
         }
         if !v1 {
-            for (name, list) in [("AllowedCPUs", cpu.cpus()), ("AllowedMemoryNodes", cpu.mems())] {
+            for (name, list) in [
+                ("AllowedCPUs", cpu.cpus()),
+                ("AllowedMemoryNodes", cpu.mems()),
+            ] {
                 if let Some(list) = list.as_deref().filter(|list| !list.is_empty()) {
                     put(name, Value::Bytes(mask(list)?));
                 }
             }
         }
     }
-    if let Some(rules) = Rules::of(resources)? {
-        if !rules.otherwise {
-            put("DevicePolicy", Value::Text("strict".to_owned()));
-            let allowed = rules.rules.iter().filter(|rule| rule.allow);
-            put(
-                "DeviceAllow",
-                Value::TextPairs(allowed.filter_map(device).collect()),
-            );
-        }
-    }
+    found.extend(device_rules(resources)?);
     Ok(found)
+}
+
+/// What may be used. Rules that begin by allowing everything are in the files, or in our program, alone.
+fn device_rules(resources: &LinuxResources) -> Result<Vec<(String, Value)>, CgroupError> {
+    let Some(rules) = Rules::of(resources)?.filter(|rules| !rules.otherwise) else {
+        return Ok(Vec::new());
+    };
+    let allowed = rules.rules.iter().filter(|rule| rule.allow);
+    let allowed = Value::TextPairs(allowed.filter_map(device).collect());
+    Ok(vec![
+        ("DevicePolicy".to_owned(), Value::Text("strict".to_owned())),
+        ("DeviceAllow".to_owned(), allowed),
+    ])
 }
 
 /// Microseconds of processor time in a second, in whole hundredths: so precise is systemd.
@@ -205,7 +216,11 @@ fn mask(list: &str) -> Result<Vec<u8>, CgroupError> {
         reason: format!("holds the list {list:?}, which is not of numbers and ranges"),
     };
     let mut bits: Vec<u8> = Vec::new();
-    for part in list.split(',').map(str::trim).filter(|part| !part.is_empty()) {
+    for part in list
+        .split(',')
+        .map(str::trim)
+        .filter(|part| !part.is_empty())
+    {
         let (first, last) = part.split_once('-').unwrap_or((part, part));
         let number = |text: &str| text.trim().parse::<usize>().ok().filter(|one| *one < MOST);
         let (first, last) = (
@@ -275,10 +290,16 @@ fn parsed(text: &str) -> Option<Value> {
         let inner = text
             .strip_prefix('\'')
             .and_then(|text| text.strip_suffix('\''))
-            .or_else(|| text.strip_prefix('"').and_then(|text| text.strip_suffix('"')))?;
+            .or_else(|| {
+                text.strip_prefix('"')
+                    .and_then(|text| text.strip_suffix('"'))
+            })?;
         (!inner.contains(['\'', '"', '\\'])).then(|| inner.to_owned())
     };
-    if let Some(list) = text.strip_prefix('[').and_then(|text| text.strip_suffix(']')) {
+    if let Some(list) = text
+        .strip_prefix('[')
+        .and_then(|text| text.strip_suffix(']'))
+    {
         let list: Option<Vec<String>> = list.split(',').map(|one| quoted(one.trim())).collect();
         return list.map(Value::Texts);
     }
@@ -309,18 +330,54 @@ mod tests {
     #[test]
     fn paths_name_units() {
         for (path, user, name, expected) in [
-            ("machine.slice:libpod:abc", false, "libpod-abc.scope", "/machine.slice/libpod-abc.scope"),
-            ("a-b.slice:crio:x", false, "crio-x.scope", "/a.slice/a-b.slice/crio-x.scope"),
+            (
+                "machine.slice:libpod:abc",
+                false,
+                "libpod-abc.scope",
+                "/machine.slice/libpod-abc.scope",
+            ),
+            (
+                "a-b.slice:crio:x",
+                false,
+                "crio-x.scope",
+                "/a.slice/a-b.slice/crio-x.scope",
+            ),
             ("-.slice::x", false, "x.scope", "/x.scope"),
             (":p:x", true, "p-x.scope", "/user.slice/p-x.scope"),
-            ("", false, "trimaran-box.scope", "/system.slice/trimaran-box.scope"),
-            ("ignored.slice:p:pod-1.slice", false, "pod-1.slice", "/pod.slice/pod-1.slice"),
+            (
+                "",
+                false,
+                "trimaran-box.scope",
+                "/system.slice/trimaran-box.scope",
+            ),
+            (
+                "ignored.slice:p:pod-1.slice",
+                false,
+                "pod-1.slice",
+                "/pod.slice/pod-1.slice",
+            ),
         ] {
             let unit = Unit::parse(path, "box", user).unwrap();
-            assert_eq!((unit.name.as_str(), unit.path.as_str()), (name, expected), "{path}");
+            assert_eq!(
+                (unit.name.as_str(), unit.path.as_str()),
+                (name, expected),
+                "{path}"
+            );
         }
-        for path in ["/a/b", "a:b", "a.slice:b:c:d", "a.slice:b:", "a:b:c", "a/b.slice:c:d", "a.slice:b:../x", "--.slice:b:c"] {
-            assert!(matches!(Unit::parse(path, "box", false), Err(CgroupError::Path(_))), "{path}");
+        for path in [
+            "/a/b",
+            "a:b",
+            "a.slice:b:c:d",
+            "a.slice:b:",
+            "a:b:c",
+            "a/b.slice:c:d",
+            "a.slice:b:../x",
+            "--.slice:b:c",
+        ] {
+            assert!(
+                matches!(Unit::parse(path, "box", false), Err(CgroupError::Path(_))),
+                "{path}"
+            );
         }
     }
 
@@ -333,7 +390,12 @@ mod tests {
         }))
         .unwrap();
         let found = limits(&resources, false).unwrap();
-        let get = |name: &str| found.iter().find(|(one, _)| one == name).map(|(_, value)| value.clone());
+        let get = |name: &str| {
+            found
+                .iter()
+                .find(|(one, _)| one == name)
+                .map(|(_, value)| value.clone())
+        };
         assert_eq!(get("MemoryMax"), Some(Value::U64(1000)));
         assert_eq!(get("MemorySwapMax"), Some(Value::U64(2000)));
         assert_eq!(get("TasksMax"), Some(Value::U64(u64::MAX)));
@@ -341,27 +403,60 @@ mod tests {
         assert_eq!(get("CPUQuotaPerSecUSec"), Some(Value::U64(250_000)));
         assert_eq!(get("AllowedCPUs"), Some(Value::Bytes(vec![3, 2])));
         assert_eq!(get("DevicePolicy"), Some(Value::Text("strict".to_owned())));
-        let Some(Value::TextPairs(devices)) = get("DeviceAllow") else { panic!() };
+        let Some(Value::TextPairs(devices)) = get("DeviceAllow") else {
+            panic!()
+        };
         assert!(devices.contains(&("/dev/char/1:3".to_owned(), "rwm".to_owned())));
         assert!(devices.contains(&("char-*".to_owned(), "m".to_owned())));
-        let names: Vec<_> = limits(&resources, true).unwrap().into_iter().map(|(name, _)| name).collect();
-        assert!(names.contains(&"MemoryLimit".to_owned()) && !names.contains(&"AllowedCPUs".to_owned()));
+        let names: Vec<_> = limits(&resources, true)
+            .unwrap()
+            .into_iter()
+            .map(|(name, _)| name)
+            .collect();
+        assert!(
+            names.contains(&"MemoryLimit".to_owned()) && !names.contains(&"AllowedCPUs".to_owned())
+        );
     }
 
     #[test]
     fn annotations_are_properties() {
         for (name, text, expected) in [
-            ("TimeoutStopSec", "uint64 7", ("TimeoutStopUSec", Value::U64(7_000_000))),
-            ("TimeoutStopUSec", "uint64 7", ("TimeoutStopUSec", Value::U64(7))),
-            ("CollectMode", "'inactive-or-failed'", ("CollectMode", Value::Text("inactive-or-failed".into()))),
-            ("After", "['a.service', 'b.service']", ("After", Value::Texts(vec!["a.service".into(), "b.service".into()]))),
+            (
+                "TimeoutStopSec",
+                "uint64 7",
+                ("TimeoutStopUSec", Value::U64(7_000_000)),
+            ),
+            (
+                "TimeoutStopUSec",
+                "uint64 7",
+                ("TimeoutStopUSec", Value::U64(7)),
+            ),
+            (
+                "CollectMode",
+                "'inactive-or-failed'",
+                ("CollectMode", Value::Text("inactive-or-failed".into())),
+            ),
+            (
+                "After",
+                "['a.service', 'b.service']",
+                (
+                    "After",
+                    Value::Texts(vec!["a.service".into(), "b.service".into()]),
+                ),
+            ),
             ("X", "true", ("X", Value::Bool(true))),
             ("X", "-5", ("X", Value::Int(-5))),
         ] {
             let (got, value) = annotated(name, text).unwrap();
             assert_eq!((got.as_str(), value), expected);
         }
-        for (name, text) in [("", "true"), ("a b", "true"), ("X", "nope"), ("X", "uint64 -1"), ("X", "['a")] {
+        for (name, text) in [
+            ("", "true"),
+            ("a b", "true"),
+            ("X", "nope"),
+            ("X", "uint64 -1"),
+            ("X", "['a"),
+        ] {
             assert!(annotated(name, text).is_err(), "{name} {text}");
         }
     }

@@ -100,11 +100,6 @@ pub(crate) fn run(face: &Face, args: &RunArgs) -> Result<u8, Ended> {
 }
 
 fn make(face: &Face, args: &CreateArgs, foreground: bool) -> Result<Container, Ended> {
-    if face.systemd_cgroup {
-        return Err(Ended::Failed(
-            "the systemd cgroup manager is not supported yet; use cgroupfs".to_owned(),
-        ));
-    }
     let id = ContainerId::parse(&args.id)?;
     let mut bundle = open(args)?;
     if seal::shares_pids(bundle.spec()) && seal::is_writable_from(bundle.spec())? {

@@ -4,7 +4,7 @@ use super::Ended;
 use super::log::Log;
 use clap::{ArgAction, Parser, ValueEnum};
 use libcontainer::runtime::{CgroupManager, Container, Runtime};
-use libcontainer::{ContainerId, ErrorKind};
+use libcontainer::{ContainerId, ErrorKind, rootless};
 use std::path::PathBuf;
 
 /// Open Container Initiative runtime: containers from bundles
@@ -29,10 +29,10 @@ pub(crate) struct Globals {
     /// The same as --log-level debug
     #[arg(long)]
     pub(crate) debug: bool,
-    /// Not supported yet: cgroups are made in the file system
+    /// systemd makes cgroups
     #[arg(long)]
     pub(crate) systemd_cgroup: bool,
-    /// Who makes cgroups: cgroupfs, or disabled for none
+    /// Who makes cgroups: cgroupfs, systemd, or disabled for none
     #[arg(long, value_name = "MANAGER", default_value = "cgroupfs")]
     pub(crate) cgroup_manager: String,
     /// Accepted for compatibility: found out by itself
@@ -83,8 +83,6 @@ pub(crate) enum Rootless {
 pub(crate) struct Face {
     /// The runtime on the chosen state directory.
     pub(crate) runtime: Runtime,
-    /// Whether the caller wants cgroups from systemd.
-    pub(crate) systemd_cgroup: bool,
     /// Where the state of containers is kept.
     pub(crate) root: PathBuf,
     /// Where warnings go, if they are wanted.
@@ -98,18 +96,18 @@ impl Face {
                 .map_err(|error| Ended::Failed(format!("--root {}: {error}", root.display())))?,
             None => default_root(name)?,
         };
-        let mut systemd_cgroup = globals.systemd_cgroup;
-        let mut manager = CgroupManager::Auto;
-        match globals.cgroup_manager.as_str() {
-            "cgroupfs" => {}
-            "systemd" => systemd_cgroup = true,
-            "disabled" => manager = CgroupManager::Disabled,
-            other => {
+        let manager = match (globals.cgroup_manager.as_str(), globals.systemd_cgroup) {
+            ("disabled", _) => CgroupManager::Disabled,
+            ("systemd", _) | ("cgroupfs", true) => CgroupManager::Systemd {
+                user: rootless::facts().is_ok_and(|facts| facts.is_rootless()),
+            },
+            ("cgroupfs", false) => CgroupManager::Auto,
+            (other, _) => {
                 return Err(Ended::Failed(format!(
-                    "the cgroup manager {other:?} is not supported (cgroupfs and disabled are)"
+                    "the cgroup manager {other:?} is not supported (cgroupfs, systemd and disabled are)"
                 )));
             }
-        }
+        };
         let runtime = Runtime::builder()
             .state_dir(&root)
             .cgroup_manager(manager)
@@ -120,7 +118,6 @@ impl Face {
             .build()?;
         Ok(Self {
             runtime,
-            systemd_cgroup,
             root,
             log: Log::of(globals),
         })
