@@ -1,6 +1,6 @@
 //! containerd with its shim, driven by ctr.
 
-use super::{Place, Row, Server, check, unmount_below};
+use super::{Place, Row, Server, check, remove_cgroups, unmount_below};
 use std::process::Command;
 use trimaran_testkit::{ImageMaker, Layout, command, run, skip};
 
@@ -82,6 +82,9 @@ impl Drop for Containerd {
         }
         drop(self.server.take());
         unmount_below(self.place.directory());
+        for name in ["default", "trimaran-test"] {
+            remove_cgroups(name);
+        }
     }
 }
 

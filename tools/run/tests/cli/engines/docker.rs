@@ -1,6 +1,6 @@
 //! Docker's daemon, with a containerd of its own.
 
-use super::{Place, Server, check, unmount_below};
+use super::{Place, Server, check, remove_cgroups, unmount_below};
 use trimaran_testkit::{command, run, skip};
 
 #[test]
@@ -133,4 +133,5 @@ fn docker_runs_and_keeps() {
     );
     drop(server);
     unmount_below(place.directory());
+    remove_cgroups("docker");
 }

@@ -131,6 +131,26 @@ impl Drop for Server {
     }
 }
 
+/// Removes the cgroups that an engine puts its containers below, in every hierarchy, unless somebody is in them.
+fn remove_cgroups(name: &str) {
+    fn remove(directory: &Path) {
+        for entry in std::fs::read_dir(directory).into_iter().flatten().flatten() {
+            if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+                remove(&entry.path());
+            }
+        }
+        // Another test may have a container there.
+        std::fs::remove_dir(directory).ok();
+    }
+    let hierarchies = std::fs::read_dir("/sys/fs/cgroup")
+        .into_iter()
+        .flatten()
+        .flatten();
+    for hierarchy in hierarchies {
+        remove(&hierarchy.path().join(name));
+    }
+}
+
 /// Detaches what an engine left mounted below a directory that is going to be removed.
 fn unmount_below(directory: &Path) {
     let mounts = std::fs::read_to_string("/proc/self/mounts").unwrap_or_default();

@@ -1,6 +1,6 @@
 //! podman and buildah, as root and rootless.
 
-use super::{Place, Row, check, unmount_below};
+use super::{Place, Row, check, remove_cgroups, unmount_below};
 use std::path::Path;
 use std::process::Command;
 use trimaran_testkit::{User, command, run, skip};
@@ -86,6 +86,7 @@ impl Drop for Podman {
             run(&mut self.call(&["unshare", "rm", "-rf", &self.place.path("store")]));
         }
         unmount_below(self.place.directory());
+        remove_cgroups("libpod_parent");
     }
 }
 
