@@ -69,7 +69,7 @@ pub(crate) struct ExecArgs {
     /// How many descriptors above standard error the program inherits
     #[arg(long, value_name = "N", default_value_t = 0)]
     preserve_fds: u32,
-    /// A place below the container's cgroup: PATH, or CONTROLLER[,CONTROLLER]:PATH
+    /// A place below the container's cgroup: PATH, or CONTROLLERS:PATH (joined by commas) on v1
     #[arg(long, value_name = "PATH")]
     cgroup: Vec<String>,
     /// Start it in a paused container too, where it stands until the container goes on
