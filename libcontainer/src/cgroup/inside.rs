@@ -61,7 +61,7 @@ impl Hierarchies {
             return None;
         }
         let mountinfo = procfs::read_text("/proc/self/mountinfo").ok()?;
-        let places = procfs::read_text(&format!("/proc/{pid}/cgroup")).ok()?;
+        let places = procfs::read_text(format!("/proc/{pid}/cgroup")).ok()?;
         let unified = Self::parse(&mountinfo, &places, "").unified?;
         Some(Cgroup {
             unified: Some(unified.own),

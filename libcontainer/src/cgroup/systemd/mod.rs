@@ -235,7 +235,7 @@ impl Helper {
 
     /// Where systemd has put it: on v1 in the hierarchy that is systemd's own.
     fn place(&self) -> io::Result<PathBuf> {
-        let text = procfs::read_text(&format!("/proc/{}/cgroup", self.pid))?;
+        let text = procfs::read_text(format!("/proc/{}/cgroup", self.pid))?;
         let named = |name: &str| text.lines().find_map(|line| line.split_once(name));
         let (_, path) = named(":name=systemd:")
             .or_else(|| named("0::"))
