@@ -51,7 +51,7 @@
 //! # Limitations
 //! - The child runs from the embedding program's own image. A tool whose payload could write that file (root without a user
 //!   namespace) should run from a read-only copy of itself (CVE-2019-5736).
-//! - Not done, and refused when asked for: network devices, seccomp notification, Intel RDT.
+//! - Not done, and refused when asked for: seccomp notification, Intel RDT.
 //! - Not there yet: changing the limits of a running container, checkpoints.
 //! - Without a cgroup namespace a mount of type `cgroup` stays empty, and a warning says so.
 
@@ -68,6 +68,7 @@ pub mod engine;
 pub mod error;
 mod exec;
 pub mod exit;
+pub mod features;
 pub mod foreground;
 mod handover;
 mod hooks;
@@ -76,6 +77,7 @@ pub mod idmap;
 pub mod init;
 pub mod mount;
 pub mod namespace;
+mod netdevice;
 pub mod plan;
 pub mod process;
 pub mod procfs;

@@ -15,6 +15,7 @@ use super::report::{Kind, REPORT_BYTES, Report};
 use super::resources;
 use crate::cgroup::{Attach, Cgroup};
 use crate::error::{Error, ErrorKind, Result};
+use crate::netdevice::{self, NetDevice};
 use crate::plan::{OomScore, Plan, Script, Slot, Stdio, Step};
 use crate::process::remove_cgroup;
 use crate::procfs;
@@ -273,6 +274,13 @@ impl Family {
                     set_clocks(self.pid, &script.clocks)?;
                     self.answer()?;
                 }
+                Kind::AwaitsDevices => {
+                    let socket = descriptor.ok_or_else(|| {
+                        Error::new(ErrorKind::Io, "listen to the container's process")
+                    })?;
+                    give_devices(self.pid, &script.net_devices, socket.as_fd())?;
+                    self.answer()?;
+                }
                 Kind::AwaitsHooks => {
                     hooks(self.pid, self.pidfd.as_fd())?;
                     self.answer()?;
@@ -381,6 +389,16 @@ impl Family {
         rustix::process::pidfd_send_signal(&self.pidfd, Signal::KILL).ok();
         reap(self.pidfd.as_fd());
     }
+}
+
+/// Moves network devices into the namespace of a process, to which `socket` belongs.
+fn give_devices(pid: i32, devices: &[NetDevice], socket: BorrowedFd<'_>) -> Result<()> {
+    let path = format!("/proc/{pid}/ns/net");
+    let namespace = std::fs::File::open(&path)
+        .map_err(|error| Error::from_io(error, "open net namespace").with_path(path))?;
+    devices
+        .iter()
+        .try_for_each(|device| netdevice::give(device, namespace.as_fd(), socket))
 }
 
 /// Sets the clocks of the time namespace that a process has made and not entered.

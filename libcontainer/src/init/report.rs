@@ -171,6 +171,8 @@ pub(crate) enum Kind {
     Ready = 7,
     /// The child waits until the clocks of its time namespace are set.
     AwaitsClocks = 8,
+    /// The child waits until the network devices are in its namespace, to which the socket that comes with the message belongs.
+    AwaitsDevices = 9,
 }
 
 /// Longest message of a file system that is passed on.
@@ -238,6 +240,7 @@ impl Report {
             Kind::Terminal,
             Kind::Ready,
             Kind::AwaitsClocks,
+            Kind::AwaitsDevices,
         ];
         let number = word(0)?;
         Some(Self {

@@ -16,6 +16,7 @@ use crate::id::ContainerId;
 use crate::idmap::{self, IdMap, IdMaps};
 use crate::mount::Propagation;
 use crate::namespace::{Kind, Namespaces};
+use crate::netdevice::{self, NetDevice};
 use crate::rootfs::Later;
 use crate::seccomp;
 use crate::sys::seccomp::Instruction;
@@ -425,6 +426,7 @@ impl Compiler<'_> {
         if self.namespaces.creates(Kind::Network) {
             self.script.steps.push(Step::LoopbackUp);
         }
+        self.net_devices(spec.linux().as_ref())?;
         let names = [
             ("hostname", spec.hostname(), true),
             ("domainname", spec.domainname(), false),
@@ -446,6 +448,35 @@ impl Compiler<'_> {
                 Step::DomainName { name }
             });
         }
+        Ok(())
+    }
+
+    /// Devices of the host that become the container's.
+    fn net_devices(&mut self, linux: Option<&Linux>) -> Result<(), Error> {
+        let asked = linux.and_then(|linux| linux.net_devices().as_ref());
+        let mut devices = Vec::new();
+        for (host, device) in asked.into_iter().flatten() {
+            let container = device.name().as_deref().filter(|name| !name.is_empty());
+            let (host, container) = (host.clone(), container.unwrap_or(host).to_owned());
+            if !netdevice::is_name(&host) || !netdevice::is_name(&container) {
+                let field = format!("linux.netDevices.{host}");
+                return Err(invalid(&field, "this is no name of a network device"));
+            }
+            devices.push(NetDevice { host, container });
+        }
+        if devices.is_empty() {
+            return Ok(());
+        }
+        if !self.namespaces.has(Kind::Network) {
+            return Err(invalid(
+                "linux.netDevices",
+                "moving a device needs a network namespace of the container's own",
+            ));
+        }
+        // The specification's map has no order; a plan has.
+        devices.sort_by(|one, other| one.host.cmp(&other.host));
+        self.script.net_devices = devices;
+        self.script.steps.push(Step::NetDevices);
         Ok(())
     }
 

@@ -28,13 +28,6 @@ fn of_linux(linux: &Linux) -> Vec<(&'static str, bool)> {
         .as_ref()
         .is_some_and(|seccomp| seccomp.listener_path().is_some());
     vec![
-        (
-            "linux.netDevices",
-            linux
-                .net_devices()
-                .as_ref()
-                .is_some_and(|devices| !devices.is_empty()),
-        ),
         ("linux.intelRdt", linux.intel_rdt().is_some()),
         ("linux.seccomp.listenerPath", listener),
     ]

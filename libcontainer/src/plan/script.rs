@@ -10,6 +10,7 @@ use super::step::{DeviceStep, Flags, FsOption, MountStep, OwnStep, Printed, Slot
 use crate::idmap::IdMaps;
 use crate::mount::MapScope;
 use crate::namespace::Kind;
+use crate::netdevice::NetDevice;
 use crate::sys::schedule::MEMORY_NODES;
 use crate::sys::seccomp::Instruction;
 
@@ -100,6 +101,8 @@ pub(crate) struct Script {
     pub(crate) oom_score: Option<OomScore>,
     /// Offsets of the clocks of a new time namespace, written by the parent.
     pub(crate) clocks: String,
+    /// Devices that the parent moves into the container's network namespace.
+    pub(crate) net_devices: Vec<NetDevice>,
     /// What the parent opens, and into which slot.
     pub(crate) resources: Vec<(Slot, Resource)>,
     /// How many slots there are.
@@ -171,6 +174,9 @@ impl fmt::Display for Script {
                     writeln!(f, "parent: map {kind} {map}")?;
                 }
             }
+        }
+        for NetDevice { host, container } in &self.net_devices {
+            writeln!(f, "parent: move network device {host} as {container}")?;
         }
         for line in self.clocks.lines() {
             writeln!(f, "parent: set the clock {line}")?;

@@ -183,6 +183,7 @@ pub(crate) enum Step {
         name: Text,
     },
     LoopbackUp,
+    NetDevices,
     HostName {
         name: Text,
     },
@@ -333,6 +334,7 @@ impl Step {
             Self::NewSession => "start a session",
             Self::SessionKeyring { .. } => "make a session keyring",
             Self::LoopbackUp => "bring up loopback",
+            Self::NetDevices => "wait for network devices",
             Self::HostName { .. } => "set the host name",
             Self::DomainName { .. } => "set the domain name",
             Self::SlaveMounts { .. } => "separate mounts from the host",

@@ -26,6 +26,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use rustix::io::Errno;
 
 use super::report::{At, Call, Failed, Kind, REPORT_BYTES, Report, TEXT_BYTES};
+use crate::netdevice;
 use crate::plan::{Script, Slot, Step, Text};
 use crate::sys::clone::exit_group;
 use crate::sys::exec::{StringArray, close, close_range_on_exec, keep_only};
@@ -123,7 +124,11 @@ impl Child<'_> {
 
     /// Tells the parent, and waits for its answer.
     fn ask(&self, kind: Kind) -> Result<(), Failed> {
-        self.send(&Report::new(kind, self.progress.step), None)?;
+        self.ask_with(kind, None)
+    }
+
+    fn ask_with(&self, kind: Kind, descriptor: Option<BorrowedFd<'_>>) -> Result<(), Failed> {
+        self.send(&Report::new(kind, self.progress.step), descriptor)?;
         let mut answer = [0_u8; REPORT_BYTES];
         match message::receive(self.socket, &mut answer).at(Call::Receive)? {
             // The parent is gone or gave up.
@@ -188,6 +193,10 @@ impl Child<'_> {
             Step::EnterPidNamespace => self.enter_pid_namespace(),
             Step::NewSession => rustix::process::setsid().map(drop).at(Call::SetSession),
             Step::SessionKeyring { name } => self.session_keyring(name),
+            Step::NetDevices => {
+                let socket = netdevice::socket().at(Call::Socket)?;
+                self.ask_with(Kind::AwaitsDevices, Some(socket.as_fd()))
+            }
             Step::LoopbackUp => loopback::bring_up().at(Call::Ioctl),
             Step::HostName { name } => {
                 rustix::system::sethostname(self.text(name).to_bytes()).at(Call::SetHostName)

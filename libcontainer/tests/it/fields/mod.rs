@@ -5,9 +5,11 @@
     reason = "a test that cannot prepare its material has failed"
 )]
 
+mod features;
 mod hooks;
 mod mounts;
 mod namespaces;
+mod network;
 mod process;
 
 use libcontainer::ErrorKind;
