@@ -175,6 +175,14 @@ impl Compiler<'_> {
 
     fn open_into(&mut self, field: &str, slot: Slot, resource: Resource) -> Result<(), Error> {
         let (path, kind) = match &resource {
+            // Its own process has no right to map ids of the host's file systems.
+            Resource::Tree(tree) if self.later && tree.idmap.is_some() => {
+                let feature = "id-mapped mounts for a caller who may not mount".to_owned();
+                return Err(
+                    Error::new(ErrorKind::Unsupported { feature }, "specification")
+                        .with_path(&tree.path),
+                );
+            }
             Resource::Tree(tree) if self.later => {
                 let (recursive, no_follow) = (tree.recursive, tree.no_follow);
                 let kind = Own::Tree {
