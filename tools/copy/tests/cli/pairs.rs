@@ -514,11 +514,13 @@ impl FakeEngine {
             for _ in 0..2 {
                 let (stream, _) = listener.accept().unwrap();
                 let mut reader = BufReader::new(stream.try_clone().unwrap());
-                // A connection serves several requests.
-                while let Some(head) = head(&mut reader) {
+                // One connection at a time is served: the first ends with its answer, or the second would wait for its end.
+                if let Some(head) = head(&mut reader) {
                     let mut stream = &stream;
                     if head.contains("/_ping") {
-                        drop(stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nOK"));
+                        drop(stream.write_all(
+                            b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nOK",
+                        ));
                         continue;
                     }
                     if head.starts_with("POST") && !early {
