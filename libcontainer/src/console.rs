@@ -12,6 +12,16 @@ use crate::sys::message;
 
 /// Connects to the socket and sends it a descriptor under a name.
 pub(crate) fn send(path: &Path, descriptor: BorrowedFd<'_>, what: &str) -> Result<()> {
+    send_with(path, descriptor, what, what.as_bytes())
+}
+
+/// Connects to the socket and sends it a descriptor with a text.
+pub(crate) fn send_with(
+    path: &Path,
+    descriptor: BorrowedFd<'_>,
+    what: &str,
+    text: &[u8],
+) -> Result<()> {
     let failed = |errno: Errno| {
         Error::from_errno(errno.raw_os_error(), format!("send the {what} to a socket"))
             .with_path(path)
@@ -42,5 +52,5 @@ pub(crate) fn send(path: &Path, descriptor: BorrowedFd<'_>, what: &str) -> Resul
         .join(name);
     let address = SocketAddrUnix::new(&short).map_err(failed)?;
     rustix::net::connect(&socket, &address).map_err(failed)?;
-    message::send(socket.as_fd(), what.as_bytes(), Some(descriptor)).map_err(failed)
+    message::send(socket.as_fd(), text, Some(descriptor)).map_err(failed)
 }

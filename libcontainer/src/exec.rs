@@ -17,6 +17,7 @@ use crate::process::Process;
 use crate::record::Record;
 use crate::rootfs::read_file_in;
 use crate::spec::{GROUP, PASSWD, PASSWD_BYTES, ResolvedUser, home, resolve};
+use crate::state::{State, Status};
 
 /// Starts `description` beside `init`, the container's first process.
 pub(crate) fn exec(
@@ -38,7 +39,10 @@ pub(crate) fn exec(
         terminal,
     };
     let id = ContainerId::parse(&record.id)?;
-    let script = compile_exec(&id, &record.spec, description, &facts, &entering)?;
+    let mut script = compile_exec(&id, &record.spec, description, &facts, &entering)?;
+    if let Some(listener) = &mut script.listener {
+        listener.state = Some(State::of(record, Status::Running));
+    }
     let sinks = Sinks::of_exec(&mut options);
     let stdio = if terminal {
         Stdio::Terminal

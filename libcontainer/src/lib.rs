@@ -70,6 +70,8 @@ mod exec;
 pub mod exit;
 pub mod features;
 pub mod foreground;
+#[cfg(feature = "_fuzzing")]
+pub mod fuzzing;
 mod handover;
 mod hooks;
 pub mod id;

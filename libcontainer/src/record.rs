@@ -105,6 +105,13 @@ impl Record {
         file.take(RECORD_BYTES)
             .read_to_end(&mut text)
             .map_err(failed)?;
+        Self::parse(&text)
+            .map(Some)
+            .map_err(|error| error.with_path(&path))
+    }
+
+    /// Reads the text of a record.
+    pub(crate) fn parse(text: &[u8]) -> Result<Self> {
         let foreign = || {
             Error::new(
                 ErrorKind::Unsupported {
@@ -112,12 +119,11 @@ impl Record {
                 },
                 "read the container's record",
             )
-            .with_path(&path)
             .with_hint("it was written by another runtime, or by another version of this one")
         };
         // The format is looked at first: the rest may have any shape.
         let value: serde_json::Value =
-            serde_json::from_slice(&text).map_err(|error| foreign().with_source(error))?;
+            serde_json::from_slice(text).map_err(|error| foreign().with_source(error))?;
         let format = value
             .get("format")
             .cloned()
@@ -125,9 +131,7 @@ impl Record {
         if format != Some(Format::default()) {
             return Err(foreign());
         }
-        serde_json::from_value(value)
-            .map(Some)
-            .map_err(|error| foreign().with_source(error))
+        serde_json::from_value(value).map_err(|error| foreign().with_source(error))
     }
 }
 

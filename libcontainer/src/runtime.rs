@@ -17,7 +17,7 @@ use crate::process::remove_cgroup;
 use crate::procfs;
 use crate::record::{Format, Record, keep_config};
 use crate::spec::{PASSWD, PASSWD_BYTES, home};
-use crate::state::rfc3339;
+use crate::state::{State, Status, rfc3339};
 
 pub use crate::container::Container;
 pub use crate::plan::{CreateOptions, ExecOptions, Stdio};
@@ -209,6 +209,10 @@ impl Runtime {
             .with_hint("create and start it instead"));
         }
         let sinks = Sinks::of_create(&mut plan.options);
+        let record = plan.script.listener.is_some().then(|| new_record(&plan));
+        if let (Some(listener), Some(record)) = (&mut plan.script.listener, record) {
+            listener.state = Some(State::of(&record, Status::Creating));
+        }
         let launched = launch(
             plan,
             Launch {
@@ -292,6 +296,9 @@ fn create_in(directory: &Path, mut plan: Plan) -> Result<Container> {
     }
     let mut record = new_record(&plan);
     let sinks = Sinks::of_create(&mut plan.options);
+    if let Some(listener) = &mut plan.script.listener {
+        listener.state = Some(State::of(&record, Status::Creating));
+    }
     let mut hooked = false;
     let mut on_hooks = |pid: i32, pidfd: std::os::fd::BorrowedFd<'_>| {
         hooked = true;

@@ -11,6 +11,7 @@ mod child;
 mod enter;
 mod explain;
 mod idmapped;
+mod listener;
 mod maps;
 mod parent;
 mod report;

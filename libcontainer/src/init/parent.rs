@@ -10,6 +10,7 @@ use rustix::process::{Pid, PidfdFlags, Signal};
 use super::child::{Child, Image, Progress};
 use super::enter::reap;
 use super::explain::explain;
+use super::listener;
 use super::maps;
 use super::report::{Kind, REPORT_BYTES, Report};
 use super::resources;
@@ -283,6 +284,13 @@ impl Family {
                 }
                 Kind::AwaitsHooks => {
                     hooks(self.pid, self.pidfd.as_fd())?;
+                    self.answer()?;
+                }
+                Kind::AwaitsListener => {
+                    let listener = script.listener.as_ref();
+                    let listener =
+                        listener.expect("a script whose filter has a listener says where it goes");
+                    listener::give(listener, self.pid, self.pidfd.as_fd(), report.value)?;
                     self.answer()?;
                 }
                 // Dealt with where it is received.

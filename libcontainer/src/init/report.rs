@@ -173,6 +173,8 @@ pub(crate) enum Kind {
     AwaitsClocks = 8,
     /// The child waits until the network devices are in its namespace, to which the socket that comes with the message belongs.
     AwaitsDevices = 9,
+    /// The child waits until the listener of its filter, the descriptor `value`, has been given away.
+    AwaitsListener = 10,
 }
 
 /// Longest message of a file system that is passed on.
@@ -241,6 +243,7 @@ impl Report {
             Kind::Ready,
             Kind::AwaitsClocks,
             Kind::AwaitsDevices,
+            Kind::AwaitsListener,
         ];
         let number = word(0)?;
         Some(Self {

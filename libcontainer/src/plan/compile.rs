@@ -8,7 +8,7 @@ use oci_spec::runtime::{Linux, LinuxIdMapping, Process, Spec};
 use super::arena::Text;
 use super::facts::Facts;
 use super::process::invalid;
-use super::script::{OomScore, Resource, Script};
+use super::script::{Listener, OomScore, Resource, Script};
 use super::step::{Own, OwnStep, Slot, Step};
 use super::{attributes, devices, mounts, process, refuse};
 use crate::error::{Error, ErrorKind};
@@ -108,6 +108,12 @@ pub(crate) fn compile(
         // Becoming the user took it away.
         steps.push(Step::ParentDeathSignal { signal });
     }
+    // Whoever gives the listener away is there until the container is ready.
+    let listened = compiler.script.listener.is_some();
+    let steps = &mut compiler.script.steps;
+    if late_filter && listened {
+        steps.push(Step::Filter);
+    }
     steps.extend([
         // From now on the container has a record, and others may join it: they must not reach what the runtime runs from.
         Step::Undumpable,
@@ -116,7 +122,7 @@ pub(crate) fn compile(
         Step::Ready,
         Step::AwaitStart,
     ]);
-    if late_filter {
+    if late_filter && !listened {
         steps.push(Step::Filter);
     }
     steps.push(Step::Execute);
@@ -268,8 +274,36 @@ impl Compiler<'_> {
         let program = seccomp::compile(profile, arch).map_err(|error| {
             invalid("linux.seccomp", "the filter cannot be compiled").with_source(error)
         })?;
-        if program.needs_listener {
-            return Err(unsupported("SCMP_ACT_NOTIFY"));
+        let path = profile.listener_path().as_deref();
+        let path = path.filter(|path| !path.as_os_str().is_empty());
+        let metadata = profile.listener_metadata().clone().unwrap_or_default();
+        match path {
+            Some(path) if !path.is_absolute() => {
+                return Err(invalid(
+                    "linux.seccomp.listenerPath",
+                    "it must be an absolute path",
+                ));
+            }
+            Some(path) if program.needs_listener => {
+                self.script.listener = Some(Listener {
+                    path: path.to_owned(),
+                    metadata,
+                    state: None,
+                });
+            }
+            None if program.needs_listener => {
+                return Err(invalid(
+                    "linux.seccomp.listenerPath",
+                    "SCMP_ACT_NOTIFY needs somebody who listens",
+                ));
+            }
+            None if !metadata.is_empty() => {
+                return Err(invalid(
+                    "linux.seccomp.listenerMetadata",
+                    "there is no listenerPath to send it to",
+                ));
+            }
+            _ => {}
         }
         self.script.filter_flags = program.flags;
         self.script.filter = program

@@ -34,10 +34,21 @@ pub use options::{CreateOptions, ExecOptions, Stdio};
 
 pub(crate) use arena::{Span, Text};
 pub(crate) use exec::{Entering, compile as compile_exec};
-pub(crate) use script::{MapSource, OomScore, Resource, Script, Tree, TreeMap};
+pub(crate) use script::{Listener, MapSource, OomScore, Resource, Script, Tree, TreeMap};
 pub(crate) use step::{
     CapabilityStep, DeviceStep, Inherits, MountSource, MountStep, Own, Slot, Step,
 };
+
+/// The steps for a specification without a root, as text.
+#[cfg(feature = "_fuzzing")]
+pub(crate) fn explained(id: &ContainerId, spec: &Spec, facts: &Facts) -> Option<String> {
+    let wishes = compile::Wishes {
+        bundle: Some(PathBuf::from("/bundle")),
+        ..compile::Wishes::default()
+    };
+    let script = compile::compile(id, spec, facts, &wishes).ok()?;
+    Some(script.to_string())
+}
 
 /// Everything that will be done to start one container. Displaying it prints the steps in order.
 #[derive(Debug)]

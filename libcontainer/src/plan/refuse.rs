@@ -23,13 +23,8 @@ fn first(asked: impl IntoIterator<Item = (&'static str, bool)>) -> Result<(), Er
 }
 
 fn of_linux(linux: &Linux) -> Vec<(&'static str, bool)> {
-    let listener = linux
-        .seccomp()
-        .as_ref()
-        .is_some_and(|seccomp| seccomp.listener_path().is_some());
     vec![
         ("linux.intelRdt", linux.intel_rdt().is_some()),
-        ("linux.seccomp.listenerPath", listener),
     ]
 }
 

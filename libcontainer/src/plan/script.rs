@@ -11,6 +11,7 @@ use crate::idmap::IdMaps;
 use crate::mount::MapScope;
 use crate::namespace::Kind;
 use crate::netdevice::NetDevice;
+use crate::state::State;
 use crate::sys::schedule::MEMORY_NODES;
 use crate::sys::seccomp::Instruction;
 
@@ -72,6 +73,15 @@ pub(crate) struct OomScore {
     pub(crate) lenient: bool,
 }
 
+/// Where the listener of a filter goes, and what is said with it.
+#[derive(Debug, Clone)]
+pub(crate) struct Listener {
+    pub(crate) path: PathBuf,
+    pub(crate) metadata: String,
+    /// Of the container; known when it is made.
+    pub(crate) state: Option<State>,
+}
+
 /// Everything the child reads: steps, lists and strings. Nothing in it depends on an open descriptor.
 #[derive(Debug, Default)]
 pub(crate) struct Script {
@@ -93,6 +103,8 @@ pub(crate) struct Script {
     pub(crate) nodes: Vec<[u64; MEMORY_NODES / 64]>,
     pub(crate) filter: Vec<Instruction>,
     pub(crate) filter_flags: u32,
+    /// Who answers for the calls that the filter asks about.
+    pub(crate) listener: Option<Listener>,
     /// Flags of `clone3`.
     pub(crate) clone: u32,
     /// Id maps of the new user namespace.

@@ -398,10 +398,10 @@ fn condition(arg: &LinuxSeccompArg, abi: Abi) -> Condition {
         Operator::ScmpCmpLe => (Comparison::LessOrEqual, arg.value(), width),
         Operator::ScmpCmpGe => (Comparison::GreaterOrEqual, arg.value(), width),
         Operator::ScmpCmpGt => (Comparison::Greater, arg.value(), width),
-        // The specification's `value` is the mask here, and `valueTwo` what must remain.
+        // The specification's `value` is the mask here, and `valueTwo` what must remain; libseccomp masks that too.
         Operator::ScmpCmpMaskedEq => (
             Comparison::Equal,
-            arg.value_two().unwrap_or(0),
+            arg.value_two().unwrap_or(0) & arg.value(),
             arg.value() & width,
         ),
     };

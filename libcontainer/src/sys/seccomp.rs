@@ -1,6 +1,8 @@
 #![expect(unsafe_code, reason = "seccomp has no safe wrapper")]
 //! Loading a system call filter.
 
+use std::os::fd::{FromRawFd, OwnedFd, RawFd};
+
 use rustix::io::Errno;
 
 use super::check;
@@ -19,11 +21,29 @@ pub struct Instruction {
     pub operand: u32,
 }
 
+/// `SECCOMP_FILTER_FLAG_NEW_LISTENER`.
+const NEW_LISTENER: u32 = 1 << 3;
+
 /// `seccomp(SECCOMP_SET_MODE_FILTER, flags, program)`.
 ///
 /// # Errors
 /// `EACCES` with neither `CAP_SYS_ADMIN` nor no_new_privs; `EINVAL` for a program the kernel cannot verify.
 pub fn load(program: &[Instruction], flags: u32) -> Result<(), Errno> {
+    set(program, flags & !NEW_LISTENER).map(drop)
+}
+
+/// As [`load`], and gives the descriptor (close-on-exec) on which the filter asks about calls.
+///
+/// # Errors
+/// As [`load`]; `EBUSY` if a filter with a listener is loaded already.
+#[doc(alias = "SECCOMP_FILTER_FLAG_NEW_LISTENER")]
+pub fn load_with_listener(program: &[Instruction], flags: u32) -> Result<OwnedFd, Errno> {
+    let number = RawFd::try_from(set(program, flags | NEW_LISTENER)?).map_err(|_| Errno::BADF)?;
+    // SAFETY: the kernel made this descriptor for us, and nobody else knows it.
+    Ok(unsafe { OwnedFd::from_raw_fd(number) })
+}
+
+fn set(program: &[Instruction], flags: u32) -> Result<libc::c_long, Errno> {
     let length = u16::try_from(program.len()).map_err(|_| Errno::INVAL)?;
     let header = libc::sock_fprog {
         len: length,
@@ -39,5 +59,5 @@ pub fn load(program: &[Instruction], flags: u32) -> Result<(), Errno> {
             std::ptr::from_ref(&header),
         )
     };
-    check(returned).map(drop)
+    check(returned)
 }

@@ -11,6 +11,7 @@ mod fields;
 mod host;
 mod isolation;
 mod life;
+mod notify;
 mod policy;
 mod program;
 mod rootless;

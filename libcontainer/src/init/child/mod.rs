@@ -234,9 +234,7 @@ impl Child<'_> {
             }
             Step::Chdir { path } => self.chdir(path),
             Step::DropBounding { keep } => identity::drop_bounding(keep),
-            Step::Filter => {
-                seccomp::load(&self.script.filter, self.script.filter_flags).at(Call::Seccomp)
-            }
+            Step::Filter => self.filter(),
             Step::NoNewPrivileges => rustix::thread::set_no_new_privs(true).at(Call::Prctl),
             Step::Identity { uid, gid, groups } => self.identity(uid, gid, groups),
             Step::Capabilities(sets) => self.capabilities(sets),
@@ -246,6 +244,26 @@ impl Child<'_> {
             Step::Ready => self.ready(),
             Step::AwaitStart => self.await_start(),
             Step::Execute => self.execute(),
+        }
+    }
+
+    /// Loads the filter. Its listener is fetched by the parent, who gives it away; the program never has it.
+    ///
+    /// Any call from here on may wait for the listener's answer, `sendmsg` too, which could carry a descriptor: only `write` is never asked
+    /// about, since a profile that does so is refused.
+    fn filter(&self) -> Result<(), Failed> {
+        let (program, flags) = (&self.script.filter, self.script.filter_flags);
+        if self.script.listener.is_none() {
+            return seccomp::load(program, flags).at(Call::Seccomp);
+        }
+        let listener = seccomp::load_with_listener(program, flags).at(Call::Seccomp)?;
+        let mut report = Report::new(Kind::AwaitsListener, self.progress.step);
+        report.value = listener.as_raw_fd();
+        rustix::io::write(self.socket, &report.to_bytes()).at(Call::Write)?;
+        let mut answer = [0_u8; REPORT_BYTES];
+        match rustix::io::read(self.socket, &mut answer[..]).at(Call::Read)? {
+            0 => Err(Errno::PIPE).at(Call::Read),
+            _ => Ok(()),
         }
     }
 

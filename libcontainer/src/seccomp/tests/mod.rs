@@ -15,6 +15,7 @@ use oci_spec::runtime::{
 use std::collections::BTreeMap;
 
 mod default;
+mod libseccomp;
 mod property;
 mod rules;
 
