@@ -49,9 +49,9 @@
 //! | `CLONE_INTO_CGROUP` | 5.7 | needed for control groups version 2 |
 //!
 //! # Limitations
-//! - The child runs from the embedding program's own image. A tool whose payload could write that file (root without a user
-//!   namespace) should run from a read-only copy of itself (CVE-2019-5736).
-//! - Not done, and refused when asked for: seccomp notification, Intel RDT.
+//! - The child runs from the embedding program's own image. A program that runs as root and lets processes join containers, or
+//!   containers join pid namespaces, calls [`seal::ensure`] first thing in `main`, so that nobody in them can write it (CVE-2019-5736).
+//! - Not done, and refused when asked for: Intel RDT.
 //! - Not there yet: changing the limits of a running container, checkpoints.
 //! - Without a cgroup namespace a mount of type `cgroup` stays empty, and a warning says so.
 

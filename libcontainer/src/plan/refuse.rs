@@ -23,9 +23,7 @@ fn first(asked: impl IntoIterator<Item = (&'static str, bool)>) -> Result<(), Er
 }
 
 fn of_linux(linux: &Linux) -> Vec<(&'static str, bool)> {
-    vec![
-        ("linux.intelRdt", linux.intel_rdt().is_some()),
-    ]
+    vec![("linux.intelRdt", linux.intel_rdt().is_some())]
 }
 
 /// The file below `/proc/sys` for a sysctl, if setting it cannot change the host, and the kind of namespace it belongs to.
