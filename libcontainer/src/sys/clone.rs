@@ -93,9 +93,32 @@ pub(crate) fn clone3(
 }
 
 /// Ends the process at once, running no destructors and no exit handlers.
+///
+/// A system call filter may refuse the very call: then the process ends by a fault, which the kernel does not let the first process of
+/// a pid namespace ignore either.
 pub fn exit_group(code: i32) -> ! {
+    // SAFETY: the call takes an integer and does not return, unless a filter refuses it.
+    unsafe { libc::syscall(libc::SYS_exit_group, code) };
+    // SAFETY: as before; it ends the calling thread, and who interprets a plan has only one.
+    unsafe { libc::syscall(libc::SYS_exit, code) };
+    fault()
+}
+
+/// Ends the process by a fault that nobody handles: SIGILL, not SIGSEGV, for which the standard library has a handler.
+fn fault() -> ! {
     loop {
-        // SAFETY: the call takes an integer and does not return.
-        unsafe { libc::syscall(libc::SYS_exit_group, code) };
+        // SAFETY: an undefined instruction faults and does nothing else.
+        unsafe {
+            #[cfg(any(target_arch = "x86_64", target_arch = "x86"))]
+            std::arch::asm!("ud2");
+            #[cfg(target_arch = "aarch64")]
+            std::arch::asm!("udf #0");
+            #[cfg(not(any(
+                target_arch = "x86_64",
+                target_arch = "x86",
+                target_arch = "aarch64"
+            )))]
+            std::ptr::without_provenance_mut::<u8>(8).write_volatile(0);
+        }
     }
 }

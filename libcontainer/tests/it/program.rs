@@ -7,7 +7,9 @@
 
 use std::os::unix::fs::PermissionsExt;
 
-use libcontainer::oci_spec::runtime::{PosixRlimitBuilder, PosixRlimitType, Spec};
+use libcontainer::oci_spec::runtime::{
+    LinuxSeccomp, LinuxSeccompAction, PosixRlimitBuilder, PosixRlimitType, Spec,
+};
 use libcontainer::spec::{RunOptions, SeccompChoice};
 use libcontainer::{ErrorKind, ExitStatus, Signal};
 
@@ -233,6 +235,33 @@ fn ignored_signals_and_the_mask_of_the_caller_do_not_travel() {
         assert!(
             status.contains(&format!("{name}0000000000000000")),
             "{status}"
+        );
+    }
+}
+
+/// A filter may refuse what comes after it, execve and exit_group among it: nobody may be left behind, calling in vain for ever.
+#[test]
+fn a_filter_that_refuses_everything_leaves_nobody_behind() {
+    let Some(bed) = Bed::new() else { return };
+    for no_new_privileges in [false, true] {
+        let mut spec = bed.spec(&["true"]);
+        let mut profile = LinuxSeccomp::default();
+        profile.set_default_action(LinuxSeccompAction::ScmpActErrno);
+        spec.linux_mut()
+            .as_mut()
+            .unwrap()
+            .set_seccomp(Some(profile));
+        spec.process_mut()
+            .as_mut()
+            .unwrap()
+            .set_no_new_privileges(Some(no_new_privileges));
+        let outcome = bed.run(spec);
+        // With the report refused too, all that is heard is the end.
+        assert!(
+            outcome
+                .as_ref()
+                .map_or(true, |outcome| outcome.status != ExitStatus::Exited(0)),
+            "{outcome:?}"
         );
     }
 }

@@ -127,7 +127,7 @@ fn a_signal_ends_the_step_and_the_tool() {
                 "--",
                 "sh",
                 "-c",
-                "echo begun; exec sleep 1000",
+                "echo begun > /tmp/begun; exec tail -f /tmp/begun",
             ])
             .stdout(Stdio::piped())
             .spawn()
