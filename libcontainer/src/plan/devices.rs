@@ -82,10 +82,7 @@ pub(crate) fn compile(
         })?;
         add(compiler, &field, path, node)?;
     }
-    for (target, name) in LINKS
-        .iter()
-        .filter(|(_, name)| *name != "ptmx" || mounted.pts)
-    {
+    for (target, name) in LINKS {
         let target = compiler.text("links", target.as_bytes())?;
         let name = compiler.text("links", name.as_bytes())?;
         compiler

@@ -174,8 +174,19 @@ impl Child<'_> {
         }
     }
 
-    /// Gives a new file system the mode, or all, of the directory that it will cover, if there is one.
+    /// Gives a new file system the mode, or all, of the directory that it will cover, if there is one, and then makes it read-only
+    /// where that is wanted.
     fn inherit(&self, step: &MountStep, mount: BorrowedFd<'_>) -> Result<(), Failed> {
+        self.inherit_directory(step, mount)?;
+        match step.source {
+            MountSource::New { attributes, .. } if attributes & RDONLY != 0 => {
+                make_read_only(mount, false)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn inherit_directory(&self, step: &MountStep, mount: BorrowedFd<'_>) -> Result<(), Failed> {
         if step.beneath.is_some() {
             return Ok(());
         }
@@ -189,17 +200,10 @@ impl Child<'_> {
             return Ok(());
         }
         if step.inherits == Inherits::Content {
-            copy::directory(below.as_fd(), mount)?;
-        } else {
-            let mode = Mode::from_raw_mode(stat.st_mode & 0o7777);
-            rustix::fs::chmodat(mount, c".", mode, AtFlags::empty()).at(Call::Chmod)?;
+            return copy::directory(below.as_fd(), mount);
         }
-        match step.source {
-            MountSource::New { attributes, .. } if attributes & RDONLY != 0 => {
-                make_read_only(mount, false)
-            }
-            _ => Ok(()),
-        }
+        let mode = Mode::from_raw_mode(stat.st_mode & 0o7777);
+        rustix::fs::chmodat(mount, c".", mode, AtFlags::empty()).at(Call::Chmod)
     }
 
     /// Makes the symlink that a source is, unless the container has something in its place.

@@ -544,3 +544,49 @@ fn without_a_cgroup_namespace_the_own_cgroup_is_seen() {
         "the namespace is the host's again: {line}"
     );
 }
+
+#[test]
+fn a_read_only_file_system_is_that_also_where_its_place_is_made() {
+    let Some(bundle) = Bundle::new() else { return };
+    for place in ["/made/here", "/tmp", "/dev/made"] {
+        bundle.configure(
+            &["sh", "-c", &format!("touch {place}/x || echo refused")],
+            |config| {
+                let mounts = config["mounts"].as_array_mut().unwrap();
+                mounts.push(json!({"destination": place, "type": "tmpfs", "source": "tmpfs", "options": ["ro"]}));
+            },
+        );
+        let outcome = bundle.oci(&["run", "read-only-place"]).expect_code(0);
+        assert_eq!(outcome.stdout, "refused\n", "{place}");
+    }
+}
+
+#[test]
+fn a_filter_that_forbids_everything_hangs_nobody() {
+    let Some(bundle) = Bundle::new() else { return };
+    // Neither the report of the failure nor the end of the process is allowed.
+    // With no_new_privs the filter comes last, after `start`: the program that could not be executed ended by SIGILL.
+    for (no_new_privileges, code) in [(false, 1), (true, 132)] {
+        bundle.configure(&["true"], |config| {
+            config["process"]["noNewPrivileges"] = json!(no_new_privileges);
+            config["linux"]["seccomp"] = json!({"defaultAction": "SCMP_ACT_ERRNO"});
+            config["process"]["capabilities"] =
+                json!({"bounding": [], "effective": [], "permitted": []});
+        });
+        bundle.oci(&["run", "nothing-allowed"]).expect_code(code);
+        assert_eq!(bundle.oci(&["list", "-q"]).expect_code(0).stdout, "");
+    }
+}
+
+#[test]
+fn links_in_dev_are_made_without_mounts_there() {
+    let Some(bundle) = Bundle::new() else { return };
+    let words = "for name in fd stdin stdout stderr ptmx; do readlink /dev/$name; done";
+    bundle.configure(&["sh", "-c", words], |config| {
+        config["mounts"].as_array_mut().unwrap().truncate(1);
+    });
+    assert_eq!(
+        bundle.oci(&["run", "links"]).expect_code(0).stdout,
+        "/proc/self/fd\n/proc/self/fd/0\n/proc/self/fd/1\n/proc/self/fd/2\npts/ptmx\n"
+    );
+}
