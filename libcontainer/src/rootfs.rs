@@ -311,6 +311,13 @@ fn mount_with_directories(overlay: &Overlay) -> Result<OwnedFd, Failed> {
             rustix::mount::fsconfig_set_flag(context.as_fd(), key).map_err(reported)?;
         }
     }
+    if !overlay.userxattr {
+        // Attributes that a hostile layer or container left in a directory must not name other files of the layers. The kernel has
+        // neither with `userxattr`.
+        for (key, value) in [("redirect_dir", "nofollow"), ("metacopy", "off")] {
+            rustix::mount::fsconfig_set_string(context.as_fd(), key, value).map_err(reported)?;
+        }
+    }
     rustix::mount::fsconfig_create(context.as_fd()).map_err(reported)?;
     rustix::mount::fsmount(
         context.as_fd(),

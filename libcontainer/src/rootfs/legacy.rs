@@ -42,6 +42,7 @@ pub(super) fn mount_overlay(overlay: &Overlay) -> Result<OwnedFd> {
         }
         for (key, wanted) in [
             (",userxattr", overlay.userxattr),
+            (",redirect_dir=nofollow,metacopy=off", !overlay.userxattr),
             (",volatile", overlay.volatile && overlay.upper.is_some()),
         ] {
             text.push_str(if wanted { key } else { "" });

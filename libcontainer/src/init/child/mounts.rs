@@ -112,7 +112,10 @@ impl Child<'_> {
     /// Opens the mount point, and makes it if it is missing.
     fn place_for(&self, step: &MountStep, wanted: Wanted) -> Result<OwnedFd, Failed> {
         if let Some((slot, name)) = step.beneath {
-            // In a file system that we have just made there are no links, and nothing else to be careful about.
+            // In a file system that we have just made there are no links; but nothing may be hidden in a procfs.
+            if slot == Slot::PROC && !step.inside_proc {
+                return Err(Errno::PERM).at(Call::Verify);
+            }
             return path::make_beneath(self.slot(slot)?, self.text(name), wanted);
         }
         let resolve = if step.strict {

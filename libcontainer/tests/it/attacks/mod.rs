@@ -9,7 +9,10 @@
 )]
 
 mod descriptors;
+mod identity;
 mod links;
+mod overlay;
+mod procfs;
 mod races;
 
 use std::os::unix::fs::MetadataExt;
