@@ -667,13 +667,13 @@ fn running_out_of_memory_is_an_event() {
         .current_dir(bundle.path())
         .stdin(std::process::Stdio::piped())
         .stdout(std::process::Stdio::null())
-        .stderr(std::process::Stdio::null())
         .spawn()
         .unwrap();
     let mut stdin = child.stdin.take().unwrap();
     let end = std::time::Instant::now() + std::time::Duration::from_secs(20);
     while bundle.oci(&["state", "fourteen"]).code() != 0 {
         assert!(std::time::Instant::now() < end, "it does not start");
+        assert!(child.try_wait().unwrap().is_none(), "it has ended");
     }
     let mut events = command(program(), bundle.path())
         .args([
