@@ -70,6 +70,12 @@ pub(crate) fn give(
     let outside = std::os::fd::AsFd::as_fd(&outside);
     let index = index_of(outside, &device.host).map_err(failed)?;
     let addresses = addresses(outside, index).map_err(failed)?;
+    // The kernel would move it first and then fail to rename it: a virtual device would end with the container's namespace.
+    match index_of(inside, &device.container) {
+        Err(Errno::NODEV) => {}
+        Ok(_) => return Err(failed(Errno::EXIST)),
+        Err(errno) => return Err(failed(errno)),
+    }
     let mut moved = Message::link(RTM_SETLINK, 0, index, 0);
     moved.attribute(IFLA_NET_NS_FD, &namespace.as_raw_fd().to_ne_bytes());
     moved.name(&device.container);

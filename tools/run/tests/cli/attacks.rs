@@ -290,10 +290,8 @@ fn what_a_privileged_container_reaches_cannot_be_written() {
         .oci(&["exec", &place.id(), "/bin/true"])
         .expect_code(0);
     place.oci(&["kill", &place.id(), "KILL"]);
+    // Whether it was ever fast enough to reach something is its luck; that it wrote nothing is what counts.
     let log = place.log();
-    if !log.contains("reached") {
-        skip("the hunter was never fast enough");
-    }
     assert!(!log.contains("written"), "{log}");
     place.check("exec into a privileged container");
 }
