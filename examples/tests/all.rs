@@ -170,7 +170,7 @@ fn an_image_is_built_by_a_shell_script() {
     for actor in Actor::all() {
         let image = actor.image();
         let script = actor.path("hello.sh");
-        std::fs::copy(package().join("scripts/hello.sh"), &script).unwrap();
+        trimaran_testkit::copy_program(package().join("scripts/hello.sh"), &script);
         let build = match &actor.user {
             Some(user) => user.reachable(&build, actor.home.path()),
             None => build.clone(),
@@ -209,7 +209,7 @@ fn programs_are_isolated_by_anybody() {
         let root = actor.path("root");
         std::fs::create_dir_all(root.join("bin")).unwrap();
         for name in ["busybox", "sh", "echo", "touch", "ls"] {
-            std::fs::copy("/bin/busybox", root.join("bin").join(name)).unwrap();
+            trimaran_testkit::copy_program("/bin/busybox", root.join("bin").join(name));
         }
         let example = |name: &str, arguments: &[&str]| {
             let mut command = actor.command(&programs().join(name), &[]);

@@ -106,3 +106,19 @@ fn drain(mut from: impl Read + Send + 'static) -> std::thread::JoinHandle<String
         String::from_utf8_lossy(&bytes).into_owned()
     })
 }
+
+/// Copies a program that is going to be executed, by another process: a descriptor for writing of ours that a fork elsewhere in the tests
+/// inherited would make the copy "busy" (ETXTBSY) for a while.
+///
+/// # Panics
+/// When it cannot be copied.
+pub fn copy_program(from: impl AsRef<Path>, to: impl AsRef<Path>) {
+    let (from, to) = (from.as_ref(), to.as_ref());
+    let copied = Command::new("cp").arg("-p").args([from, to]).status();
+    assert!(
+        copied.is_ok_and(|status| status.success()),
+        "cannot copy {} to {}",
+        from.display(),
+        to.display()
+    );
+}

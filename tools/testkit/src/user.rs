@@ -113,7 +113,7 @@ impl User {
             return program.to_owned();
         }
         let copy = dir.join(program.file_name().expect("a program has a name"));
-        std::fs::copy(program, &copy).expect("the program is readable and the directory writable");
+        crate::copy_program(program, &copy);
         std::fs::set_permissions(&copy, std::fs::Permissions::from_mode(0o755))
             .expect("the copy is ours");
         copy

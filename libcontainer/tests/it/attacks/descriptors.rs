@@ -72,7 +72,7 @@ fn a_program_behind_a_descriptor() {
     let Some(bed) = Bed::new() else { return };
     let witness = Witness::new(&bed);
     // Not a script, which its interpreter would open by a name that leads nowhere any more.
-    std::fs::copy(bed.root().join("bin/busybox"), witness.path.join("true")).unwrap();
+    trimaran_testkit::copy_program(bed.root().join("bin/busybox"), witness.path.join("true"));
     let leaked = leaked(&witness);
     let sleeper = Sleeper::start(&bed, bed.spec(&["/bin/sleep", "1000"]));
     let outside = witness.path.to_str().unwrap();

@@ -156,7 +156,7 @@ fn a_hook_that_takes_too_long_is_killed_with_nothing_left() {
 #[test]
 fn hooks_find_their_programs_where_they_run() {
     let Some(hooked) = Hooked::new() else { return };
-    std::fs::copy("/bin/busybox", hooked.bed.directory.path().join("busybox")).unwrap();
+    trimaran_testkit::copy_program("/bin/busybox", hooked.bed.directory.path().join("busybox"));
     // Only in the container, only outside of it.
     let inside = json!({"path": "/bin/awk", "args": ["awk", "BEGIN { exit 0 }"]});
     std::os::unix::fs::symlink("busybox", hooked.bed.root().join("bin/only-here")).unwrap();

@@ -30,14 +30,14 @@ impl Place {
         for name in ["proc", "dev", "tmp"] {
             std::fs::create_dir(dir.path().join("rootfs").join(name)).unwrap();
         }
-        std::fs::copy("/bin/busybox", bin.join("busybox")).unwrap();
+        trimaran_testkit::copy_program("/bin/busybox", bin.join("busybox"));
         for name in [
             "sh", "sleep", "true", "cat", "id", "readlink", "ls", "grep", "echo", "head", "mkfifo",
             "dd",
         ] {
             symlink("busybox", bin.join(name)).unwrap();
         }
-        std::fs::copy(program(), dir.path().join("runtime")).unwrap();
+        trimaran_testkit::copy_program(program(), dir.path().join("runtime"));
         let before = std::fs::read(dir.path().join("runtime")).unwrap();
         let place = Self { dir, before };
         place.configure(&["sleep", "1000"], |_| {});
