@@ -130,7 +130,7 @@ fn what_engines_ask_for() {
         ),
         (
             "docker-user",
-            json!({"process": {"user": {"uid": 1000, "gid": 1000, "additionalGids": [1000, 27], "umask": 63}, "cwd": "/work/dir",
+            json!({"process": {"user": {"uid": 1000, "gid": 1000, "additionalGids": [1000, 27], "umask": 63}, "cwd": "/srv/dir",
                 "noNewPrivileges": false, "oomScoreAdj": 500,
                 "capabilities": {"inheritable": ["CAP_KILL"], "ambient": ["CAP_KILL"]},
                 "rlimits": [{"type": "RLIMIT_CORE", "hard": 18_446_744_073_709_551_615_u64, "soft": 0}]},

@@ -92,7 +92,7 @@ fn a_directory_that_is_sometimes_a_link() {
                     .readonly_paths_mut()
                     .get_or_insert_default()
                     .extend(hidden());
-                process(&mut spec).set_cwd(below("/work/dir").into());
+                process(&mut spec).set_cwd(below("/srv/dir").into());
                 made += usize::from(bed.run(spec).is_ok());
             }
         });
