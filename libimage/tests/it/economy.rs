@@ -305,6 +305,8 @@ fn waits_that_a_registry_asks_for_are_sat_through_by_everybody() {
     for (pattern, at_source, fault) in cases {
         let (from, to) = (Registry::start(), Registry::start());
         from.add("image", "latest", &made);
+        // Before the dates are made.
+        let started = std::time::Instant::now();
         let refusing = if at_source { &from } else { &to };
         // oci-client does not say how long to wait: what it was refused is asked for again.
         for number in [1, 2] {
@@ -312,7 +314,6 @@ fn waits_that_a_registry_asks_for_are_sat_through_by_everybody() {
         }
         let recorder = Recorder::new();
         let context = builder().progress(recorder.clone()).build();
-        let started = std::time::Instant::now();
         copied(
             &context,
             &from.reference("image", "latest"),

@@ -217,7 +217,7 @@ fn silence_is_an_error() {
     let (from, to) = ends(&made);
     from.fault(Rule::get(&layer_path(&made)).fault(Fault::Stall(1000)));
     let patience = Patience {
-        stall: Duration::from_millis(200),
+        stall: Duration::from_secs(2),
         attempts: 2,
         ..patience()
     };
@@ -240,11 +240,11 @@ fn slow_but_steady_is_not_silence() {
     let made = megabyte();
     let (from, to) = ends(&made);
     from.fault(
-        Rule::get(&layer_path(&made)).fault(Fault::Drip(100_000, Duration::from_millis(50))),
+        Rule::get(&layer_path(&made)).fault(Fault::Drip(25_000, Duration::from_millis(100))),
     );
     let cx = builder()
         .patience(Patience {
-            stall: Duration::from_millis(400),
+            stall: Duration::from_secs(3),
             attempts: 1,
             ..patience()
         })

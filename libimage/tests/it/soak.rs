@@ -112,10 +112,10 @@ fn a_fault(random: &mut Random, of_source: bool) -> Rule {
     }
 }
 
-fn context() -> Context {
+fn context(stall: Duration) -> Context {
     builder()
         .patience(Patience {
-            stall: Duration::from_millis(700),
+            stall,
             attempts: 4,
             first: Duration::from_millis(1),
             longest: Duration::from_millis(200),
@@ -140,7 +140,9 @@ fn images_survive_whatever_happens() {
     let (from, to) = (Registry::start(), Registry::start());
     let mut arrived: Vec<(String, String, Box<dyn Content>)> = Vec::new();
     let (mut smooth, mut failed) = (0, 0);
-    let context = context();
+    let hasty = context(Duration::from_millis(700));
+    // When nothing is broken any more, silence means that the machine is busy.
+    let patient = context(Duration::from_secs(30));
     for number in 0..images {
         let content = some_content(&mut random);
         let repository = format!("team/{}", random.below(REPOSITORIES));
@@ -156,7 +158,7 @@ fn images_survive_whatever_happens() {
             from.reference(&repository, &tag),
             to.reference(&repository, &tag),
         );
-        let broken = copy(&context, &ends.0, &ends.1);
+        let broken = copy(&hasty, &ends.0, &ends.1);
         from.heal();
         to.heal();
         if let Err(error) = &broken {
@@ -170,7 +172,7 @@ fn images_survive_whatever_happens() {
             if to.manifest(&repository, &tag).is_some() {
                 assert_holds(&to, &repository, &tag, &*content);
             }
-            copy(&context, &ends.0, &ends.1)
+            copy(&patient, &ends.0, &ends.1)
                 .unwrap_or_else(|error| panic!("image {number}, healed: {error:?}"));
         } else {
             smooth += 1;
