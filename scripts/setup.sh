@@ -7,7 +7,7 @@ set -uo pipefail
 what=${1:-test}
 build=(gcc pkg-config libssl-dev)
 demo=(busybox-static uidmap mmdebstrap docker-registry)
-test=("${build[@]}" "${demo[@]}" apache2-utils skopeo umoci podman bsdutils gpg gpgv golang-github-containers-common python3 python3-seccomp attr procps strace iproute2 buildah containerd docker.io perl-base)
+test=("${build[@]}" "${demo[@]}" apache2-utils skopeo umoci podman bsdutils gpg gpgv golang-github-containers-common python3 python3-seccomp attr procps strace iproute2 buildah containerd containernetworking-plugins docker.io perl-base)
 bench=("${demo[@]}" podman buildah skopeo umoci crun runc bubblewrap python3 e2fsprogs time curl)
 case $what in
 demo) packages=("${build[@]}" "${demo[@]}") ;;

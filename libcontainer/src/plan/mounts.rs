@@ -448,7 +448,9 @@ fn cgroup_mounts(
             one.target.display()
         ));
     }
-    let slot = compiler.script.free_slot();
+    // Filled before it is read-only. Programs that manage cgroups themselves (as systemd does) were given one that is not.
+    let read_only = one.options.new_mount_attributes() & RDONLY != 0;
+    let slot = read_only.then(|| compiler.script.free_slot());
     let directory: Vec<_> = [("mode", "755"), ("size", "64k")]
         .map(|(key, value)| (key.to_owned(), Some(value.to_owned())))
         .into();
@@ -461,7 +463,7 @@ fn cgroup_mounts(
             target: &one.target,
             data: &directory,
             attributes,
-            keep: Some(slot),
+            keep: slot,
         },
     )?;
     for hierarchy in hierarchies.iter().filter(|_| own) {
@@ -484,6 +486,7 @@ fn cgroup_mounts(
             },
         )?;
     }
+    let Some(slot) = slot else { return Ok(()) };
     let path = compiler.text(&one.field, one.target.as_os_str().as_bytes())?;
     compiler
         .script

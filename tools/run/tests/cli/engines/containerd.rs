@@ -4,18 +4,21 @@ use super::{Place, Row, Server, check, remove_cgroups, unmount_below};
 use std::process::Command;
 use trimaran_testkit::{ImageMaker, Layout, command, run, skip};
 
-struct Containerd {
+/// What the server and its client are.
+pub(super) const PROGRAMS: [&str; 3] = ["containerd", "ctr", "containerd-shim-runc-v2"];
+
+/// A containerd of the test's own.
+pub(super) struct Containerd {
     // First to go: what it mounted is ours to remove then.
     server: Option<Server>,
-    place: Place,
+    pub(super) place: Place,
 }
 
 impl Containerd {
-    fn new() -> Option<Self> {
-        let place = Place::new(&["containerd", "ctr", "containerd-shim-runc-v2"])?;
+    /// One with this much in its configuration beside the places.
+    pub(super) fn start(place: Place, config: &str) -> Option<Self> {
         let config = format!(
-            "version = 2\nroot = {:?}\nstate = {:?}\ndisabled_plugins = [\"io.containerd.grpc.v1.cri\", \"io.containerd.internal.v1.opt\"]\n\
-             [grpc]\n  address = {:?}\n[ttrpc]\n  address = {:?}\n",
+            "version = 2\nroot = {:?}\nstate = {:?}\n{config}\n[grpc]\n  address = {:?}\n[ttrpc]\n  address = {:?}\n",
             place.path("root"),
             place.path("state"),
             place.path("sock"),
@@ -37,19 +40,20 @@ impl Containerd {
             skip(&format!("containerd does not start here: {why}"));
             return None;
         }
-        containerd.import();
         Some(containerd)
     }
 
-    fn import(&self) {
-        let layout = self.place.directory().join("busybox");
-        let maker = ImageMaker::busybox().expect("the place has found it");
-        Layout::create(&layout).add("busybox", &maker.make());
-        let tar = self.place.path("busybox.tar");
+    /// Imports an image as `localhost/base:NAME`.
+    pub(super) fn import(&self, namespace: &str, name: &str, maker: &ImageMaker) {
+        let layout = self.place.directory().join(name);
+        Layout::create(&layout).add(name, &maker.make());
+        let tar = self.place.path(&format!("{name}.tar"));
         let mut pack = command("tar", self.place.directory());
         pack.arg("-cf").arg(&tar).arg("-C").arg(&layout).arg(".");
         run(&mut pack).expect_code(0);
         let import = [
+            "--namespace",
+            namespace,
             "images",
             "import",
             "--snapshotter",
@@ -72,6 +76,13 @@ impl Containerd {
     fn check(&self, rows: &[Row<'_>]) {
         check(|words| self.call(words), rows);
     }
+
+    /// The last lines of its log.
+    pub(super) fn log(&self) -> String {
+        let text = std::fs::read_to_string(self.place.path("log")).unwrap_or_default();
+        let lines: Vec<_> = text.lines().rev().take(12).collect();
+        lines.into_iter().rev().collect::<Vec<_>>().join("\n")
+    }
 }
 
 impl Drop for Containerd {
@@ -92,9 +103,16 @@ const IMAGE: &str = "localhost/base:busybox";
 
 #[test]
 fn containerd_runs_and_keeps() {
-    let Some(containerd) = Containerd::new() else {
+    let Some(place) = Place::new(&PROGRAMS) else {
         return;
     };
+    let config =
+        "disabled_plugins = [\"io.containerd.grpc.v1.cri\", \"io.containerd.internal.v1.opt\"]";
+    let Some(containerd) = Containerd::start(place, config) else {
+        return;
+    };
+    let maker = ImageMaker::busybox().expect("the place has found it");
+    containerd.import("default", "busybox", &maker);
     let runtime = containerd.place.path("bin/runc");
     macro_rules! ctr {
         ([$($flag:expr),*], $($word:expr),+) => {

@@ -1,6 +1,7 @@
 //! Other people's engines from their packages, offline, with our binary as their runtime.
 
 mod containerd;
+mod cri;
 mod docker;
 mod podman;
 
