@@ -1,7 +1,7 @@
 # make            builds bin/build, bin/run, bin/copy
 # make demo       shows the whole job on this machine, without a registry account
 # make test       sets up what the tests need, then runs every check
-# make test-vm    runs the container tests on cgroup v2 with all controllers, in a virtual machine (QEMU without KVM)
+# make test-vm    runs container tests on cgroup v2 with all controllers, in a virtual machine (QEMU without KVM; STEPS="containers")
 # make fuzz       runs the fuzz targets, each for a minute (FUZZ_SECONDS=N, TARGETS="reference manifest")
 # make soak       copies 500 images through random faults and compares both ends (SOAK_IMAGES=N, SOAK_SEED=N)
 # make bench      measures beside the peers that are installed, writes docs/benchmarks.md
@@ -51,7 +51,7 @@ test:
 	@scripts/test.sh
 
 test-vm:
-	@scripts/vm.sh
+	@scripts/vm.sh $(STEPS)
 
 SOAK_IMAGES ?= 500
 soak:

@@ -21,11 +21,13 @@ trap 'rm -f "$TRIMARAN_SKIP_LOG"' EXIT
 step "formatting"
 cargo fmt --all --check
 step "shell scripts parse"
-for s in .ci/run scripts/*.sh examples/scripts/*.sh; do bash -n "$s"; done
+for s in .ci/run scripts/*.sh scripts/vm/*.sh scripts/vm/steps/*.sh examples/scripts/*.sh; do bash -n "$s"; done
 step "lints"
 cargo clippy --locked --workspace --all-targets -- -D warnings
 cargo clippy --locked -p libimage --no-default-features -- -D warnings
 cargo clippy --locked -p libcontainer -- -D warnings
+# What only `make test-vm` runs.
+cargo clippy --locked -p libcontainer --features _vm --test vm -- -D warnings
 step "documentation"
 RUSTDOCFLAGS="-D warnings" cargo doc --locked --workspace --no-deps --quiet
 step "tests"

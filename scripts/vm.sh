@@ -1,23 +1,37 @@
 #!/usr/bin/env bash
-# Runs the container tests on a kernel with cgroup v2 and all its controllers, in a virtual machine without hardware support.
-# usage: vm.sh [filter of tests...]
-# Debian's cloud kernel (older than the machines we develop on: what newer kernels have is missing there) starts on an archive with a
-# busybox, the test programs, and the libraries and programs of this machine that they need. The tests that need such a kernel are
-# marked as ignored elsewhere. What the guest writes to its serial line is shown; the exit code is that of the tests.
-# Nothing is installed but the emulator and two small tools; the kernel stays in target/vm.
+# Runs container tests in a virtual machine without hardware support: on a kernel with cgroup v2 and all its controllers, under systemd.
+# usage: vm.sh [STEP...] [-- filter of tests...]
+#
+# Every step is one boot of one machine and a script in scripts/vm/steps; without a name all are taken. What is in the machine is listed in
+# scripts/vm/contents.sh. Debian's cloud kernel (older than the machines we develop on: what newer kernels have is missing there)
+# starts on a small archive (scripts/vm/init.sh), which finds a disk with Debian's packages and unpacks the test programs from another
+# one; scripts/vm/guest.sh runs the step. What the guest writes to its serial line is shown; the exit code says whether all tests passed.
+# Kernel and disk are made once, in target/vm, which needs root and a package mirror; nothing is installed but the tools for that.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 target=$(realpath -m "${CARGO_TARGET_DIR:-target}")
 work=$target/vm
-patience=${TRIMARAN_VM_SECONDS:-600}
+# For one boot with its tests.
+patience=${TRIMARAN_VM_SECONDS:-1800}
 mkdir -p "$work"
+# shellcheck source=scripts/vm/contents.sh
+. scripts/vm/contents.sh
 
 say() { echo "vm: $*" >&2; }
+
+steps=()
+while (($#)) && [[ $1 != -- ]]; do
+    [[ -f scripts/vm/steps/$1.sh ]] || { say "no step $1; there are: $(cd scripts/vm/steps && echo * | sed 's/\.sh\>//g')"; exit 2; }
+    steps+=("$1")
+    shift
+done
+(($# == 0)) || shift
+((${#steps[@]})) || mapfile -t steps < <(basename -s .sh scripts/vm/steps/*.sh)
 
 [[ $(uname -m) == x86_64 ]] || { say "only for x86_64"; exit 1; }
 if [[ $EUID -eq 0 ]] && command -v apt-get >/dev/null; then
     missing=()
-    for p in qemu-system-x86 cpio kmod busybox-static uidmap util-linux iproute2; do
+    for p in qemu-system-x86 cpio kmod busybox-static mmdebstrap e2fsprogs; do
         [[ $(dpkg-query -W -f '${db:Status-Status}' "$p" 2>/dev/null) == installed ]] || missing+=("$p")
     done
     if ((${#missing[@]})); then
@@ -27,7 +41,7 @@ if [[ $EUID -eq 0 ]] && command -v apt-get >/dev/null; then
             { apt-get update -qq && apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null; }
     fi
 fi
-for tool in qemu-system-x86_64 cpio depmod busybox; do
+for tool in qemu-system-x86_64 cpio depmod busybox mmdebstrap mkfs.ext4; do
     command -v $tool >/dev/null || { say "$tool is missing"; exit 1; }
 done
 
@@ -41,124 +55,91 @@ if ! ls "$work"/kernel/boot/vmlinuz-* >/dev/null 2>&1; then
     (cd "$work/download" && apt-get download -qq "$package" 2>/dev/null)
     dpkg-deb -x "$work"/download/*.deb "$work/kernel"
     rm -rf "$work/download"
+    depmod -b "$work/kernel" "$(basename "$work"/kernel/lib/modules/*)"
 fi
 kernel=$(ls "$work"/kernel/boot/vmlinuz-*)
 version=${kernel##*/vmlinuz-}
-depmod -b "$work/kernel" "$version"
+
+# The disk: the packages and the kernel's modules. Another list makes another one.
+suite=$(. /etc/os-release && echo "$VERSION_CODENAME")
+disk=$work/disk-$(echo "$suite $version ${packages[*]}" | sha256sum | cut -c1-16)
+if [[ ! -f $disk ]]; then
+    [[ $EUID -eq 0 ]] || { say "the machine's disk is made by root"; exit 1; }
+    say "making a disk of $suite with ${packages[*]}"
+    rm -rf "$work"/disk*
+    tree=$work/disk.tree
+    mmdebstrap --quiet --variant=minbase --dpkgopt=force-unsafe-io --include="$(IFS=,; echo "${packages[*]}")" "$suite" "$tree"
+    cp -a "$work/kernel/lib/modules" "$tree/lib/"
+    truncate -s 4G "$disk.new"
+    mkfs.ext4 -q -E lazy_itable_init=1 -O ^has_journal -d "$tree" "$disk.new"
+    mv "$disk.new" "$disk"
+    rm -rf "$tree"
+fi
 
 say "building the tests"
-programs=$(cargo test --locked -p libcontainer --lib --test it --examples --no-run --message-format=json |
-    python3 -c '
+tests=$work/tests
+rm -rf "$tests"
+mkdir -p "$tests"
+cp -r scripts/vm/steps scripts/vm/prepare.sh scripts/vm/guest.sh "$tests/"
+printf '%s\n' "${modules[@]}" >"$tests/modules"
+(($# == 0)) || printf '%s\n' "$@" >"$tests/filter"
+touch "$tests/filter" "$tests/links"
+for one in "${programs[@]}"; do
+    # shellcheck disable=SC2086
+    cargo test --locked $one --no-run --message-format=json | python3 -c '
 import json, sys
 for line in sys.stdin:
     one = json.loads(line)
-    if one.get("executable") and one["target"]["name"] in ("it", "libcontainer", "unshare"):
-        place = "examples" if one["target"]["kind"] == ["example"] else "deps"
-        print(place + "/" + one["target"]["name"], one["executable"])')
-
-# The archive.
-root=$work/root
-rm -rf "$root"
-mkdir -p "$root"/{bin,dev,etc,lib/modules,proc,sys,tmp,run,root,tests,newroot,usr/bin,var}
-ln -s ../bin "$root/usr/sbin"
-ln -s bin "$root/sbin"
-
-# A program or library with what it is linked to, each under its own path.
-copy() {
-    local file
-    for file in "$1" $(ldd "$1" 2>/dev/null | grep -o '/[^ ]*' || true); do
-        [[ -e $root$file ]] && continue
-        mkdir -p "$root$(dirname "$file")"
-        cp -L "$file" "$root$file"
-    done
-}
-cp "$(command -v busybox)" "$root/bin/busybox"
-for tool in $("$root/bin/busybox" --list); do
-    [[ -e $root/bin/$tool ]] || ln -s /bin/busybox "$root/bin/$tool"
+    if not one.get("executable"):
+        continue
+    target, package = one["target"], one["manifest_path"].split("/")[-2]
+    example = target["kind"] == ["example"]
+    link = target["kind"] == ["bin"] and not one["profile"]["test"]
+    print(package, "examples" if example else "deps", target["name"], one["executable"], "link" if link else "")'
+done | while read -r package place name file link; do
+    mkdir -p "$tests/$package/$place"
+    strip -g -o "$tests/$package/$place/$name" "$file"
+    [[ -z $link ]] || echo "/tests/$package/deps/$name $file" >>"$tests/links"
 done
-# Where busybox's own lacks what the tests ask for.
-for tool in unshare setpriv newuidmap newgidmap mount umount ip ps; do
-    path=$(command -v $tool || true)
-    [[ -n $path ]] || continue
-    rm -f "$root/bin/$tool"
-    copy "$(realpath "$path")"
-    [[ $(realpath "$path") == /bin/$tool ]] || { mkdir -p "$root/bin"; ln -sf "$(realpath "$path")" "$root/bin/$tool"; }
-done
-chmod u+s "$root/usr/bin/newuidmap" "$root/usr/bin/newgidmap" 2>/dev/null || true
-mkdir -p "$root/tests/deps" "$root/tests/examples"
-while read -r place program; do
-    copy "$program"
-    strip -g -o "$root/tests/$place" "$program"
-    rm -f "$root$program"
-done <<<"$programs"
-for module in overlay veth tun fuse virtio_pci virtio_blk loop bfq; do
-    modprobe -d "$work/kernel" -S "$version" --show-depends "$module" 2>/dev/null |
-        sed -n 's/^insmod \([^ ]*\).*/\1/p'
+tar -C "$tests" -cf "$work/tests.tar" .
+
+# The archive that finds the disk.
+archive=$work/archive
+rm -rf "$archive.tree"
+mkdir -p "$archive.tree"/{bin,dev,disk,modules,proc,sys}
+cp "$(command -v busybox)" "$archive.tree/bin/busybox"
+for tool in $("$archive.tree/bin/busybox" --list); do ln -s busybox "$archive.tree/bin/$tool" 2>/dev/null || true; done
+install -m 755 scripts/vm/init.sh "$archive.tree/init"
+for module in virtio_pci virtio_blk; do
+    modprobe -d "$work/kernel" -S "$version" --show-depends "$module" | sed -n 's/^insmod \([^ ]*\).*/\1/p'
 done | awk '!seen[$0]++' | while read -r file; do
-    cp "$file" "$root/lib/modules/"
+    cp "$file" "$archive.tree/modules/"
     echo "${file##*/}"
-done >"$root/lib/modules/order"
-cat >"$root/etc/passwd" <<'END'
-root:x:0:0:root:/root:/bin/sh
-trimaran-sub:x:990:990::/nonexistent:/bin/sh
-trimaran-nosub:x:991:991::/nonexistent:/bin/sh
-END
-printf 'root:x:0:\ntrimaran-sub:x:990:\ntrimaran-nosub:x:991:\n' >"$root/etc/group"
-printf 'trimaran-sub:700000:65536\n' | tee "$root/etc/subuid" >"$root/etc/subgid"
-printf '%q ' "$@" >"$root/tests/filter"
+done >"$archive.tree/modules/order"
+(cd "$archive.tree" && find . -print0 | cpio --null -o -H newc --quiet) >"$archive"
+# One that tests limit the use of.
+truncate -s 64M "$work/scratch"
 
-# The first program of the guest. Containers cannot be started from the archive's own root, which cannot be pivoted from.
-cat >"$root/init" <<'END'
-#!/bin/busybox sh
-export PATH=/bin:/usr/bin
-if [ ! -e /second ]; then
-    mount -t tmpfs -o mode=755 tmpfs /newroot
-    for one in bin etc lib lib64 root sbin tests usr init home work tmp; do [ -e "/$one" ] && cp -a "/$one" /newroot/; done
-    mkdir -p /newroot/proc /newroot/sys /newroot/dev /newroot/tmp /newroot/run /newroot/var
-    touch /newroot/second
-    exec switch_root /newroot /init
-fi
-mount -t proc proc /proc
-mount -t sysfs sysfs /sys
-mount -t devtmpfs dev /dev
-mkdir -p /dev/pts /dev/shm
-mount -t devpts -o ptmxmode=666 devpts /dev/pts
-mount -t tmpfs tmpfs /run
-mount -t tmpfs -o mode=1777 tmpfs /tmp
-mount -t tmpfs tmpfs /dev/shm
-mount -t cgroup2 -o nsdelegate cgroup2 /sys/fs/cgroup
-while read -r module; do insmod "/lib/modules/$module" || echo "no module $module"; done </lib/modules/order
-ip link set lo up
-ulimit -n 4096
-echo "vm: $(uname -r), controllers $(cat /sys/fs/cgroup/cgroup.controllers)"
-# As with systemd, nothing runs in the root cgroup but the kernel.
-mkdir /sys/fs/cgroup/init
-echo $$ >/sys/fs/cgroup/init/cgroup.procs
-export TRIMARAN_SKIP_LOG=/tmp/skips TRIMARAN_VM=1 RUST_BACKTRACE=0 HOME=/root
-cd /tests
-eval "set -- $(cat /tests/filter)"
-code=0
-# Of the unit tests those that ask the kernel.
-[ $# -gt 0 ] || /tests/deps/libcontainer rootfs:: 2>&1 || code=$?
-/tests/deps/it --include-ignored --test-threads 4 "$@" 2>&1 || code=$?
-[ -e /tmp/skips ] && { echo "vm: skipped"; sort /tmp/skips; }
-echo "vm: the tests ended with $code"
-poweroff -f
-END
-chmod +x "$root/init"
-(cd "$root" && find . -print0 | cpio --null -o -H newc --quiet) >"$work/archive"
-truncate -s 64M "$work/disk"
+# Boots the machine for a step, and returns what its tests did.
+boot() {
+    local step=$1 log=$work/console.$1 code mode
+    mode=$(sed -n 's/^# boot: //p' "scripts/vm/steps/$step.sh")
+    say "starting $version for $step ($mode)"
+    timeout --foreground -k 5 "$patience" qemu-system-x86_64 -accel tcg,thread=multi -cpu max -smp 2 -m 2048 -nodefaults -no-reboot -nographic \
+        -serial stdio -kernel "$kernel" -initrd "$archive" \
+        -drive "file=$work/scratch,format=raw,if=virtio,snapshot=on" \
+        -drive "file=$disk,format=raw,if=virtio,snapshot=on" \
+        -drive "file=$work/tests.tar,format=raw,if=virtio,snapshot=on" \
+        -append "console=ttyS0 quiet panic=-1 oops=panic cgroup_no_v1=all no_timer_check trimaran.boot=$mode trimaran.step=$step" \
+        </dev/null | tee "$log" | tr -d '\r' || true
+    code=$(tr -d '\r' <"$log" | sed -n 's/^.*vm: the tests ended with \([0-9]*\) .*$/\1/p' | tail -1)
+    [[ -n $code ]] || { say "$step: the guest ended, or its $patience seconds did, before the tests"; return 1; }
+    return "$code"
+}
 
-say "starting $version"
-log=$work/console
-: >"$log"
-timeout --foreground -k 5 "$patience" qemu-system-x86_64 -accel tcg,thread=multi -cpu max -smp 2 -m 2048 -nodefaults -no-reboot -nographic \
-    -serial stdio -kernel "$kernel" -initrd "$work/archive" \
-    -drive "file=$work/disk,format=raw,if=none,id=disk" -device virtio-blk-pci,drive=disk \
-    -append "console=ttyS0 quiet panic=-1 oops=panic apparmor=0 cgroup_no_v1=all" </dev/null | tee "$log" | tr -d '\r' || true
-code=$(tr -d '\r' <"$log" | sed -n 's/^vm: the tests ended with \([0-9]*\)$/\1/p' | tail -1)
-if [[ -z $code ]]; then
-    say "the guest ended, or its $patience seconds did, before the tests"
-    exit 1
-fi
-exit "$code"
+failed=()
+for step in "${steps[@]}"; do
+    boot "$step" || failed+=("$step")
+done
+((${#failed[@]} == 0)) || { say "failed: ${failed[*]}"; exit 1; }
+say "all passed: ${steps[*]}"

@@ -139,7 +139,7 @@ fn the_caller_stays_as_it_was() {
 fn in_own_process(test: &str, prefix: &str) -> std::process::Output {
     let binary = std::env::current_exe().unwrap();
     let command = format!(
-        "{prefix} exec {} --exact {test} --include-ignored --nocapture --test-threads=1",
+        "{prefix} exec {} --exact {test} --nocapture --test-threads=1",
         binary.display()
     );
     Command::new("sh")

@@ -15,4 +15,4 @@ mod notify;
 mod policy;
 mod program;
 mod rootless;
-mod v2;
+mod sleeper;

@@ -1,0 +1,8 @@
+//! What only the virtual machine of `make test-vm` can show: cgroup v2 with all its controllers.
+
+#[expect(dead_code, reason = "the ordinary tests use more of it")]
+#[path = "../it/bed.rs"]
+mod bed;
+#[path = "../it/sleeper.rs"]
+mod sleeper;
+mod v2;
