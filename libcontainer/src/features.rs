@@ -13,6 +13,9 @@ pub const SPEC_VERSION_MIN: &str = "1.0.0";
 /// The newest version of the specification that is followed.
 pub const SPEC_VERSION_MAX: &str = "1.3.0";
 
+/// An annotation that crun has brought up, and podman writes: a value but `0` keeps the first process in the caller's groups.
+pub(crate) const KEEP_GROUPS: &str = "run.oci.keep_original_groups";
+
 /// What this crate can do.
 ///
 /// It says what is compiled in, not what the host has: security modules and memory nodes may be missing there, and asking for them is
@@ -50,6 +53,8 @@ pub fn features() -> Features {
             "mountExtensions": {"idmap": {"enabled": true}},
             "netDevices": {"enabled": true},
         },
+        // Set by who may not choose groups, it leaves a process in those of the caller.
+        "potentiallyUnsafeConfigAnnotations": [KEEP_GROUPS],
         "annotations": {"org.trimaran.version": env!("CARGO_PKG_VERSION")},
     });
     serde_json::from_value(whole).expect("a test reads it")

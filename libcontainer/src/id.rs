@@ -29,10 +29,15 @@ impl ContainerId {
         if sound {
             return Ok(Self(text.to_owned()));
         }
-        Err(
-            Error::new(ErrorKind::InvalidId, format!("container id {text:?}"))
-                .with_hint("an id has 1 to 128 characters out of letters, digits and _+.-"),
-        )
+        let rule = "an id has 1 to 128 characters out of letters, digits and _+.-";
+        let hint = match text.chars().find(|c| !c.is_ascii() || !allowed(*c as u8)) {
+            Some(wrong) => format!(
+                "invalid character `{}` in the ID: {rule}",
+                wrong.escape_debug()
+            ),
+            None => rule.to_owned(),
+        };
+        Err(Error::new(ErrorKind::InvalidId, format!("container id {text:?}")).with_hint(hint))
     }
 
     /// The id as text.

@@ -111,6 +111,13 @@ impl Runtime {
         }
     }
 
+    /// What containers can be given: what is compiled in, whatever the host lacks of it. [`crate::features::features`] says the same
+    /// without a runtime.
+    #[must_use]
+    pub fn features(&self) -> crate::oci_spec::runtime::Features {
+        crate::features::features()
+    }
+
     /// Decides everything that will be done to start `bundle` as container `id`; does none of it.
     ///
     /// # Errors

@@ -45,6 +45,9 @@ const ATTRIBUTES: [Word; 18] = [
 /// Words about a file system as a whole that the kernel takes for each (`mount(8)`, "filesystem-independent mount options").
 const SUPERBLOCK: [&str; 5] = ["dirsync", "iversion", "lazytime", "mand", "sync"];
 
+/// What a new tmpfs is told, and configurations that are made out of templates say of bind mounts too.
+const OF_TMPFS: [&str; 6] = ["gid", "mode", "nr_blocks", "nr_inodes", "size", "uid"];
+
 /// Words that need nothing done: defaults, and who may mount.
 const NOTHING: [&str; 16] = [
     "",
@@ -241,7 +244,12 @@ impl MountOptions {
     /// Takes out what a bind mount has no file system for.
     fn bound(&mut self) -> Result<(), OptionError> {
         for (key, value) in std::mem::take(&mut self.data) {
-            if value.is_some() || !SUPERBLOCK.contains(&key.as_str()) {
+            let known = match value {
+                None => SUPERBLOCK.contains(&key.as_str()),
+                // Other runtimes pass them on, and the kernel ignores them.
+                Some(_) => OF_TMPFS.contains(&key.as_str()),
+            };
+            if !known {
                 return Err(OptionError::NotForBind { word: key });
             }
             self.without_effect.push(key);
@@ -404,7 +412,12 @@ mod tests {
                 ("newinstance", None)
             ]
         );
-        assert!(MountOptions::parse(Some("bind"), &["size=1k"]).is_err());
+        for word in ["subvol=x", "size", "newinstance"] {
+            assert!(
+                MountOptions::parse(Some("bind"), &[word]).is_err(),
+                "{word}"
+            );
+        }
     }
 
     #[test]
@@ -427,6 +440,9 @@ mod tests {
     fn a_bind_mount_does_not_change_its_file_system() {
         let options = MountOptions::parse(Some("bind"), &["silent", "lazytime", "sync"]).unwrap();
         assert_eq!(options.without_effect, ["lazytime", "sync"]);
+        assert_eq!(options.data, []);
+        let options = MountOptions::parse(Some("bind"), &["mode=755", "size=1k"]).unwrap();
+        assert_eq!(options.without_effect, ["mode", "size"]);
         assert_eq!(options.data, []);
     }
 

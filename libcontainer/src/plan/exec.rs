@@ -68,7 +68,7 @@ pub(crate) fn compile(
     }
     compiler.script.steps.push(Step::Stdio);
     attributes::compile(&mut compiler, process, linux)?;
-    process::identity(&mut compiler, process)?;
+    process::identity(&mut compiler, spec, process)?;
     let late_filter =
         process.no_new_privileges().unwrap_or(false) && !compiler.script.filter.is_empty();
     let steps = &mut compiler.script.steps;

@@ -4,13 +4,14 @@ use std::collections::HashMap;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-use oci_spec::runtime::{Capabilities, LinuxCapabilities, Process};
+use oci_spec::runtime::{Capabilities, LinuxCapabilities, Process, Spec};
 
 use super::arena::{Span, Text};
 use super::compile::Compiler;
 use super::step::{CapabilityStep, Step};
 use crate::capability::CapabilitySet;
 use crate::error::{Error, ErrorKind};
+use crate::features::KEEP_GROUPS;
 use crate::rlimit;
 
 /// Where programs are looked for when the environment does not say.
@@ -141,7 +142,11 @@ fn limits(compiler: &mut Compiler<'_>, process: &Process) {
 ///
 /// Loading a filter needs no_new_privs or `CAP_SYS_ADMIN`. With no_new_privs it is loaded at the very end and need not allow what is
 /// done before; without, it has to be loaded while the capability is still there.
-pub(crate) fn identity(compiler: &mut Compiler<'_>, process: &Process) -> Result<(), Error> {
+pub(crate) fn identity(
+    compiler: &mut Compiler<'_>,
+    spec: &Spec,
+    process: &Process,
+) -> Result<(), Error> {
     let sets = process.capabilities().as_ref();
     let set = |pick: fn(&LinuxCapabilities) -> &Option<Capabilities>| {
         sets.and_then(|sets| pick(sets).as_ref())
@@ -155,10 +160,10 @@ pub(crate) fn identity(compiler: &mut Compiler<'_>, process: &Process) -> Result
         .unwrap_or_default();
     let first = compiler.script.groups.len() as u32;
     compiler.script.groups.extend(groups);
-    let span = Span {
+    let span = (!keeps_groups(spec)).then_some(Span {
         first,
         count: groups.len() as u32,
-    };
+    });
     let (uid, gid) = (process.user().uid(), process.user().gid());
     let no_new_privileges = process.no_new_privileges().unwrap_or(false);
     let early_filter = !no_new_privileges && !compiler.script.filter.is_empty();
@@ -191,6 +196,14 @@ pub(crate) fn identity(compiler: &mut Compiler<'_>, process: &Process) -> Result
         steps.push(Step::NoNewPrivileges);
     }
     Ok(())
+}
+
+/// Whether the process stays in the caller's groups, which podman asks for with `--group-add keep-groups`: a group that has no number in
+/// the container may be what lets its user read a volume.
+fn keeps_groups(spec: &Spec) -> bool {
+    let annotations = spec.annotations().as_ref();
+    let value = annotations.and_then(|all| all.get(KEEP_GROUPS));
+    value.is_some_and(|value| !matches!(value.as_str(), "" | "0"))
 }
 
 /// Adds the OOM score of the child itself, which has the right to lower it as long as it is in the caller's user namespace.

@@ -73,7 +73,12 @@ pub(crate) fn sysctl_path(key: &str, namespaces: &Namespaces) -> Result<(Kind, S
         Some(("net", _)) => Kind::Network,
         Some(("fs", rest)) if rest.starts_with("mqueue/") => Kind::Ipc,
         Some(("kernel", name)) if IPC.contains(&name) => Kind::Ipc,
-        Some(("kernel", "domainname" | "hostname")) => Kind::Uts,
+        Some(("kernel", "domainname")) => Kind::Uts,
+        Some(("kernel", "hostname")) => {
+            return refused(
+                "the name of the host is set by `hostname`, which this could contradict",
+            );
+        }
         _ => {
             return refused(
                 "this sysctl is not the container's own: setting it would change the host",
@@ -96,7 +101,11 @@ mod tests {
     #[test]
     fn sysctls_of_the_host_are_refused() {
         let mut list = Vec::new();
-        for kind in [LinuxNamespaceType::Mount, LinuxNamespaceType::Network] {
+        for kind in [
+            LinuxNamespaceType::Mount,
+            LinuxNamespaceType::Network,
+            LinuxNamespaceType::Uts,
+        ] {
             let mut entry = LinuxNamespace::default();
             entry.set_typ(kind);
             list.push(entry);
@@ -115,6 +124,7 @@ mod tests {
             path("net.ipv4.conf.eth0/1.forwarding").unwrap(),
             "sys/net/ipv4/conf/eth0.1/forwarding"
         );
+        assert_eq!(path("kernel.domainname").unwrap(), "sys/kernel/domainname");
         for bad in [
             "kernel.panic",
             "kernel.shmmax",

@@ -293,7 +293,8 @@ pub(crate) enum Step {
     Identity {
         uid: u32,
         gid: u32,
-        groups: Span,
+        /// The caller's are kept if there are none.
+        groups: Option<Span>,
     },
     Capabilities(CapabilityStep),
     Workdir {
@@ -476,9 +477,12 @@ impl fmt::Display for Printed<'_> {
             Step::Umask { mask } => write!(f, " {mask:04o}"),
             Step::DropBounding { keep } => write!(f, " all but {}", set(keep)),
             Step::Filter => write!(f, " of {} instructions", script.filter.len()),
-            Step::Identity { uid, gid, groups } => {
-                write!(f, " {uid}:{gid}, groups {:?}", groups.of(&script.groups))
-            }
+            Step::Identity { uid, gid, groups } => match groups {
+                Some(groups) => {
+                    write!(f, " {uid}:{gid}, groups {:?}", groups.of(&script.groups))
+                }
+                None => write!(f, " {uid}:{gid}, groups kept"),
+            },
             Step::Capabilities(sets) => {
                 let [effective, permitted] = [sets.effective, sets.permitted].map(set);
                 let [inheritable, ambient] = [sets.inheritable, sets.ambient].map(set);

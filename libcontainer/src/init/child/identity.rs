@@ -46,22 +46,28 @@ impl Child<'_> {
         }
     }
 
-    pub(super) fn identity(&self, uid: u32, gid: u32, groups: Span) -> Result<(), Failed> {
-        let groups = groups.of(&self.script.groups);
-        match process::set_groups(groups) {
-            // A user namespace of a single id denies it. Groups of the caller are nobody's there, but were not dropped.
-            Err(Errno::PERM) => {
-                if !groups.is_empty() {
-                    self.warn(Call::SetGroups, Errno::PERM);
-                }
-            }
-            other => other.at(Call::SetGroups)?,
+    pub(super) fn identity(&self, uid: u32, gid: u32, groups: Option<Span>) -> Result<(), Failed> {
+        if let Some(groups) = groups {
+            self.groups(groups.of(&self.script.groups))?;
         }
         let (uid, gid) = (Uid::from_raw(uid), Gid::from_raw(gid));
         rustix::thread::set_thread_res_gid(gid, gid, gid).at(Call::SetGid)?;
         // Or leaving uid 0 would take the capabilities along that the next step is about.
         rustix::thread::set_keep_capabilities(true).at(Call::Prctl)?;
         rustix::thread::set_thread_res_uid(uid, uid, uid).at(Call::SetUid)
+    }
+
+    fn groups(&self, groups: &[u32]) -> Result<(), Failed> {
+        match process::set_groups(groups) {
+            // A user namespace of a single id denies it. Groups of the caller are nobody's there, but were not dropped.
+            Err(Errno::PERM) => {
+                if !groups.is_empty() {
+                    self.warn(Call::SetGroups, Errno::PERM);
+                }
+                Ok(())
+            }
+            other => other.at(Call::SetGroups),
+        }
     }
 
     /// Sets the capability sets, as far as we have the capabilities ourselves.
@@ -140,20 +146,18 @@ impl Child<'_> {
             Err(failed) => Err(failed),
             Ok(()) => {
                 self.progress.in_workdir = true;
-                Ok(())
+                in_root()
             }
         }
     }
 
     pub(super) fn workdir(&mut self, path: Text) -> Result<(), Failed> {
-        if !self.progress.in_workdir {
-            self.enter(path)?;
+        if self.progress.in_workdir {
+            // It was looked at before there was a filter, which may forbid looking.
+            return Ok(());
         }
-        if crate::sys::exec::current_directory_is_in_root().at(Call::Chdir)? {
-            Ok(())
-        } else {
-            Err(Errno::XDEV).at(Call::Verify)
-        }
+        self.enter(path)?;
+        in_root()
     }
 
     fn enter(&self, path: Text) -> Result<(), Failed> {
@@ -173,5 +177,14 @@ impl Child<'_> {
         rustix::process::fchdir(&directory).at(Call::Chdir)?;
         done(directory);
         Ok(())
+    }
+}
+
+/// Refuses a working directory outside the container's root, which a descriptor of the host could lead to.
+fn in_root() -> Result<(), Failed> {
+    if crate::sys::exec::current_directory_is_in_root().at(Call::Chdir)? {
+        Ok(())
+    } else {
+        Err(Errno::XDEV).at(Call::Verify)
     }
 }

@@ -125,7 +125,7 @@ fn make(face: &Face, args: &CreateArgs, foreground: bool) -> Result<Container, E
         ));
     }
     let listening = notify::listening();
-    inherited(listening.saturating_add(args.preserve_fds))?;
+    inherited(face, args.preserve_fds)?;
     let mut environment = Vec::new();
     if listening > 0 {
         environment.push(format!("LISTEN_FDS={listening}"));
@@ -173,16 +173,18 @@ fn open(args: &CreateArgs) -> Result<Bundle, Ended> {
     })
 }
 
-/// Whether there are as many descriptors to inherit as the caller says.
-pub(super) fn inherited(count: u32) -> Result<(), Ended> {
+/// Whether there are as many descriptors to inherit as the caller says. For runc fewer are an error, for crun they are as good.
+pub(super) fn inherited(face: &Face, count: u32) -> Result<(), Ended> {
     let missing = (3..count.saturating_add(3))
         .find(|number| std::fs::symlink_metadata(format!("/proc/self/fd/{number}")).is_err());
-    match missing {
-        Some(number) => Err(Ended::Failed(format!(
-            "unable to stat preserved-fd {number} (of {count} passed): it is not open"
-        ))),
-        None => Ok(()),
+    let Some(number) = missing else { return Ok(()) };
+    let message =
+        format!("unable to stat preserved-fd {number} (of {count} passed): it is not open");
+    if !face.as_crun {
+        return Err(Ended::Failed(message));
     }
+    face.log.warn(&message);
+    Ok(())
 }
 
 /// Passes signals and terminal data between us and a process until it ends.

@@ -97,7 +97,7 @@ pub(crate) fn exec(face: &Face, args: &ExecArgs) -> Result<u8, Ended> {
     }
     let description = match &args.process {
         Some(path) => read(path)?,
-        None => described(&container, args)?,
+        None => described(face, &container, args)?,
     };
     let terminal = description.terminal().unwrap_or(false);
     if terminal && args.detach && args.console_socket.is_none() {
@@ -110,7 +110,7 @@ pub(crate) fn exec(face: &Face, args: &ExecArgs) -> Result<u8, Ended> {
             "cannot use console socket if runc will not detach or allocate tty".to_owned(),
         ));
     }
-    inherited(args.preserve_fds)?;
+    inherited(face, args.preserve_fds)?;
     let options = ExecOptions {
         stdio: if terminal {
             Stdio::Terminal
@@ -157,7 +157,7 @@ fn read(path: &Path) -> Result<Description, Ended> {
 }
 
 /// The container's own process with what the flags change.
-fn described(container: &Container, args: &ExecArgs) -> Result<Description, Ended> {
+fn described(face: &Face, container: &Container, args: &ExecArgs) -> Result<Description, Ended> {
     if args.command.is_empty() {
         return Err(Ended::Failed(
             "exec needs a command, or a description in --process".to_owned(),
@@ -185,7 +185,7 @@ fn described(container: &Container, args: &ExecArgs) -> Result<Description, Ende
         process.set_selinux_label(Some(label.clone()));
     }
     identify(container, args, &mut process)?;
-    permit(args, &mut process)?;
+    permit(face, args, &mut process);
     Ok(process)
 }
 
@@ -220,15 +220,19 @@ fn none() -> LinuxCapabilities {
 }
 
 /// Adds capabilities. They are never made inheritable or ambient: a program that is executed later must not get them by itself.
-fn permit(args: &ExecArgs, process: &mut Description) -> Result<(), Ended> {
+/// One that nobody knows is left out, as it is in a config.json.
+fn permit(face: &Face, args: &ExecArgs, process: &mut Description) {
     if args.cap.is_empty() {
-        return Ok(());
+        return;
     }
     let mut sets = process.capabilities().clone().unwrap_or_else(none);
     for name in &args.cap {
-        let capability: Capability = libcontainer::capability::parse(name).ok_or_else(|| {
-            Ended::Failed(format!("--cap {name:?} is not a capability of this kernel"))
-        })?;
+        let Some(capability) = libcontainer::capability::parse(name) else {
+            face.log.warn(&format!(
+                "--cap {name:?} is not a capability of this kernel"
+            ));
+            continue;
+        };
         let with = |set: &Option<std::collections::HashSet<Capability>>| {
             let mut set = set.clone().unwrap_or_default();
             set.insert(capability);
@@ -244,5 +248,4 @@ fn permit(args: &ExecArgs, process: &mut Description) -> Result<(), Ended> {
         sets.set_permitted(permitted);
     }
     process.set_capabilities(Some(sets));
-    Ok(())
 }

@@ -87,6 +87,8 @@ pub(crate) struct Face {
     pub(crate) root: PathBuf,
     /// Where warnings go, if they are wanted.
     pub(crate) log: Log,
+    /// Called by the name of crun: where it and runc differ, the caller expects what crun does.
+    pub(crate) as_crun: bool,
 }
 
 impl Face {
@@ -120,6 +122,7 @@ impl Face {
             runtime,
             root,
             log: Log::of(globals),
+            as_crun: super::is_crun(name),
         })
     }
 

@@ -181,6 +181,9 @@ fn call(name: &'static str, globals: &Globals, arguments: Vec<OsString>) -> Resu
     }
 }
 
+/// What callers of crun look for in its version.
+const CRUN_FEATURES: &str = "+SYSTEMD +SELINUX +APPARMOR +CAP +SECCOMP +EBPF\n";
+
 /// The verbs that are there.
 const VERBS: [&str; 15] = [
     "create", "start", "state", "kill", "delete", "run", "exec", "ps", "pause", "resume", "update",
@@ -196,9 +199,15 @@ fn with<T: Parser>(
     verb(&parse(name, arguments).map_err(Ended::Parse)?)
 }
 
+/// Whether the caller takes us for crun.
+fn is_crun(name: &str) -> bool {
+    name == "crun"
+}
+
 /// go-runc reads the first line, and only if it begins with `runc version` when called by that name.
 fn version(name: &str) -> String {
     let version = env!("CARGO_PKG_VERSION");
     let spec = features::SPEC_VERSION;
-    format!("{name} version {version}\ncommit: v{version}\nspec: {spec}\n")
+    let features = if is_crun(name) { CRUN_FEATURES } else { "" };
+    format!("{name} version {version}\ncommit: v{version}\nspec: {spec}\n{features}")
 }

@@ -7,6 +7,8 @@
 //! ```text
 //! <state dir>/notify:<id>/notify.sock    no container's name has a colon; seen in the container as /run/notify/notify.sock
 //! ```
+//!
+//! Called as crun, we put it where crun does: the directory in the place that the host's socket has there, and `notify` in it.
 
 use super::{Ended, global::Face};
 use libcontainer::bundle::Bundle;
@@ -30,6 +32,9 @@ const SEEN: &str = "/run/notify";
 
 const SOCKET: &str = "notify.sock";
 
+/// Its name for those who take us for crun.
+const SOCKET_OF_CRUN: &str = "notify";
+
 /// A message is a few lines; systemd reads as much.
 const MESSAGE_BYTES: usize = 4096;
 
@@ -40,17 +45,31 @@ fn of_host() -> Option<OsString> {
     std::env::var_os("NOTIFY_SOCKET").filter(|text| !text.is_empty())
 }
 
+/// Where the container finds the directory, and the socket's name in it.
+fn seen(face: &Face) -> (PathBuf, &'static str) {
+    if !face.as_crun {
+        return (SEEN.into(), SOCKET);
+    }
+    // An abstract socket has no place.
+    let path = of_host()
+        .map(PathBuf::from)
+        .filter(|path| path.is_absolute() && path.to_str().is_some());
+    (path.unwrap_or_else(|| SEEN.into()), SOCKET_OF_CRUN)
+}
+
 fn directory(face: &Face, id: &str) -> PathBuf {
     face.root.join(format!("notify:{id}"))
 }
 
-/// How many descriptors the service manager has opened for us.
+/// How many descriptors the service manager has opened for us. It names us; an engine that hands them on names nobody, or what will be
+/// the container's first process.
 pub(super) fn listening() -> u32 {
     let number = |name: &str| std::env::var(name).ok()?.parse::<u32>().ok();
-    match (number("LISTEN_PID"), number("LISTEN_FDS")) {
-        (Some(pid), Some(count)) if pid == std::process::id() => count,
-        _ => 0,
-    }
+    let for_us = match std::env::var_os("LISTEN_PID") {
+        None => true,
+        Some(_) => number("LISTEN_PID").is_some_and(|pid| pid == 1 || pid == std::process::id()),
+    };
+    number("LISTEN_FDS").filter(|_| for_us).unwrap_or(0)
 }
 
 /// Puts a directory for the socket into a container that is going to be created, and its place into `environment`. Whether a
@@ -73,16 +92,17 @@ pub(super) fn prepare(
     std::fs::set_permissions(&path, Permissions::from_mode(0o755)).map_err(failed)?;
     let spec = bundle.spec_mut();
     let mut mounts = spec.mounts().clone().unwrap_or_default();
-    mounts.push(mount(path)?);
+    let (place, socket) = seen(face);
+    environment.push(format!("NOTIFY_SOCKET={}/{socket}", place.display()));
+    mounts.push(mount(path, place)?);
     spec.set_mounts(Some(mounts));
-    environment.push(format!("NOTIFY_SOCKET={SEEN}/{SOCKET}"));
     Ok(made)
 }
 
-fn mount(source: PathBuf) -> Result<Mount, Ended> {
+fn mount(source: PathBuf, destination: PathBuf) -> Result<Mount, Ended> {
     let options = ["bind", "nosuid", "noexec", "nodev", "ro"];
     MountBuilder::default()
-        .destination(SEEN)
+        .destination(destination)
         .typ("bind")
         .source(source)
         .options(options.map(str::to_owned))
@@ -113,7 +133,8 @@ impl Proxy {
         let Some(host) = of_host().filter(|_| path.is_dir()) else {
             return Ok(None);
         };
-        let container = bind(&path).map_err(|error| failed("listen to the container", &error))?;
+        let container =
+            bind(&path, seen(face).1).map_err(|error| failed("listen to the container", &error))?;
         Ok(Some(Self { container, host }))
     }
 
@@ -187,14 +208,14 @@ impl Proxy {
 }
 
 /// A socket that any user of the container may write to. It is named by its directory's descriptor: an address holds 107 bytes.
-fn bind(directory: &Path) -> io::Result<UnixDatagram> {
-    let path = directory.join(SOCKET);
+fn bind(directory: &Path, name: &str) -> io::Result<UnixDatagram> {
+    let path = directory.join(name);
     match std::fs::remove_file(&path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         _ => {}
     }
     let opened = std::fs::File::open(directory)?;
-    let short = format!("/proc/self/fd/{}/{SOCKET}", opened.as_raw_fd());
+    let short = format!("/proc/self/fd/{}/{name}", opened.as_raw_fd());
     let socket = UnixDatagram::bind(short)?;
     std::fs::set_permissions(&path, Permissions::from_mode(0o777))?;
     Ok(socket)

@@ -66,6 +66,7 @@ fn words_of_every_refusal() {
             "/nonexistent",
         ),
         (&["kill", "words", "NONSENSE"], 1, "NONSENSE"),
+        (&["state", "no/body"], 1, "invalid character `/` in the ID"),
         (&["state", "nobody"], 1, "container does not exist"),
         (&["kill", "nobody", "9"], 1, "container does not exist"),
         (&["delete", "nobody"], 1, "container does not exist"),
@@ -337,11 +338,18 @@ fn descriptors_for_pids_terminals_and_inheritance() {
     assert_eq!(outcome.stdout, "handed over\n1\n");
     // The service manager names the process it means.
     let outcome = shell(&format!(
-        "exec env LISTEN_FDS=1 LISTEN_PID=1 {oci} run fds 3< handed"
+        "exec env LISTEN_FDS=1 LISTEN_PID=2 {oci} run fds 3< handed"
     ));
     assert!(!outcome.stdout.contains("handed"), "{}", outcome.stdout);
-    let line = format!("LISTEN_PID=$$ LISTEN_FDS=1 exec {oci} run fds 3< handed");
-    assert_eq!(shell(&line).expect_code(0).stdout, "handed over\n1 1 1\n");
+    // Engines that hand descriptors on name nobody, or the container's first process.
+    for pid in ["LISTEN_PID=$$", "LISTEN_PID=1", ""] {
+        let line = format!("{pid} LISTEN_FDS=1 exec {oci} run fds 3< handed");
+        assert_eq!(
+            shell(&line).expect_code(0).stdout,
+            "handed over\n1 1 1\n",
+            "{pid}"
+        );
+    }
 }
 
 #[test]
@@ -522,6 +530,17 @@ fn warnings_are_for_those_who_ask() {
     bundle.oci(&["--debug", "run", "warn"]).expect_code(0);
     let logged = lines(&bundle);
     assert_eq!((logged.len(), &logged[0]["level"]), (1, &json!("warning")));
+    bundle.configure(&["sleep", "1000"], |_| {});
+    started(&bundle, "warn", &[]);
+    let words = ["--debug", "exec", "--cap", "NONSENSE", "warn", "true"];
+    bundle.oci(&words).expect_code(0);
+    let logged = lines(&bundle);
+    assert!(
+        logged
+            .iter()
+            .any(|line| line["msg"].to_string().contains("NONSENSE")),
+        "{logged:?}"
+    );
 }
 
 #[test]

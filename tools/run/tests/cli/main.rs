@@ -16,6 +16,8 @@ mod leftovers;
 mod oci;
 mod rootless;
 mod signals;
+
+mod suites;
 mod support;
 mod terminal;
 mod tool;

@@ -1,0 +1,90 @@
+//! What the conformance suites of other runtimes check, and engines rely on little.
+
+use crate::oci::Bundle;
+use crate::support::program;
+use serde_json::{Value, json};
+use std::path::Path;
+use trimaran_testkit::{command, run};
+
+/// Where crun and runc differ, the name we are called by decides.
+#[test]
+fn who_calls_crun_gets_what_crun_does() {
+    let Some(bundle) = Bundle::new() else { return };
+    let seen = "grep -c /run/host/socket /proc/self/mountinfo; echo $NOTIFY_SOCKET; ls -A ${NOTIFY_SOCKET%/*}";
+    bundle.configure(&["sh", "-c", seen], |config| {
+        config["annotations"] = json!({"run.oci.keep_original_groups": "1"});
+    });
+    let call = |name: &str, arguments: &[&str]| {
+        let link = bundle.path().join(name);
+        if !link.exists() {
+            std::os::unix::fs::symlink(program(), &link).unwrap();
+        }
+        let root = bundle.path().join(format!("state-{name}"));
+        let mut call = command(link.to_str().unwrap(), Path::new("/"));
+        call.arg("--root").arg(root).args(arguments);
+        run(call
+            .current_dir(bundle.path())
+            .env("NOTIFY_SOCKET", "/run/host/socket"))
+    };
+    for (name, features, preserved, notify) in [
+        ("crun", true, 0, "1\n/run/host/socket/notify\nnotify\n"),
+        (
+            "runc",
+            false,
+            1,
+            "0\n/run/notify/notify.sock\nnotify.sock\n",
+        ),
+    ] {
+        let version = call(name, &["--version"]).expect_code(0).stdout;
+        assert!(
+            version.starts_with(&format!("{name} version ")),
+            "{version}"
+        );
+        assert_eq!(version.contains("+SYSTEMD "), features, "{version}");
+        let id = format!("named-{name}");
+        call(name, &["run", "--preserve-fds", "90", &id]).expect_code(preserved);
+        assert_eq!(call(name, &["run", &id]).expect_code(0).stdout, notify);
+    }
+}
+
+#[test]
+fn the_callers_groups_are_kept_where_an_annotation_says_so() {
+    let Some(bundle) = Bundle::new() else { return };
+    let groups = |annotation: Value, user: Value| {
+        bundle.configure(&["id", "-G"], |config| {
+            config["annotations"] = annotation;
+            config["process"]["user"] = user;
+        });
+        let line = format!(
+            "exec {} oci --root {}/state run groups",
+            program().display(),
+            bundle.path().display()
+        );
+        let mut call = command("setpriv", Path::new("/"));
+        call.args(["--groups", "1234,1235", "sh", "-c", &line]);
+        run(call.current_dir(bundle.path())).expect_code(0).stdout
+    };
+    let key = "run.oci.keep_original_groups";
+    let root = json!({"uid": 0, "gid": 0});
+    let other = json!({"uid": 5, "gid": 6, "additionalGids": [7]});
+    assert_eq!(groups(json!({}), root.clone()), "0\n");
+    assert_eq!(groups(json!({key: "0"}), other.clone()), "6 7\n");
+    assert_eq!(groups(json!({key: "1"}), root), "0 1234 1235\n");
+    assert_eq!(groups(json!({key: "1"}), other), "6 1234 1235\n");
+}
+
+#[test]
+fn what_a_filter_forbids_does_not_keep_a_container_from_starting() {
+    let Some(bundle) = Bundle::new() else { return };
+    for no_new_privileges in [false, true] {
+        bundle.configure(&["sh", "-c", "echo in $PWD"], |config| {
+            config["process"]["noNewPrivileges"] = json!(no_new_privileges);
+            config["process"]["cwd"] = json!("/tmp");
+            config["process"]["env"] = json!(["PATH=/bin", "PWD=/tmp"]);
+            config["linux"]["seccomp"] = json!({"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [
+                {"names": ["getcwd", "chdir", "fchdir"], "action": "SCMP_ACT_ERRNO"}]});
+        });
+        let outcome = bundle.oci(&["run", "filtered"]).expect_code(0);
+        assert_eq!(outcome.stdout, "in /tmp\n");
+    }
+}
