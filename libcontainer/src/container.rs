@@ -9,6 +9,7 @@ use rustix::fs::{FlockOperation, Mode, OFlags};
 use rustix::io::Errno;
 
 use crate::cgroup::{Hierarchies, OomWatch, Stats, merged};
+use crate::criu::{self, CheckpointOptions};
 use crate::error::{Error, ErrorKind, Result};
 use crate::exec;
 use crate::exit::Signal;
@@ -233,6 +234,25 @@ impl Container {
             return Err(error.with_hint("it is not paused"));
         }
         Ok(record.cgroup.thaw()?)
+    }
+
+    /// Saves the container's processes into the directory `images`, which is made if it is missing, by CRIU. Afterwards the container has
+    /// stopped, unless the options let it go on; [`crate::runtime::Runtime::restore`] makes it again.
+    ///
+    /// # Privileges
+    /// Root of the machine.
+    ///
+    /// # Errors
+    /// The container is not running or was not started; [`ErrorKind::Unsupported`] without CRIU or root, [`ErrorKind::Criu`] if CRIU
+    /// fails: then the path is its log, the hint the last errors in it, and the container goes on.
+    pub fn checkpoint(&self, images: &Path, options: CheckpointOptions) -> Result<()> {
+        const STEP: &str = "checkpoint the container";
+        let _lock = self.lock()?;
+        let (record, init) = self.running(STEP)?;
+        if self.directory.join(FIFO).exists() {
+            return Err(Error::new(ErrorKind::NotRunning, STEP).with_hint("it was not started"));
+        }
+        criu::checkpoint(&record, &init, images, options)
     }
 
     /// Changes limits of the running container: those that `change` names. A number that is zero names nothing.

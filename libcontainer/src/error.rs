@@ -47,6 +47,8 @@ pub enum ErrorKind {
     ExecNotPermitted,
     /// A hook failed.
     Hook,
+    /// CRIU could not do what it was asked: the path is its log, the hint the last errors in it.
+    Criu,
     /// No space is left on a device or in a quota.
     NoSpace,
     /// Any other failure of the operating system.
@@ -85,6 +87,7 @@ impl fmt::Display for ErrorKind {
             Self::ExecNotFound => f.write_str("executable file not found"),
             Self::ExecNotPermitted => f.write_str("not executable"),
             Self::Hook => f.write_str("hook failed"),
+            Self::Criu => f.write_str("CRIU failed"),
             Self::NoSpace => f.write_str("no space left"),
             Self::Io => f.write_str("input/output error"),
         }

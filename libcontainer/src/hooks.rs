@@ -63,13 +63,8 @@ fn list<'r>(
 
 /// The hooks of a container that is being created.
 pub(crate) fn create(record: &Record, init: BorrowedFd<'_>) -> Result<()> {
+    restore(record)?;
     let state = State::of(record, Status::Creating);
-    for hook in list(record, |hooks| hooks.prestart()) {
-        run(hook, "prestart", &state, None)?;
-    }
-    for hook in list(record, |hooks| hooks.create_runtime()) {
-        run(hook, "createRuntime", &state, None)?;
-    }
     for hook in list(record, |hooks| hooks.create_container()) {
         run(
             hook,
@@ -77,6 +72,18 @@ pub(crate) fn create(record: &Record, init: BorrowedFd<'_>) -> Result<()> {
             &state,
             Some((init, own_namespaces(record)?)),
         )?;
+    }
+    Ok(())
+}
+
+/// The hooks of a container that comes back from a checkpoint, when its namespaces exist: those that are beside us, which fill its network.
+pub(crate) fn restore(record: &Record) -> Result<()> {
+    let state = State::of(record, Status::Creating);
+    for hook in list(record, |hooks| hooks.prestart()) {
+        run(hook, "prestart", &state, None)?;
+    }
+    for hook in list(record, |hooks| hooks.create_runtime()) {
+        run(hook, "createRuntime", &state, None)?;
     }
     Ok(())
 }

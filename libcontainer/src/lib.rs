@@ -52,7 +52,6 @@
 //! - The child runs from the embedding program's own image. A program that runs as root and lets processes join containers, or
 //!   containers join pid namespaces, calls [`seal::ensure`] first thing in `main`, so that nobody in them can write it (CVE-2019-5736).
 //! - Not done, and refused when asked for: Intel RDT.
-//! - Not there yet: changing the limits of a running container, checkpoints.
 //! - Without a cgroup namespace a mount of type `cgroup` stays empty, and a warning says so.
 
 #[cfg(feature = "async")]
@@ -63,6 +62,7 @@ pub mod cgroup;
 pub mod command;
 mod console;
 mod container;
+pub mod criu;
 #[cfg(feature = "engine")]
 pub mod engine;
 pub mod error;

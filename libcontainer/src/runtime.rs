@@ -7,11 +7,12 @@ use std::path::{Path, PathBuf};
 use crate::bundle::Bundle;
 use crate::cgroup::{self, CgroupRequest, Hierarchies, SystemdRequest};
 use crate::container::make_fifo;
+use crate::criu::{self, RestoreOptions};
 use crate::error::{Error, ErrorKind, Result};
 use crate::handover::Sinks;
 use crate::hooks;
 use crate::id::ContainerId;
-use crate::init::{Launch, launch};
+use crate::init::{Launch, Launched, launch};
 use crate::plan::{Facts, Plan};
 use crate::process::remove_cgroup;
 use crate::procfs;
@@ -178,7 +179,31 @@ impl Runtime {
     /// # Errors
     /// A step of the plan failed; everything done before it is undone.
     pub fn create(&self, plan: Plan) -> Result<Container> {
-        let directory = self.directory(&plan.id)?;
+        self.with_directory(&plan.id.clone(), |directory| create_in(directory, plan))
+    }
+
+    /// Makes a container again from the images of a checkpoint, by CRIU: its processes go on where they were. The plan is that of the same
+    /// container, perhaps under another id; of its options those count that say where the streams, the terminal and the process id go.
+    ///
+    /// # Privileges
+    /// Root of the machine.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Unsupported`] without CRIU or root, [`ErrorKind::Criu`] if CRIU fails: then the path is its log and the hint the last
+    /// errors in it. Everything is undone.
+    pub fn restore(&self, plan: Plan, images: &Path, options: RestoreOptions) -> Result<Container> {
+        self.with_directory(&plan.id.clone(), |directory| {
+            restore_in(directory, plan, images, options)
+        })
+    }
+
+    /// Makes the directory of a container, which goes again if `make` fails.
+    fn with_directory(
+        &self,
+        id: &ContainerId,
+        make: impl FnOnce(&Path) -> Result<Container>,
+    ) -> Result<Container> {
+        let directory = self.directory(id)?;
         std::fs::DirBuilder::new()
             .mode(0o700)
             .create(&directory)
@@ -192,12 +217,12 @@ impl Runtime {
                     error
                 }
             })?;
-        let created = create_in(&directory, plan);
-        if created.is_err() {
+        let made = make(&directory);
+        if made.is_err() {
             // The first error is the one to report; what stays behind is deleted with force.
             std::fs::remove_dir_all(&directory).ok();
         }
-        created
+        made
     }
 
     /// Starts a container at once and keeps no record of it; the caller waits for the [`Process`].
@@ -296,7 +321,6 @@ fn user_directory() -> Result<PathBuf> {
 }
 
 fn create_in(directory: &Path, mut plan: Plan) -> Result<Container> {
-    let id = plan.id.clone();
     let fifo = make_fifo(directory)?;
     if let Some(config) = &plan.config {
         keep_config(directory, config)?;
@@ -329,6 +353,50 @@ fn create_in(directory: &Path, mut plan: Plan) -> Result<Container> {
             return Err(error);
         }
     };
+    recorded(directory, record, launched, sinks, hooked)
+}
+
+fn restore_in(
+    directory: &Path,
+    mut plan: Plan,
+    images: &Path,
+    options: RestoreOptions,
+) -> Result<Container> {
+    if let Some(config) = &plan.config {
+        keep_config(directory, config)?;
+    }
+    let mut record = new_record(&plan);
+    let sinks = Sinks::of_create(&mut plan.options);
+    let mut hooked = false;
+    let restored = criu::restore(criu::Returning {
+        record: &mut record,
+        hooked: &mut hooked,
+        directory,
+        root: &plan.root,
+        cgroup: std::mem::take(&mut plan.cgroup),
+        stdio: std::mem::take(&mut plan.options.stdio),
+        images,
+        options,
+    });
+    match restored {
+        Ok(launched) => recorded(directory, record, launched, sinks, hooked),
+        Err(error) => {
+            if hooked {
+                hooks::poststop(&record);
+            }
+            Err(error)
+        }
+    }
+}
+
+/// Writes the record of a container whose processes exist, and hands them out.
+fn recorded(
+    directory: &Path,
+    mut record: Record,
+    launched: Launched,
+    sinks: Sinks,
+    hooked: bool,
+) -> Result<Container> {
     record.pid = launched.pid;
     record.cgroup = launched.cgroup.clone();
     let finished = procfs::start_time(launched.pid).and_then(|start| {
@@ -336,7 +404,10 @@ fn create_in(directory: &Path, mut plan: Plan) -> Result<Container> {
         record.write(directory)
     });
     match finished.and_then(|()| sinks.give(launched)) {
-        Ok((process, _)) => Ok(Container::new(id, directory.to_owned(), Some(process))),
+        Ok((process, _)) => {
+            let id = ContainerId::parse(&record.id)?;
+            Ok(Container::new(id, directory.to_owned(), Some(process)))
+        }
         Err(error) => {
             // The process has no record, so nobody else could end it.
             if let Ok(Some(process)) = Process::find(record.pid, record.start_time) {

@@ -37,6 +37,14 @@ impl Cgroup {
         }
     }
 
+    /// The directory whose processes are stopped and go on together.
+    pub(crate) fn freezer_directory(&self) -> Option<PathBuf> {
+        match self.freezer().ok()? {
+            Freezer::State(file) => file.parent().map(Path::to_owned),
+            Freezer::Unified(directory) => Some(directory),
+        }
+    }
+
     /// Stops every process of the cgroup and those below it, and waits until they stand.
     ///
     /// # Errors

@@ -8,6 +8,19 @@ use std::path::{Component, Path, PathBuf};
 /// The words are those that callers of runc know.
 const STEP: &str = "failed adding pid of the new process to cgroups: open";
 
+/// Where a container is in a hierarchy.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct CgroupPlace {
+    /// Where the hierarchy is mounted.
+    pub(crate) mount: PathBuf,
+    /// The container's directory.
+    pub(crate) directory: PathBuf,
+    /// The same, as the hierarchy names it.
+    pub(crate) path: PathBuf,
+    /// What the hierarchy is called: its controllers, or none for the unified one.
+    pub(crate) controllers: Vec<String>,
+}
+
 impl Cgroup {
     /// The cgroup with directories below its own: each of `wanted` is a path, for all hierarchies, or `CONTROLLER[,CONTROLLER]:PATH` for
     /// the one with these controllers. A leading `/` is the container's own directory.
@@ -36,6 +49,32 @@ impl Cgroup {
             }
         }
         Ok(found)
+    }
+
+    /// Where the container is in each hierarchy of the host: in its own cgroup, or else where the caller is.
+    pub(crate) fn places(&self, host: &Hierarchies) -> Vec<CgroupPlace> {
+        let place = |mount: &Path, own: &Path, controllers: Vec<String>| {
+            let mut directories = self.v1.iter().chain(&self.unified);
+            let directory = directories
+                .find(|directory| directory.starts_with(mount))
+                .map_or(own, PathBuf::as_path);
+            let below = directory.strip_prefix(mount).unwrap_or(Path::new(""));
+            CgroupPlace {
+                mount: mount.to_owned(),
+                path: Path::new("/").join(below),
+                directory: directory.to_owned(),
+                controllers,
+            }
+        };
+        let v1 = host
+            .v1
+            .iter()
+            .map(|one| place(&one.mount, &one.own, one.controllers.clone()));
+        let unified = host
+            .unified
+            .iter()
+            .map(|one| place(&one.mount, &one.own, Vec::new()));
+        v1.chain(unified).collect()
     }
 
     /// The directory in the hierarchy with all these controllers.
@@ -98,6 +137,25 @@ fn existing(directory: PathBuf) -> Result<PathBuf> {
 mod tests {
     use super::super::hierarchy::tests::HYBRID;
     use super::*;
+
+    #[test]
+    fn a_container_has_a_place_in_every_hierarchy() {
+        let host = Hierarchies::parse(HYBRID, "8:pids:/caller\n4:memory:/caller\n0::/caller\n", "");
+        let cgroup = Cgroup {
+            v1: vec!["/sys/fs/cgroup/pids/box".into()],
+            unified: Some("/sys/fs/cgroup/unified/box".into()),
+            ..Cgroup::default()
+        };
+        let places = cgroup.places(&host);
+        assert_eq!(places.len(), 9);
+        let path = |name: &str| {
+            let mut all = places.iter();
+            let found = all.find(|place| place.mount.file_name() == Some(name.as_ref()));
+            found.unwrap().path.to_str().unwrap()
+        };
+        assert_eq!((path("pids"), path("memory")), ("/box", "/caller"));
+        assert_eq!((path("unified"), path("blkio")), ("/box", "/"));
+    }
 
     #[test]
     fn places_are_below_the_containers_own() {

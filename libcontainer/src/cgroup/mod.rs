@@ -30,6 +30,7 @@ mod v2;
 pub use error::CgroupError;
 pub use group::{Attach, Cgroup};
 pub use hierarchy::Hierarchies;
+pub(crate) use inside::CgroupPlace;
 pub use oom::OomWatch;
 pub use plan::{CgroupRequest, Plan, plan};
 pub use stats::{Amount, CpuStats, IoStats, MemoryStats, PidsStats, Stats};

@@ -139,7 +139,7 @@ fn join(entry: &Entry<'_>) -> Result<(), Failed> {
     }
 }
 
-fn fail(socket: BorrowedFd<'_>, failed: Failed) -> ! {
+pub(super) fn fail(socket: BorrowedFd<'_>, failed: Failed) -> ! {
     let mut report = Report::new(Kind::Failed, 0);
     (report.call, report.errno) = (failed.call, failed.errno.raw_os_error());
     message::send(socket, &report.to_bytes(), None).ok();
@@ -175,4 +175,16 @@ pub(super) fn reap(pidfd: BorrowedFd<'_>) {
     while let Err(Errno::INTR) =
         rustix::process::waitid(WaitId::PidFd(pidfd), WaitIdOptions::EXITED)
     {}
+}
+
+/// Waits for a child of ours; gives what it exited with.
+pub(super) fn exit_code(pidfd: BorrowedFd<'_>) -> i32 {
+    loop {
+        match rustix::process::waitid(WaitId::PidFd(pidfd), WaitIdOptions::EXITED) {
+            Err(Errno::INTR) => {}
+            Ok(Some(status)) => return status.exit_status().unwrap_or(libc::EINTR),
+            Ok(None) => return 0,
+            Err(errno) => return errno.raw_os_error(),
+        }
+    }
 }

@@ -52,7 +52,8 @@ fn above_stdio(descriptor: OwnedFd) -> Result<OwnedFd> {
     }
 }
 
-fn streams(stdio: Stdio) -> Result<[OwnedFd; 3]> {
+/// The standard streams, opened.
+pub(crate) fn streams(stdio: Stdio) -> Result<[OwnedFd; 3]> {
     let null = || {
         rustix::fs::open("/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())
             .map_err(|errno| Error::from_errno(errno.raw_os_error(), "open").with_path("/dev/null"))

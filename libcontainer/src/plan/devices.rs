@@ -21,6 +21,13 @@ const DEFAULT: [(&str, u32, u32); 6] = [
     ("tty", 5, 0),
 ];
 
+/// The paths of the devices that a container has, from its specification and by default.
+pub(crate) fn paths(listed: &[LinuxDevice]) -> Vec<PathBuf> {
+    let default = DEFAULT.map(|(name, _, _)| Path::new("/dev").join(name));
+    let listed = listed.iter().map(|device| normalize(device.path()));
+    default.into_iter().chain(listed).collect()
+}
+
 /// Links that every container has.
 const LINKS: [(&str, &str); 6] = [
     ("/proc/self/fd", "fd"),

@@ -3,7 +3,7 @@
 
 use std::ffi::{CStr, c_char};
 use std::marker::PhantomData;
-use std::os::fd::{AsRawFd, BorrowedFd, IntoRawFd, RawFd};
+use std::os::fd::{AsRawFd, BorrowedFd, IntoRawFd, OwnedFd, RawFd};
 
 use rustix::io::Errno;
 
@@ -117,6 +117,27 @@ pub(crate) fn keep_only<'fd>(
         unsafe { libc::syscall(libc::SYS_close, number) };
     }
     Ok((one, other))
+}
+
+/// Puts descriptors at the numbers from 0 on, where they stay across `execve`; gives the first number above. What was at those numbers
+/// is closed.
+///
+/// Every one of them must have a number of `descriptors.len()` or above. Whoever owns one of the closed descriptors must not use or drop
+/// it any more: this is for a process that ends by `execve`.
+///
+/// # Errors
+/// What `dup3` returns; `EBADF` for a number that is too small.
+pub(crate) fn place_all(descriptors: &[OwnedFd]) -> Result<u32, Errno> {
+    let mut number: i32 = 0;
+    for descriptor in descriptors {
+        if usize::try_from(descriptor.as_raw_fd()).map_or(true, |raw| raw < descriptors.len()) {
+            return Err(Errno::BADF);
+        }
+        // SAFETY: the call takes integers. What was at `number` is one of the descriptors that are closed on purpose.
+        check(unsafe { libc::syscall(libc::SYS_dup3, descriptor.as_raw_fd(), number, 0) })?;
+        number = number.saturating_add(1);
+    }
+    u32::try_from(number).map_err(|_| Errno::BADF)
 }
 
 /// Closes a descriptor that [`keep_only`] kept, which must not be used any more.

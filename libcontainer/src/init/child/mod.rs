@@ -16,7 +16,9 @@ mod program;
 mod sources;
 mod terminal;
 
+pub(super) use mounts::{attach, change_all};
 pub(super) use namespaces::become_root;
+pub(super) use path::{Wanted, ensure, open_with};
 pub(super) use program::Image;
 
 use std::convert::Infallible;

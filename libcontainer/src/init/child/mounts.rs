@@ -21,7 +21,7 @@ pub(super) const RDONLY: u64 = 0x1;
 pub(super) const PROC_MAGIC: i64 = 0x9fa0;
 
 /// `mount("", "/", flag)`: the propagation of all mounts, or of the root alone.
-pub(super) fn change_all(flag: u64, recursive: bool) -> Result<(), Failed> {
+pub(in crate::init) fn change_all(flag: u64, recursive: bool) -> Result<(), Failed> {
     let mut flags = match flag {
         libc::MS_SHARED => MountPropagationFlags::SHARED,
         libc::MS_SLAVE => MountPropagationFlags::DOWNSTREAM,
@@ -47,7 +47,7 @@ pub(super) fn make_read_only(mount: BorrowedFd<'_>, recursive: bool) -> Result<(
 }
 
 /// Moves a detached mount onto an opened place.
-pub(super) fn attach(mount: BorrowedFd<'_>, place: BorrowedFd<'_>) -> Result<(), Failed> {
+pub(in crate::init) fn attach(mount: BorrowedFd<'_>, place: BorrowedFd<'_>) -> Result<(), Failed> {
     let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;
     rustix::mount::move_mount(mount, c"", place, c"", flags).at(Call::MoveMount)
 }

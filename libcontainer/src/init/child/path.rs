@@ -14,7 +14,7 @@ const PATH_BYTES: usize = 4096;
 
 /// What a mount point has to be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Wanted {
+pub(in crate::init) enum Wanted {
     Directory,
     File,
     /// A symlink, which is mounted on a file.
@@ -30,7 +30,7 @@ pub(super) fn open(
     open_with(root, path, OFlags::PATH, ResolveFlags::IN_ROOT | resolve)
 }
 
-pub(super) fn open_with(
+pub(in crate::init) fn open_with(
     directory: BorrowedFd<'_>,
     path: &CStr,
     flags: OFlags,
@@ -54,7 +54,7 @@ const LINKS: usize = 40;
 ///
 /// A symlink whose target is missing is followed in the root, and its target made: images have `/var/run` leading to a `/run` that is
 /// not there.
-pub(super) fn ensure(
+pub(in crate::init) fn ensure(
     root: BorrowedFd<'_>,
     path: &CStr,
     wanted: Wanted,

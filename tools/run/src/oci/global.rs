@@ -10,7 +10,8 @@ use std::path::PathBuf;
 /// Open Container Initiative runtime: containers from bundles
 ///
 /// Verbs: create, start, state, kill, delete, run, exec, ps, pause, resume,
-/// update, events, spec, list, features.
+/// update, events, spec, list, features; where CRIU is installed, checkpoint
+/// and restore.
 #[derive(Debug, Parser)]
 #[command(disable_version_flag = true)]
 pub(crate) struct Globals {

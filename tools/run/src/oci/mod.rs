@@ -1,8 +1,9 @@
 //! The command line of an OCI runtime, as podman, conmon, containerd, CRI-O and buildah call it.
 //!
 //! Global flags, a verb, its flags. What callers depend on beyond the results: failures end with 1 (255 for a failed start in the
-//! foreground), the words of an error, and exactly one line in the JSON log. Verbs that are not built are not registered.
+//! foreground), the words of an error, and exactly one line in the JSON log. Verbs that cannot work are not there.
 
+mod checkpoint;
 mod create;
 mod events;
 mod exec;
@@ -18,8 +19,10 @@ mod verbs;
 mod words;
 
 use crate::grammar::split_after_first_word;
+use clap::error::{ContextKind, ContextValue};
 use clap::{CommandFactory, FromArgMatches, Parser};
 use global::{Face, Globals};
+use libcontainer::criu;
 use log::Log;
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -100,6 +103,12 @@ impl Parsed {
         !self.0.use_stderr()
     }
 
+    fn lacks_value(&self) -> bool {
+        let value = self.0.get(ContextKind::InvalidValue);
+        self.0.kind() == clap::error::ErrorKind::InvalidValue
+            && matches!(value, Some(ContextValue::String(text)) if text.is_empty())
+    }
+
     fn text(&self) -> String {
         self.0
             .to_string()
@@ -112,6 +121,10 @@ impl Parsed {
     fn shown(&self) -> ExitCode {
         // A stream that cannot be written leaves nobody to tell.
         self.0.print().ok();
+        if self.lacks_value() {
+            // podman looks for these words of runc's to find out whether a flag is known.
+            log::stderr("flag needs an argument");
+        }
         if self.is_help() {
             ExitCode::SUCCESS
         } else {
@@ -147,11 +160,12 @@ fn parse<T: CommandFactory + FromArgMatches>(
 
 fn call(name: &'static str, globals: &Globals, arguments: Vec<OsString>) -> Result<u8, Ended> {
     let verb = globals.verb.as_deref().unwrap_or_default();
-    if !VERBS.contains(&verb) {
+    let by_criu = BY_CRIU.contains(&verb);
+    if !VERBS.contains(&verb) && !(by_criu && criu::find().is_some()) {
         let what = match verb {
             "" => "a verb is missing".to_owned(),
             // podman takes `checkpoint --help` that succeeds for a runtime that can do it.
-            "checkpoint" | "restore" => format!("{verb} is not supported"),
+            _ if by_criu => format!("{verb} is not supported without criu, which is not installed"),
             _ => format!("there is no verb {verb:?}"),
         };
         return Err(Ended::Failed(format!(
@@ -176,6 +190,10 @@ fn call(name: &'static str, globals: &Globals, arguments: Vec<OsString>) -> Resu
         "update" => with(full, arguments, |args| update::update(&face()?, args)),
         "events" => with(full, arguments, |args| events::events(&face()?, args)),
         "spec" => with(full, arguments, |args| spec::spec(name, args)),
+        "checkpoint" => with(full, arguments, |args| {
+            checkpoint::checkpoint(&face()?, args)
+        }),
+        "restore" => with(full, arguments, |args| checkpoint::restore(&face()?, args)),
         "list" => with(full, arguments, |args| list::list(&face()?, args)),
         _ => with(full, arguments, features::features),
     }
@@ -189,6 +207,9 @@ const VERBS: [&str; 15] = [
     "create", "start", "state", "kill", "delete", "run", "exec", "ps", "pause", "resume", "update",
     "events", "spec", "list", "features",
 ];
+
+/// Those that are there where CRIU is.
+const BY_CRIU: [&str; 2] = ["checkpoint", "restore"];
 
 /// Parses a verb's flags, then calls it.
 fn with<T: Parser>(

@@ -42,6 +42,9 @@ fn field(error: &Error) -> Option<String> {
         ErrorKind::Running if error.step().starts_with("delete ") => {
             "cannot delete container that is not stopped: running".to_owned()
         }
+        ErrorKind::NotRunning if error.step().starts_with("checkpoint ") => {
+            "container cannot be checkpointed: container not running".to_owned()
+        }
         ErrorKind::NotRunning if error.step().starts_with("start a process") => {
             "cannot exec in a stopped container: container not running".to_owned()
         }
