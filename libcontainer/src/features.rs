@@ -53,8 +53,8 @@ pub fn features() -> Features {
             "mountExtensions": {"idmap": {"enabled": true}},
             "netDevices": {"enabled": true},
         },
-        // Set by who may not choose groups, it leaves a process in those of the caller.
-        "potentiallyUnsafeConfigAnnotations": [KEEP_GROUPS],
+        // By the first, who may not choose groups leaves a process in those of the caller; the others tell systemd and CRIU what to do.
+        "potentiallyUnsafeConfigAnnotations": [KEEP_GROUPS, "org.systemd.property.", "org.criu.config"],
         "annotations": {"org.trimaran.version": env!("CARGO_PKG_VERSION")},
     });
     serde_json::from_value(whole).expect("a test reads it")

@@ -61,13 +61,7 @@ pub(crate) fn checkpoint(
     say(&mut request, record, init, &options);
     namespaces(&mut request, record)?;
     if !options.pre_dump {
-        let mounts = mounts::mounts_of(&init.pid().to_string())?;
-        external_mounts(&mut request, record, init, &mounts)?;
-        let names = outside::streams(init.pid(), &mounts);
-        for name in names.iter().filter(|name| outside::is_file(name)) {
-            request.text(EXTERNAL, name);
-        }
-        outside::write(images, &names)?;
+        outside_of(&mut request, record, init, images)?;
     }
     let kind = match options.pre_dump {
         true => Kind::PreDump,
@@ -101,6 +95,17 @@ pub(crate) fn checkpoint(
             .with_hint("its first process does not end although it was saved and killed"));
     }
     Ok(())
+}
+
+/// What of the container lies outside.
+fn outside_of(request: &mut Request, record: &Record, init: &Process, images: &Path) -> Result<()> {
+    let mounts = mounts::mounts_of(&init.pid().to_string())?;
+    external_mounts(request, record, init, &mounts)?;
+    let names = outside::streams(init.pid(), &mounts);
+    for name in names.iter().filter(|name| outside::is_file(name)) {
+        request.text(EXTERNAL, name);
+    }
+    outside::write(images, &names)
 }
 
 fn tell(status: &OwnedFd) -> Result<()> {

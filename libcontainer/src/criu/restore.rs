@@ -43,61 +43,25 @@ pub(crate) struct Returning<'r> {
     pub(crate) options: RestoreOptions,
 }
 
+/// What is ready before anything is made that has to be undone.
+struct Prepared {
+    criu: Criu,
+    directories: Directories,
+    request: Request,
+    /// Namespaces of others.
+    inherited: Vec<OwnedFd>,
+    /// Where the root is attached, and the mounts in it.
+    root: PathBuf,
+    points: Vec<PathBuf>,
+    stdio: [OwnedFd; 3],
+}
+
 /// Makes the processes of a container again. They are our children.
 pub(crate) fn restore(mut returning: Returning<'_>) -> Result<Launched> {
-    let program = chosen(returning.options.program.take(), STEP)?;
-    let work = returning.options.work_path.take();
-    let directories = Directories::find(returning.images, work.as_deref(), false, STEP)?;
-    let names = outside::read(returning.images)?;
-    let criu = Criu {
-        program,
-        step: STEP,
-        log: directories.log("restore.log"),
-    };
-    let options = &returning.options;
-    let profiles = options.lsm_profile.is_some() || options.lsm_mount_context.is_some();
-    criu.needs_version(if profiles {
-        OLDEST_FOR_PROFILES
-    } else {
-        OLDEST
-    })?;
-    let mut request = Request::default();
-    directories.say(&mut request, "restore.log");
-    config_file(&mut request, returning.record);
-    say(&mut request, options);
-    for (number, name) in &names {
-        request.inherit(name, *number);
-    }
-    let inherited = namespaces(&mut request, returning.record)?;
-    let root = make_root_directory(returning.directory)?;
-    request.path(ROOT, &root);
-    let spec = &returning.record.spec;
-    let bundle = &returning.record.bundle;
-    let points = mounts::make_points(spec, returning.root.as_fd(), bundle)?;
-    let stdio = streams(std::mem::take(&mut returning.stdio))?;
+    let prepared = prepare(&mut returning)?;
     let (cgroup, held) = std::mem::take(&mut returning.cgroup).apply_held()?;
-    directories.forget_log(&criu.log);
-    let restored = (|| {
-        let places = mounts::cgroup_places(&cgroup)?;
-        let (spec, bundle) = (&returning.record.spec, &returning.record.bundle);
-        let host = mounts::mounts_of("self")?;
-        for (name, path) in mounts::bound(spec, &points, bundle, &host, &places) {
-            request.external_mount(&name, &path);
-        }
-        cgroup_roots(&mut request, &cgroup, &places);
-        let attach = match cgroup == Cgroup::default() {
-            true => cgroup::Attach::default(),
-            false => cgroup.attach()?,
-        };
-        let surroundings = Surroundings {
-            stdio: [stdio[0].as_fd(), stdio[1].as_fd(), stdio[2].as_fd()],
-            directories: Some(directories.paths()),
-            extra: inherited.iter().map(AsFd::as_fd).collect(),
-            cgroup: &attach,
-            root: Some((returning.root.as_fd(), &root)),
-        };
-        talk(&criu, &request, &surroundings, &mut returning)
-    })();
+    let root = prepared.root.clone();
+    let restored = perform(prepared, &cgroup, &mut returning);
     drop(held);
     // The mount went with CRIU, so that it is an empty directory.
     std::fs::remove_dir(&root).ok();
@@ -115,6 +79,76 @@ pub(crate) fn restore(mut returning: Returning<'_>) -> Result<Launched> {
             Err(second) => Err(error.with_hint(format!("its cgroup is left over: {second}"))),
         },
     }
+}
+
+fn prepare(returning: &mut Returning<'_>) -> Result<Prepared> {
+    let program = chosen(returning.options.program.take(), STEP)?;
+    let work = returning.options.work_path.take();
+    let directories = Directories::find(returning.images, work.as_deref(), false, STEP)?;
+    let names = outside::read(returning.images)?;
+    let criu = Criu {
+        program,
+        step: STEP,
+        log: directories.log("restore.log"),
+    };
+    let options = &returning.options;
+    let profiles = options.lsm_profile.is_some() || options.lsm_mount_context.is_some();
+    let oldest = match profiles {
+        true => OLDEST_FOR_PROFILES,
+        false => OLDEST,
+    };
+    criu.needs_version(oldest)?;
+    let mut request = Request::default();
+    directories.say(&mut request, "restore.log");
+    config_file(&mut request, returning.record);
+    say(&mut request, options);
+    for (number, name) in &names {
+        request.inherit(name, *number);
+    }
+    let inherited = namespaces(&mut request, returning.record)?;
+    let root = make_root_directory(returning.directory)?;
+    request.path(ROOT, &root);
+    let (spec, bundle) = (&returning.record.spec, &returning.record.bundle);
+    let points = mounts::make_points(spec, returning.root.as_fd(), bundle)?;
+    directories.forget_log(&criu.log);
+    Ok(Prepared {
+        criu,
+        directories,
+        request,
+        inherited,
+        root,
+        points,
+        stdio: streams(std::mem::take(&mut returning.stdio))?,
+    })
+}
+
+/// With the container's cgroup: gives its first process, and its terminal.
+fn perform(
+    mut prepared: Prepared,
+    cgroup: &Cgroup,
+    returning: &mut Returning<'_>,
+) -> Result<(i32, OwnedFd, Option<OwnedFd>)> {
+    let places = mounts::cgroup_places(cgroup)?;
+    let (spec, bundle) = (&returning.record.spec, &returning.record.bundle);
+    let host = mounts::mounts_of("self")?;
+    let request = &mut prepared.request;
+    for (name, path) in mounts::bound(spec, &prepared.points, bundle, &host, &places) {
+        request.external_mount(&name, &path);
+    }
+    cgroup_roots(request, cgroup, &places);
+    let attach = match *cgroup == Cgroup::default() {
+        true => cgroup::Attach::default(),
+        false => cgroup.attach()?,
+    };
+    let [stdin, stdout, stderr] = &prepared.stdio;
+    let surroundings = Surroundings {
+        stdio: [stdin.as_fd(), stdout.as_fd(), stderr.as_fd()],
+        directories: Some(prepared.directories.paths()),
+        extra: prepared.inherited.iter().map(AsFd::as_fd).collect(),
+        cgroup: &attach,
+        root: Some((returning.root.as_fd(), &prepared.root)),
+    };
+    talk(&prepared.criu, &prepared.request, &surroundings, returning)
 }
 
 fn talk(

@@ -5,6 +5,7 @@ mod asynchronous;
 mod attacks;
 mod bed;
 mod command;
+mod criu;
 mod embed;
 mod exec;
 mod fields;

@@ -8,6 +8,7 @@ use libcontainer::bundle::Bundle;
 use libcontainer::criu::{CgroupsMode, CheckpointOptions, PageServer, RestoreOptions};
 use libcontainer::foreground;
 use libcontainer::runtime::{CreateOptions, Stdio};
+use libcontainer::seal;
 use libcontainer::sys::signal;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
@@ -170,6 +171,9 @@ pub(crate) fn restore(face: &Face, args: &RestoreArgs) -> Result<u8, Ended> {
     }
     let id = ContainerId::parse(&args.common.id)?;
     let bundle = Bundle::open(&args.bundle)?;
+    if seal::shares_pids(bundle.spec()) && seal::is_writable_from(bundle.spec())? {
+        seal::ensure()?;
+    }
     for warning in bundle.warnings() {
         face.log.warn(&warning.to_string());
     }

@@ -79,8 +79,6 @@ fn words_of_every_refusal() {
             "container does not exist",
         ),
         (&["exec", "nobody", "true"], 255, "container does not exist"),
-        (&["checkpoint", "words"], 1, "checkpoint is not supported"),
-        (&["restore", "words"], 1, "restore is not supported"),
         (&["delete", "--regex", "["], 1, "regular expression"),
     ];
     let stopped: &[(&[&str], i32, &str)] = &[

@@ -6,6 +6,7 @@
 )]
 
 mod attacks;
+mod checkpoint;
 mod contract;
 mod counts;
 mod engines;

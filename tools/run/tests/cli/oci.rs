@@ -286,7 +286,6 @@ fn usage_errors_end_with_1() {
         &["start", "x"],
         &["create", "--bundle", "/no/such/bundle", "x"],
         &["--cgroup-manager=wrong", "list"],
-        &["checkpoint", "--help"],
     ] {
         bundle.oci(arguments).expect_code(1);
     }

@@ -206,11 +206,6 @@ fn containerd_runs_and_keeps() {
         (&["tasks", "pause", "bb"], 0, ""),
         (&["tasks", "ls"], 0, "PAUSED"),
         (&["tasks", "resume", "bb"], 0, ""),
-        (
-            &["tasks", "checkpoint", "bb"],
-            1,
-            "checkpoint is not supported",
-        ),
         (&["tasks", "kill", "--signal", "KILL", "bb"], 0, ""),
         (&["tasks", "rm", "--force", "bb"], 0, ""),
         (&["containers", "rm", "bb"], 0, ""),

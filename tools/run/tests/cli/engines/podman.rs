@@ -338,11 +338,6 @@ fn podman_keeps_what_goes_on() {
         (&["pause", "aa"], 0, ""),
         (&["ps", "--all", "--format", "{{.Status}}"], 0, "Paused"),
         (&["unpause", "aa"], 0, ""),
-        (
-            &["container", "checkpoint", "aa"],
-            125,
-            "does not support checkpoint",
-        ),
         (&["stop", "--time", "30", "aa"], 0, ""),
         (
             &["inspect", "--format", "{{.State.ExitCode}}", "aa"],
