@@ -27,7 +27,7 @@ cargo clippy --locked --workspace --all-targets -- -D warnings
 cargo clippy --locked -p libimage --no-default-features -- -D warnings
 cargo clippy --locked -p libcontainer -- -D warnings
 # What only `make test-vm` runs.
-cargo clippy --locked -p libcontainer --features _vm --test vm -- -D warnings
+cargo clippy --locked -p libcontainer -p trimaran-run --features libcontainer/_vm,trimaran-run/_vm --test vm -- -D warnings
 step "documentation"
 RUSTDOCFLAGS="-D warnings" cargo doc --locked --workspace --no-deps --quiet
 step "tests"

@@ -1,7 +1,8 @@
 #!/bin/bash
 # Runs a step's tests inside of the machine: its first process, or a unit where systemd is that.
 export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/root LANG=C.UTF-8
-export TRIMARAN_SKIP_LOG=/tmp/skips TRIMARAN_VM=1 RUST_BACKTRACE=0
+# On the disk, which can do more than a memory file system of this kernel: trusted attributes, id-mapped mounts.
+export TMPDIR=/var/tmp TRIMARAN_SKIP_LOG=/tmp/skips TRIMARAN_VM=1 RUST_BACKTRACE=0
 
 # Without systemd: what it would have prepared.
 prepare() {

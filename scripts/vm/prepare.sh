@@ -6,6 +6,7 @@ echo trimaran-vm >/etc/hostname
 printf '127.0.0.1 localhost trimaran-vm\n::1 localhost\n' >/etc/hosts
 printf 'trimaran-sub:x:990:990::/nonexistent:/bin/sh\ntrimaran-nosub:x:991:991::/nonexistent:/bin/sh\n' >>/etc/passwd
 printf 'trimaran-sub:x:990:\ntrimaran-nosub:x:991:\n' >>/etc/group
+printf '%s:*:20000::::::\n' trimaran-sub trimaran-nosub >>/etc/shadow
 printf 'trimaran-sub:700000:65536\n' | tee /etc/subuid >/etc/subgid
 
 # Where systemd boots: the step is a unit, started when all others have been, with its output on the serial line.

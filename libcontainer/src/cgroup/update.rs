@@ -86,6 +86,16 @@ impl Cgroup {
         if let Some(unit) = &self.systemd {
             // Or systemd would write the old ones again.
             unit.update(after, !host.is_v2())?;
+            // And it has: of quotas it knows whole hundredths, of idleness nothing.
+            let first = host.v1_with(CPU.v1).is_some();
+            let writes = match first {
+                true => v1::writes(CPU, after)?,
+                false => v2::writes(CPU, after)?,
+            };
+            if !writes.is_empty() {
+                let directory = self.joined(CPU, host)?;
+                writes.iter().try_for_each(|one| one.perform(&directory))?;
+            }
         }
         for raw in v2::raw(after)? {
             if v2::raw(before)?.contains(&raw) {

@@ -1,5 +1,6 @@
-//! What only the virtual machine of `make test-vm` can show: cgroup v2 with all its controllers, and checkpoints.
+//! What only the virtual machine of `make test-vm` can show: cgroup v2 with all its controllers, checkpoints, AppArmor.
 
+mod apparmor;
 #[expect(dead_code, reason = "the ordinary tests use more of it")]
 #[path = "../it/bed.rs"]
 mod bed;

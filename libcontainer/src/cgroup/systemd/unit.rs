@@ -181,17 +181,72 @@ pub(super) fn limits(
             }
         }
     }
-    found.extend(device_rules(resources)?);
+    found.extend(device_rules(resources, v1)?);
+    if !v1 {
+        for (file, text) in resources.unified().iter().flatten() {
+            for (name, value) in raw(file, text.trim()) {
+                found.retain(|(known, _)| known != name);
+                found.push((name.to_owned(), value));
+            }
+        }
+    }
     Ok(found)
 }
 
+/// A file of v2 as properties. What systemd has none for it leaves alone; what cannot be read the kernel will refuse.
+fn raw(file: &str, text: &str) -> Vec<(&'static str, Value)> {
+    let amount = |text: &str| match text {
+        "max" => Some(u64::MAX),
+        _ => bytes(text),
+    };
+    let one = |name, value: Option<Value>| value.map(|value| (name, value)).into_iter().collect();
+    let list = || mask(text).ok().filter(|_| !text.is_empty());
+    let name = match file {
+        "memory.min" => "MemoryMin",
+        "memory.low" => "MemoryLow",
+        "memory.high" => "MemoryHigh",
+        "memory.max" => "MemoryMax",
+        "memory.swap.max" => "MemorySwapMax",
+        "pids.max" => "TasksMax",
+        "cpu.weight" => return one("CPUWeight", text.parse().ok().map(Value::U64)),
+        "cpuset.cpus" => return one("AllowedCPUs", list().map(Value::Bytes)),
+        "cpuset.mems" => return one("AllowedMemoryNodes", list().map(Value::Bytes)),
+        "cpu.max" => {
+            let mut words = text.split_ascii_whitespace();
+            let quota = words.next().map_or(-1, |word| word.parse().unwrap_or(-1));
+            let period = words.next().and_then(|word| word.parse().ok());
+            let period = period.unwrap_or(v2::PERIOD);
+            return vec![
+                ("CPUQuotaPerSecUSec", Value::U64(per_second(quota, period))),
+                ("CPUQuotaPeriodUSec", Value::U64(period)),
+            ];
+        }
+        _ => return Vec::new(),
+    };
+    one(name, amount(text).map(Value::U64))
+}
+
+/// A number as the kernel reads it, which may end with a unit.
+fn bytes(text: &str) -> Option<u64> {
+    let digits = text.trim_end_matches(|last: char| last.is_ascii_alphabetic());
+    let shift = match text.get(digits.len()..)? {
+        "" => 0,
+        "K" | "k" => 10,
+        "M" | "m" => 20,
+        "G" | "g" => 30,
+        "T" | "t" => 40,
+        _ => return None,
+    };
+    digits.parse::<u64>().ok()?.checked_mul(1 << shift)
+}
+
 /// What may be used. Rules that begin by allowing everything are in the files, or in our program, alone.
-fn device_rules(resources: &LinuxResources) -> Result<Vec<(String, Value)>, CgroupError> {
+fn device_rules(resources: &LinuxResources, v1: bool) -> Result<Vec<(String, Value)>, CgroupError> {
     let Some(rules) = Rules::of(resources)?.filter(|rules| !rules.otherwise) else {
         return Ok(Vec::new());
     };
     let allowed = rules.rules.iter().filter(|rule| rule.allow);
-    let allowed = Value::TextPairs(allowed.filter_map(device).collect());
+    let allowed = Value::TextPairs(allowed.filter_map(|rule| device(rule, v1)).collect());
     Ok(vec![
         ("DevicePolicy".to_owned(), Value::Text("strict".to_owned())),
         ("DeviceAllow".to_owned(), allowed),
@@ -239,8 +294,9 @@ fn mask(list: &str) -> Result<Vec<u8>, CgroupError> {
     Ok(bits)
 }
 
-/// A rule as systemd takes it, which cannot say all numbers but by a driver's name.
-fn device(rule: &Rule) -> Option<(String, String)> {
+/// A rule as systemd takes it, which cannot say all numbers but by a driver's name. On v2 both its program and ours are asked, so what it
+/// cannot say is left to ours.
+fn device(rule: &Rule, v1: bool) -> Option<(String, String)> {
     let kind = match rule.kind {
         Kind::Block => "block",
         Kind::Char => "char",
@@ -250,7 +306,8 @@ fn device(rule: &Rule) -> Option<(String, String)> {
         (Some(136), None) if rule.kind == Kind::Char => "char-pts".to_owned(),
         (Some(major), Some(minor)) => format!("/dev/{kind}/{major}:{minor}"),
         // All of one major number: systemd looks the driver's name up, which may not be loaded.
-        _ => return None,
+        _ if v1 => return None,
+        _ => format!("{kind}-*"),
     };
     let line = rule.line();
     let access = line.rsplit(' ').next().unwrap_or_default().to_owned();
@@ -386,7 +443,8 @@ mod tests {
         let resources: LinuxResources = serde_json::from_value(json!({
             "memory": {"limit": 1000, "swap": 3000}, "pids": {"limit": -1},
             "cpu": {"shares": 1024, "quota": 5000, "period": 20_000, "cpus": "0-1,9"},
-            "devices": [{"allow": false}],
+            "devices": [{"allow": false}, {"allow": true, "type": "b", "major": 8, "access": "r"}],
+            "unified": {"memory.high": "2M", "memory.low": "max", "cpuset.mems": "0", "memory.oom.group": "1", "memory.min": "x"},
         }))
         .unwrap();
         let found = limits(&resources, false).unwrap();
@@ -408,6 +466,11 @@ mod tests {
         };
         assert!(devices.contains(&("/dev/char/1:3".to_owned(), "rwm".to_owned())));
         assert!(devices.contains(&("char-*".to_owned(), "m".to_owned())));
+        assert!(devices.contains(&("block-*".to_owned(), "r".to_owned())));
+        assert_eq!(get("MemoryHigh"), Some(Value::U64(2 << 20)));
+        assert_eq!(get("MemoryLow"), Some(Value::U64(u64::MAX)));
+        assert_eq!(get("AllowedMemoryNodes"), Some(Value::Bytes(vec![1])));
+        assert_eq!(get("MemoryMin"), None);
         let names: Vec<_> = limits(&resources, true)
             .unwrap()
             .into_iter()
@@ -416,6 +479,34 @@ mod tests {
         assert!(
             names.contains(&"MemoryLimit".to_owned()) && !names.contains(&"AllowedCPUs".to_owned())
         );
+    }
+
+    #[test]
+    fn files_are_properties() {
+        for (file, text, expected) in [
+            ("cpu.weight", "7", vec![("CPUWeight", Value::U64(7))]),
+            ("pids.max", "max", vec![("TasksMax", Value::U64(u64::MAX))]),
+            (
+                "cpu.max",
+                "max",
+                vec![
+                    ("CPUQuotaPerSecUSec", Value::U64(u64::MAX)),
+                    ("CPUQuotaPeriodUSec", Value::U64(100_000)),
+                ],
+            ),
+            (
+                "cpu.max",
+                "5000 10000",
+                vec![
+                    ("CPUQuotaPerSecUSec", Value::U64(500_000)),
+                    ("CPUQuotaPeriodUSec", Value::U64(10_000)),
+                ],
+            ),
+            ("cpuset.cpus", "", vec![]),
+            ("io.max", "8:0 rbps=1", vec![]),
+        ] {
+            assert_eq!(raw(file, text), expected, "{file} {text}");
+        }
     }
 
     #[test]

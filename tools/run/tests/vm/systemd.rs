@@ -1,0 +1,206 @@
+//! The machine's systemd makes the cgroups of containers.
+
+use crate::bundle::{Bundle, check};
+use serde_json::{Value, json};
+use std::path::Path;
+use trimaran_testkit::run;
+
+fn reload(bundle: &Bundle) {
+    run(&mut bundle.call(Path::new("/usr/bin/systemctl"), &["daemon-reload"])).expect_code(0);
+}
+
+#[test]
+fn limits_are_properties_and_files_and_stay() {
+    let limits = json!({
+        "memory": {"limit": 64 << 20, "swap": 96 << 20, "reservation": 32 << 20},
+        "pids": {"limit": 33},
+        "cpu": {"shares": 2048, "quota": 33_333, "period": 100_000, "cpus": "0"},
+        "unified": {"memory.high": "50331648", "memory.oom.group": "1"},
+        "hugepageLimits": [{"pageSize": "2MB", "limit": 4 << 20}],
+    });
+    let bundle = Bundle::new(None, "machine-vm.slice:tri:limits", limits);
+    bundle.start("limits");
+    let directory = "machine.slice/machine-vm.slice/tri-limits.scope";
+    let shown = |names: &[&str]| bundle.show("tri-limits.scope", names);
+    for (name, value) in [
+        ("Slice", "machine-vm.slice"),
+        ("ActiveState", "active"),
+        ("Transient", "yes"),
+        ("Delegate", "yes"),
+        ("MemoryMax", "67108864"),
+        ("MemorySwapMax", "33554432"),
+        ("MemoryLow", "33554432"),
+        ("MemoryHigh", "50331648"),
+        ("TasksMax", "33"),
+        ("CPUWeight", "174"),
+        ("CPUQuotaPerSecUSec", "340ms"),
+        ("AllowedCPUs", "0"),
+    ] {
+        assert_eq!(shown(&[name]), [value], "{name}");
+    }
+    let files = [
+        ("memory.max", "67108864"),
+        ("memory.swap.max", "33554432"),
+        ("memory.low", "33554432"),
+        ("memory.high", "50331648"),
+        ("memory.oom.group", "1"),
+        ("pids.max", "33"),
+        ("cpu.weight", "174"),
+        ("cpu.max", "33333 100000"),
+        ("cpuset.cpus", "0"),
+        ("hugetlb.2MB.max", "4194304"),
+    ];
+    check(directory, &files);
+    // Further processes join it.
+    assert_eq!(
+        bundle.inside("limits", "cat /proc/self/cgroup"),
+        format!("0::/{directory}")
+    );
+    reload(&bundle);
+    check(directory, &files);
+    bundle
+        .oci(&[
+            "update",
+            "--memory",
+            "134217728",
+            "--memory-swap",
+            "268435456",
+            "--pids-limit",
+            "-1",
+            "limits",
+        ])
+        .expect_code(0);
+    let names = ["MemoryMax", "MemorySwapMax", "TasksMax", "MemoryHigh"];
+    let expected = ["134217728", "134217728", "infinity", "50331648"];
+    assert_eq!(shown(&names), expected);
+    let files = [
+        ("memory.max", "134217728"),
+        ("memory.swap.max", "134217728"),
+        ("memory.high", "50331648"),
+        ("memory.oom.group", "1"),
+        ("pids.max", "max"),
+        ("cpu.max", "33333 100000"),
+        ("cpu.weight", "174"),
+    ];
+    check(directory, &files);
+    reload(&bundle);
+    check(directory, &files[..5]);
+    bundle
+        .oci(&["update", "--cpu-quota", "-1", "limits"])
+        .expect_code(0);
+    check(directory, &[("cpu.max", "max 100000")]);
+}
+
+#[test]
+fn devices_are_those_of_the_rules_also_after_a_reload() {
+    let rules = json!({"devices": [
+        {"allow": false, "access": "rwm"},
+        {"allow": true, "type": "c", "major": 10, "access": "r"},
+    ]});
+    let bundle = Bundle::new(None, ":tri:devices", rules);
+    bundle.configure(|config| {
+        config["linux"]["devices"] = json!([
+            {"path": "/dev/control", "type": "c", "major": 10, "minor": 237},
+            {"path": "/dev/message", "type": "c", "major": 1, "minor": 11},
+        ]);
+    });
+    bundle.start("devices");
+    let looked = || {
+        let open = "for n in control message null zero; do head -c 0 < /dev/$n && echo $n; done 2>/dev/null; true";
+        bundle.inside("devices", open)
+    };
+    let policy = || bundle.show("tri-devices.scope", &["Slice", "DevicePolicy"]);
+    assert_eq!(policy(), ["system.slice", "strict"]);
+    assert_eq!(looked(), "control\nnull\nzero");
+    reload(&bundle);
+    assert_eq!(looked(), "control\nnull\nzero");
+    bundle
+        .oci(&["update", "--pids-limit", "40", "devices"])
+        .expect_code(0);
+    assert_eq!(looked(), "control\nnull\nzero");
+    reload(&bundle);
+    assert_eq!(looked(), "control\nnull\nzero");
+}
+
+#[test]
+fn a_life_leaves_no_unit() {
+    let bundle = Bundle::new(None, ":tri:life", json!({}));
+    let state = || bundle.show("tri-life.scope", &["LoadState", "ActiveState"]);
+    bundle.start("life");
+    assert_eq!(state(), ["loaded", "active"]);
+    // The name is taken.
+    bundle.configure(|config| config["linux"]["resources"] = json!({"pids": {"limit": 9}}));
+    let error = bundle
+        .oci(&["create", "second"])
+        .expect_code(1)
+        .stderr
+        .clone();
+    assert!(
+        error.contains("already exists") && error.contains("tri-life.scope"),
+        "{error}"
+    );
+    assert_eq!(state(), ["loaded", "active"]);
+    bundle.oci(&["pause", "life"]).expect_code(0);
+    assert_eq!(bundle.status("life"), "paused");
+    bundle.oci(&["resume", "life"]).expect_code(0);
+    bundle.oci(&["kill", "life", "KILL"]).expect_code(0);
+    while bundle.status("life") != "stopped" {
+        std::thread::yield_now();
+    }
+    bundle.oci(&["delete", "life"]).expect_code(0);
+    assert_eq!(state(), ["not-found", "inactive"]);
+    assert!(!Path::new("/sys/fs/cgroup/system.slice/tri-life.scope").exists());
+    // And the name is free again; a running container goes with all it started.
+    bundle.start("life");
+    bundle.inside("life", "sleep 1000 & sleep 1000 & true");
+    bundle.oci(&["delete", "--force", "life"]).expect_code(0);
+    assert_eq!(state(), ["not-found", "inactive"]);
+}
+
+#[test]
+fn a_container_that_failed_leaves_no_unit() {
+    let bundle = Bundle::new(None, ":tri:failed", json!({}));
+    bundle.configure(|config| config["process"]["args"] = json!(["/bin/nothing"]));
+    bundle.oci(&["create", "failed"]).expect_code(1);
+    let state = bundle.show("tri-failed.scope", &["ActiveState"]);
+    assert_eq!(state, ["inactive"]);
+    bundle.configure(|config| {
+        config["process"]["args"] = json!(["sleep", "1000"]);
+        config["linux"]["resources"] = json!({"unified": {"memory.nothing": "1"}});
+    });
+    bundle.oci(&["create", "failed"]).expect_code(1);
+    assert_eq!(
+        bundle.show("tri-failed.scope", &["ActiveState"]),
+        ["inactive"]
+    );
+}
+
+#[test]
+fn without_a_path_the_scope_is_named_after_the_container_and_annotations_are_properties() {
+    let bundle = Bundle::new(None, "", Value::Null);
+    bundle.configure(|config| {
+        config["linux"]["cgroupsPath"].take();
+        config["linux"]["resources"].take();
+        config["annotations"] = json!({
+            "org.systemd.property.TimeoutStopUSec": "uint64 7000000",
+            "org.systemd.property.CollectMode": "'inactive-or-failed'",
+            "org.systemd.property.TasksMax": "uint64 44",
+        });
+    });
+    bundle.start("plain");
+    let names = ["Slice", "TimeoutStopUSec", "CollectMode", "TasksMax"];
+    assert_eq!(
+        bundle.show("trimaran-plain.scope", &names),
+        ["system.slice", "7s", "inactive-or-failed", "44"]
+    );
+    check("system.slice/trimaran-plain.scope", &[("pids.max", "44")]);
+    bundle.configure(|config| {
+        config["annotations"] = json!({"org.systemd.property.NoSuch": "true"});
+    });
+    let error = bundle
+        .oci(&["create", "wrong"])
+        .expect_code(1)
+        .stderr
+        .clone();
+    assert!(error.contains("NoSuch"), "{error}");
+}
