@@ -86,6 +86,7 @@ pub use libcontainer::{
     exit::ExitStatus,
     foreground, rootless,
     runtime::{Process, Stdio},
+    seal,
     spec::{Network, Volume},
     sys::signal,
 };

@@ -1,6 +1,10 @@
 //! What `/proc` says about a process.
 
 use std::io::Read;
+use std::os::fd::{AsFd, BorrowedFd};
+
+use rustix::fs::{CWD, Mode, OFlags, ResolveFlags};
+use rustix::io::Errno;
 
 use crate::error::{Error, Result};
 
@@ -53,9 +57,61 @@ pub(crate) fn read_text(path: impl AsRef<std::path::Path>) -> std::io::Result<St
         .map_err(|error| std::io::Error::new(std::io::ErrorKind::InvalidData, error))
 }
 
+/// Writes a file of a process: in a procfs, and in nothing that was mounted over it or put in its place (CVE-2025-52881).
+pub(crate) fn write(pid: i32, file: &str, text: &str) -> std::io::Result<()> {
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let proc = rustix::fs::openat(CWD, "/proc", flags, Mode::empty())?;
+    Ok(write_in(proc.as_fd(), &format!("{pid}/{file}"), text)?)
+}
+
+fn write_in(proc: BorrowedFd<'_>, path: &str, text: &str) -> Result<(), Errno> {
+    /// `PROC_SUPER_MAGIC`.
+    const PROC: i64 = 0x9fa0;
+    if rustix::fs::fstatfs(proc)?.f_type as i64 != PROC {
+        return Err(Errno::XDEV);
+    }
+    let resolve = ResolveFlags::NO_XDEV | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
+    let flags = OFlags::WRONLY | OFlags::CLOEXEC;
+    let file = rustix::fs::openat2(proc, path, flags, Mode::empty(), resolve)?;
+    // The kernel takes these in one piece or not at all.
+    rustix::io::write(&file, text.as_bytes()).map(drop)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_a_procfs_is_written() {
+        let own = std::process::id();
+        let score = format!("{own}/oom_score_adj");
+        let directory = tempfile::tempdir().unwrap();
+        std::fs::create_dir(directory.path().join(own.to_string())).unwrap();
+        let fake = directory.path().join(&score);
+        std::fs::write(&fake, "").unwrap();
+        let open = |path: &std::path::Path| {
+            rustix::fs::openat(CWD, path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).unwrap()
+        };
+        let place = open(directory.path());
+        assert_eq!(write_in(place.as_fd(), &score, "7"), Err(Errno::XDEV));
+        assert_eq!(std::fs::read_to_string(fake).unwrap(), "");
+        let proc = open("/proc".as_ref());
+        // Through links of the kernel there is a way to anywhere.
+        for path in [
+            "self/oom_score_adj".to_owned(),
+            format!("{own}/root/etc/passwd"),
+            format!("{own}/cwd/x"),
+        ] {
+            assert_eq!(
+                write_in(proc.as_fd(), &path, "7"),
+                Err(Errno::LOOP),
+                "{path}"
+            );
+        }
+        assert_eq!(write_in(proc.as_fd(), "0/uid_map", "7"), Err(Errno::NOENT));
+        let before = std::fs::read_to_string("/proc/self/oom_score_adj").unwrap();
+        write(i32::try_from(own).unwrap(), "oom_score_adj", before.trim()).unwrap();
+    }
 
     #[test]
     fn a_name_with_spaces_and_parentheses_confuses_nobody() {

@@ -6,6 +6,7 @@
 //! | when | what protects the file |
 //! |---|---|
 //! | a container with a pid namespace of its own is made | nobody is in it yet; the child is undumpable until it executes the program, and refuses to execute its own image (`/proc/self/exe`, also behind `#!`) |
+//! | our program is the first of a container all the same | [`ensure_if_first`], first thing in `main` |
 //! | a process joins a container, or its pid namespace | [`ensure`]: the program is executed again from a read-only clone of its mount, or from a sealed copy in memory |
 //!
 //! The library never executes its caller again by itself: our tools call [`ensure`] where it matters, and an embedding program that
@@ -47,6 +48,18 @@ pub fn ensure() -> Result<()> {
         return Ok(());
     }
     reexecute().map(|never| match never {})
+}
+
+/// [`ensure`], for a process that is the first of its pid namespace: a container's program may be ours by way of `/proc/self/exe`, and
+/// whatever starts beside it could reach our file. For every `main` of a program that starts containers; it costs others one system call.
+///
+/// # Errors
+/// As [`ensure`].
+pub fn ensure_if_first() -> Result<()> {
+    if rustix::process::getpid().is_init() {
+        ensure()?;
+    }
+    Ok(())
 }
 
 /// Whether this process runs from an image that [`ensure`] has made.

@@ -25,8 +25,8 @@ pub(super) fn write(pid: i32, maps: &IdMaps) -> Result<()> {
         return with_helpers(pid, maps);
     }
     let write = |file: &str, text: String| {
-        let path = format!("/proc/{pid}/{file}");
-        std::fs::write(&path, text).map_err(|error| {
+        procfs::write(pid, file, &text).map_err(|error| {
+            let path = format!("/proc/{pid}/{file}");
             Error::from_io(error, STEP).with_path(path).with_hint(
                 "the ids on the host side must exist in the caller's user namespace, and it needs CAP_SETUID and CAP_SETGID",
             )

@@ -348,7 +348,7 @@ impl Family {
     /// Sets the OOM score of a child that lost the right to lower it with the caller's user namespace.
     fn set_oom_score(&mut self, score: OomScore) -> Result<()> {
         let path = format!("/proc/{}/oom_score_adj", self.pid);
-        match std::fs::write(&path, score.value.to_string()) {
+        match procfs::write(self.pid, "oom_score_adj", &score.value.to_string()) {
             Ok(()) => Ok(()),
             Err(error) => {
                 let refused = error.kind() == std::io::ErrorKind::PermissionDenied;
@@ -414,8 +414,8 @@ fn set_clocks(pid: i32, lines: &str) -> Result<()> {
     if lines.is_empty() {
         return Ok(());
     }
-    let path = format!("/proc/{pid}/timens_offsets");
-    std::fs::write(&path, lines).map_err(|error| {
+    procfs::write(pid, "timens_offsets", lines).map_err(|error| {
+        let path = format!("/proc/{pid}/timens_offsets");
         let range = error.raw_os_error() == Some(libc::ERANGE);
         let error = Error::from_io(error, "set the clocks").with_path(path);
         if range {

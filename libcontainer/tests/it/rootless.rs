@@ -50,7 +50,7 @@ fn own(path: &Path, user: &User) {
 }
 
 /// The example that enters a user namespace and executes a program there.
-fn unshare() -> Option<std::path::PathBuf> {
+pub(crate) fn unshare() -> Option<std::path::PathBuf> {
     let path = std::env::current_exe()
         .unwrap()
         .ancestors()
@@ -70,7 +70,7 @@ pub(crate) fn inner() -> bool {
 }
 
 /// Enters a user namespace, and runs a container with a filter, an overlay root and the given network.
-fn run(network: Network, command: &str) -> String {
+pub(crate) fn run(network: Network, command: &str) -> String {
     let home = std::path::PathBuf::from(std::env::var_os("HOME").unwrap());
     assert!(
         !rootless::facts().unwrap().must_enter(),

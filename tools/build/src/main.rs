@@ -71,7 +71,10 @@ enum Verb {
 }
 
 fn main() -> std::process::ExitCode {
-    failure::run(|| dispatch(program::name("build")))
+    failure::run(|| {
+        libbuild::seal::ensure_if_first().map_err(told::container)?;
+        dispatch(program::name("build"))
+    })
 }
 
 fn dispatch(name: &'static str) -> Result<ExitCode, Failure> {

@@ -16,10 +16,7 @@ use std::process::ExitCode as ProcessExit;
 use trimaran_cli::{Failure, program};
 
 fn main() -> ProcessExit {
-    // The first process of a container may be us by way of /proc/self/exe: then nobody in it may reach our file.
-    if rustix::process::getpid().is_init()
-        && let Err(error) = libcontainer::seal::ensure()
-    {
+    if let Err(error) = libcontainer::seal::ensure_if_first() {
         return trimaran_cli::failure::run(|| Err(failure::container(error)));
     }
     let mut words = std::env::args_os();

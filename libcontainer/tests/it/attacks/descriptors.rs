@@ -6,8 +6,9 @@ use std::os::unix::fs::symlink;
 use libcontainer::ExitStatus;
 use libcontainer::runtime::CreateOptions;
 
-use super::{Sleeper, Witness, process};
+use super::{Witness, process};
 use crate::bed::{Bed, id};
+use crate::sleeper::Sleeper;
 
 /// A directory of the host, open without close-on-exec as a careless caller has it.
 fn leaked(witness: &Witness) -> OwnedFd {
@@ -30,11 +31,8 @@ fn the_program_has_the_standard_streams_and_no_other() {
     let list = "echo /proc/self/fd/*; test ! -e /proc/1/fd/3";
     let expected = "/proc/self/fd/0 /proc/self/fd/1 /proc/self/fd/2 /proc/self/fd/3\n";
     assert_eq!(bed.output(list), expected);
-    let sleeper = Sleeper::start(&bed, bed.spec(&["/bin/sleep", "1000"]));
-    assert_eq!(
-        sleeper.shell(list),
-        (expected.to_owned(), ExitStatus::Exited(0))
-    );
+    let sleeper = Sleeper::start(&bed, &bed.runtime, bed.spec(&["/bin/sleep", "1000"]));
+    assert_eq!(sleeper.shell(list), expected);
     drop(leaked);
 }
 
@@ -43,7 +41,7 @@ fn a_working_directory_behind_a_descriptor() {
     let Some(bed) = Bed::new() else { return };
     let witness = Witness::new(&bed);
     let leaked = leaked(&witness);
-    let sleeper = Sleeper::start(&bed, bed.spec(&["/bin/sleep", "1000"]));
+    let sleeper = Sleeper::start(&bed, &bed.runtime, bed.spec(&["/bin/sleep", "1000"]));
     symlink("/proc/self/fd", bed.root().join("fds")).unwrap();
     for number in NUMBERS.chain([leaked.as_raw_fd() as u32]) {
         for cwd in [
@@ -74,7 +72,7 @@ fn a_program_behind_a_descriptor() {
     // Not a script, which its interpreter would open by a name that leads nowhere any more.
     trimaran_testkit::copy_program(bed.root().join("bin/busybox"), witness.path.join("true"));
     let leaked = leaked(&witness);
-    let sleeper = Sleeper::start(&bed, bed.spec(&["/bin/sleep", "1000"]));
+    let sleeper = Sleeper::start(&bed, &bed.runtime, bed.spec(&["/bin/sleep", "1000"]));
     let outside = witness.path.to_str().unwrap();
     for number in NUMBERS.chain([leaked.as_raw_fd() as u32]) {
         let paths = [

@@ -5,15 +5,16 @@ use std::path::PathBuf;
 use libcontainer::oci_spec::runtime::{Capability, LinuxCapabilities};
 use libcontainer::runtime::{CgroupManager, CreateOptions, Runtime};
 use libcontainer::state::Status;
-use libcontainer::{ContainerId, ErrorKind, ExitStatus, Signal};
+use libcontainer::{ContainerId, ErrorKind, Signal};
 
-use super::{Sleeper, linux, process};
+use super::{linux, process};
 use crate::bed::{Bed, id};
+use crate::sleeper::Sleeper;
 
 #[test]
 fn a_number_that_belongs_to_another_process_now() {
     let Some(bed) = Bed::new() else { return };
-    let sleeper = Sleeper::start(&bed, bed.spec(&["/bin/sleep", "1000"]));
+    let sleeper = Sleeper::start(&bed, &bed.runtime, bed.spec(&["/bin/sleep", "1000"]));
     let file = bed.directory.path().join("state/sleeper/state.json");
     let before = std::fs::read_to_string(&file).unwrap();
     let mut record: serde_json::Value = serde_json::from_str(&before).unwrap();
@@ -74,7 +75,7 @@ fn names_that_are_paths() {
 #[test]
 fn users_that_are_not_quite_numbers() {
     let Some(bed) = Bed::new() else { return };
-    let sleeper = Sleeper::start(&bed, bed.spec(&["/bin/sleep", "1000"]));
+    let sleeper = Sleeper::start(&bed, &bed.runtime, bed.spec(&["/bin/sleep", "1000"]));
     for word in [
         "1000abc",
         "0x10",
@@ -104,11 +105,8 @@ fn capabilities_are_not_inherited() {
     let show = "grep -E 'Cap(Inh|Amb)' /proc/self/status";
     let none = "CapInh:\t0000000000000000\nCapAmb:\t0000000000000000\n";
     assert_eq!(bed.output(show), none);
-    let sleeper = Sleeper::start(&bed, bed.spec(&["/bin/sleep", "1000"]));
-    assert_eq!(
-        sleeper.shell(show),
-        (none.to_owned(), ExitStatus::Exited(0))
-    );
+    let sleeper = Sleeper::start(&bed, &bed.runtime, bed.spec(&["/bin/sleep", "1000"]));
+    assert_eq!(sleeper.shell(show), none);
     // A user who executes a program with more in its file gets nothing from sets that were only permitted.
     let mut description = sleeper.describe(&["/bin/sh", "-c", show]);
     let mut sets = LinuxCapabilities::default();

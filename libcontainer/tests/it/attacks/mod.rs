@@ -14,15 +14,14 @@ mod links;
 mod overlay;
 mod procfs;
 mod races;
+mod rootless;
 
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use libcontainer::oci_spec::runtime::{Linux, Mount, Process, Spec};
-use libcontainer::runtime::{Container, CreateOptions, ExecOptions, Stdio};
-use libcontainer::{Error, ExitStatus};
 
-use crate::bed::{Bed, id, pipe};
+use crate::bed::Bed;
 
 /// A directory of the host that attacks are aimed at.
 struct Witness {
@@ -102,63 +101,4 @@ fn add_mount(spec: &mut Spec, destination: &str, kind: &str, source: &Path, opti
             options.iter().map(|word| (*word).to_owned()).collect(),
         ));
     mounts(spec).push(mount);
-}
-
-/// A container with a sleeping first process; killed and deleted at the end.
-struct Sleeper(Option<Container>);
-
-impl Sleeper {
-    fn start(bed: &Bed, spec: Spec) -> Self {
-        Self::try_start(bed, spec).unwrap()
-    }
-
-    fn try_start(bed: &Bed, spec: Spec) -> Result<Self, Error> {
-        let plan = bed
-            .runtime
-            .plan(&id("sleeper"), &bed.bundle(spec), CreateOptions::default())?;
-        let container = bed.runtime.create(plan)?;
-        let sleeper = Self(Some(container));
-        sleeper.container().start()?;
-        Ok(sleeper)
-    }
-
-    fn container(&self) -> &Container {
-        self.0.as_ref().unwrap()
-    }
-
-    fn describe(&self, args: &[&str]) -> Process {
-        let mut process = self.container().process().unwrap();
-        process.set_args(Some(args.iter().map(|word| (*word).to_owned()).collect()));
-        process
-    }
-
-    /// What a process prints, and how it ends.
-    fn exec(&self, process: &Process) -> Result<(String, ExitStatus), Error> {
-        let (mut read, write) = pipe();
-        let options = ExecOptions {
-            stdio: Stdio::Streams {
-                stdin: None,
-                stdout: Some(write.try_clone().unwrap()),
-                stderr: Some(write),
-            },
-            ..ExecOptions::default()
-        };
-        let process = self.container().exec(process, options)?;
-        let mut output = String::new();
-        std::io::Read::read_to_string(&mut read, &mut output).unwrap();
-        Ok((output, process.wait()?))
-    }
-
-    fn shell(&self, command: &str) -> (String, ExitStatus) {
-        self.exec(&self.describe(&["/bin/sh", "-c", command]))
-            .unwrap()
-    }
-}
-
-impl Drop for Sleeper {
-    fn drop(&mut self) {
-        if let Some(container) = self.0.take() {
-            container.delete(true).ok();
-        }
-    }
 }

@@ -2,10 +2,23 @@
 
 use std::path::Path;
 
+use libcontainer::Signal;
 use libcontainer::oci_spec::runtime::{Capability, LinuxCapabilities};
 
-use super::{Sleeper, Witness, add_mount, linux, mounts, process};
+use super::{Witness, add_mount, linux, mounts, process};
 use crate::bed::Bed;
+use crate::sleeper::Sleeper;
+
+/// What a runtime writes, and what others read.
+const FILES: [&str; 7] = [
+    "self/oom_score_adj",
+    "self/attr/exec",
+    "1/oom_score_adj",
+    "sys/net/ipv4/ip_forward",
+    "self/uid_map",
+    "self/setgroups",
+    "net/dev",
+];
 
 /// A directory that looks like a procfs.
 fn fake(bed: &Bed) -> std::path::PathBuf {
@@ -20,30 +33,14 @@ fn fake(bed: &Bed) -> std::path::PathBuf {
     ] {
         std::fs::create_dir_all(path.join(name)).unwrap();
     }
-    for name in [
-        "self/oom_score_adj",
-        "self/attr/exec",
-        "1/oom_score_adj",
-        "sys/net/ipv4/ip_forward",
-        "self/uid_map",
-        "self/setgroups",
-        "net/dev",
-    ] {
+    for name in FILES {
         std::fs::write(path.join(name), "untouched").unwrap();
     }
     path
 }
 
 fn untouched(path: &Path) {
-    for name in [
-        "self/oom_score_adj",
-        "self/attr/exec",
-        "1/oom_score_adj",
-        "sys/net/ipv4/ip_forward",
-        "self/uid_map",
-        "self/setgroups",
-        "net/dev",
-    ] {
+    for name in FILES {
         assert_eq!(
             std::fs::read_to_string(path.join(name)).unwrap(),
             "untouched",
@@ -142,7 +139,7 @@ fn a_container_that_replaced_its_proc() {
         .set_inheritable(None)
         .set_ambient(None);
     process(&mut spec).set_capabilities(Some(sets));
-    let sleeper = Sleeper::start(&bed, spec);
+    let sleeper = Sleeper::start(&bed, &bed.runtime, spec);
     let done = bed.root().join("tmp/done");
     let limit = std::time::Instant::now() + std::time::Duration::from_secs(20);
     while !done.exists() {
@@ -170,4 +167,6 @@ fn a_container_that_replaced_its_proc() {
         .unwrap();
     let score = std::fs::read_to_string(format!("/proc/{}/oom_score_adj", further.pid())).unwrap();
     assert_eq!(score.trim(), "456", "of the process, not in the fake");
+    sleeper.container().kill(Signal::KILL).unwrap();
+    further.wait().unwrap();
 }

@@ -5,18 +5,21 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use libcontainer::oci_spec::runtime::{LinuxDeviceBuilder, LinuxDeviceType};
+use libcontainer::runtime::{CreateOptions, Stdio};
 use rustix::fs::{CWD, RenameFlags};
 
-use super::{Witness, add_mount, linux, process};
-use crate::bed::Bed;
+use super::{Witness, add_mount, linux, mounts, process};
+use crate::bed::{Bed, id};
 
 /// How often a container is made while the paths change.
 const ROUNDS: usize = 80;
 
-/// Swaps `place` (a directory) and a link to `target` beside it without pause while `work` runs.
+/// Swaps `place` (a directory, if it is not there yet) and a link to `target` beside it without pause while `work` runs.
 fn racing(place: &Path, target: &str, work: impl FnOnce()) {
     let link = place.with_extension("swap");
-    std::fs::create_dir_all(place).unwrap();
+    if !place.exists() {
+        std::fs::create_dir_all(place).unwrap();
+    }
     std::fs::remove_file(&link).ok();
     symlink(target, &link).unwrap();
     let stop = AtomicBool::new(false);
@@ -100,6 +103,55 @@ fn a_directory_that_is_sometimes_a_link() {
         assert!(
             made > 0,
             "{target}: the attacker may break a container, and not every one"
+        );
+    }
+}
+
+/// A container with a terminal whose `/dev` is a directory that another one can write, because the image or the caller wants it so
+/// (CVE-2025-52565).
+#[test]
+fn a_console_that_is_sometimes_a_link() {
+    let Some(bed) = Bed::new() else { return };
+    let witness = Witness::new(&bed);
+    let dev = bed.root().join("dev");
+    let outside = witness.path.to_str().unwrap();
+    let up = format!("../../../../../../..{outside}");
+    for (name, target) in [
+        ("console", format!("{outside}/console")),
+        ("console", format!("{up}/null")),
+        ("console", "/proc/sysrq-trigger".to_owned()),
+        ("pts", outside.to_owned()),
+        ("pts", "/proc/self/attr".to_owned()),
+        ("ptmx", format!("{outside}/null")),
+    ] {
+        std::fs::remove_dir_all(&dev).ok();
+        std::fs::create_dir_all(dev.join("pts")).unwrap();
+        for file in ["console", "ptmx"] {
+            std::fs::write(dev.join(file), "").unwrap();
+        }
+        let (mut made, mut last) = (0, None);
+        racing(&dev.join(name), &target, || {
+            for _ in 0..ROUNDS / 4 {
+                let mut spec = bed.shell("true");
+                mounts(&mut spec).retain(|mount| mount.destination() != Path::new("/dev"));
+                process(&mut spec).set_terminal(Some(true));
+                let options = CreateOptions {
+                    stdio: Stdio::Terminal,
+                    ..CreateOptions::default()
+                };
+                let plan = bed.runtime.plan(&id("test"), &bed.bundle(spec), options);
+                let run = plan.and_then(|plan| bed.runtime.run(plan));
+                match run.and_then(|process| process.wait()) {
+                    Ok(_) => made += 1,
+                    Err(error) => last = Some(error),
+                }
+            }
+        });
+        witness.check(&target);
+        // Where it is a link that a container may not have, none may be made; of a console that is no link, some are.
+        assert!(
+            made > 0 || name != "console",
+            "{name} and {target}: {last:?}"
         );
     }
 }

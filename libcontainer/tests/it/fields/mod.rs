@@ -11,6 +11,7 @@ mod mounts;
 mod namespaces;
 mod network;
 mod process;
+mod propagation;
 
 use libcontainer::ErrorKind;
 use libcontainer::oci_spec::runtime::Spec;

@@ -11,10 +11,10 @@ use super::{mount, user_namespace, with};
 use crate::bed::{Bed, Outcome};
 
 /// A mount of the host, which is there until it is dropped.
-struct HostMount(PathBuf);
+pub(super) struct HostMount(pub(super) PathBuf);
 
 impl HostMount {
-    fn tmpfs(path: PathBuf, flags: MountFlags) -> Self {
+    pub(super) fn tmpfs(path: PathBuf, flags: MountFlags) -> Self {
         std::fs::create_dir_all(&path).unwrap();
         rustix::mount::mount("tmpfs", &path, "tmpfs", flags, None).unwrap();
         Self(path)

@@ -6,6 +6,7 @@
 )]
 
 mod actor;
+mod attacks;
 mod bad;
 mod builds;
 mod killed;

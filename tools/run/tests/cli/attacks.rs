@@ -303,6 +303,7 @@ struct Running {
 }
 
 impl Running {
+    /// Waits for its first line.
     fn new(mut command: Command) -> Self {
         let mut child = command
             .stdin(Stdio::piped())
@@ -324,10 +325,17 @@ impl Running {
             "/proc/self/fd/{}",
             std::os::fd::AsRawFd::as_raw_fd(&self.image)
         );
-        std::fs::OpenOptions::new()
-            .append(true)
-            .open(path)?
-            .write_all(b"evil")
+        let mut opened = None;
+        wait_until(|| {
+            let file = std::fs::OpenOptions::new().append(true).open(&path);
+            // A child of the one that was killed may take a moment longer.
+            let busy = file
+                .as_ref()
+                .is_err_and(|error| error.kind() == std::io::ErrorKind::ExecutableFileBusy);
+            opened = Some(file);
+            !busy
+        });
+        opened.unwrap()?.write_all(b"evil")
     }
 }
 
@@ -358,4 +366,91 @@ fn exec_runs_from_an_image_that_cannot_be_written() {
         std::io::ErrorKind::ReadOnlyFilesystem
     );
     place.check("a shared pid namespace");
+}
+
+/// The command as the first process of a pid namespace, behind `words`; it ends with the process that is returned.
+fn as_first(place: &Place, words: &[&str], arguments: &[&str]) -> Child {
+    let mut unshare = command("unshare", place.dir.path());
+    unshare
+        .args(["--pid", "--fork", "--kill-child", "--mount-proc"])
+        .args(words)
+        .arg(place.path("runtime"))
+        .args(["oci", "--root"])
+        .arg(place.path("state"))
+        .args(arguments)
+        .current_dir(place.dir.path());
+    unshare.stdout(Stdio::null()).spawn().unwrap()
+}
+
+/// What the child of a process runs from, as soon as that cannot be written.
+fn sealed_image(parent: &Child) -> std::fs::File {
+    let list = format!("/proc/{0}/task/{0}/children", parent.id());
+    let mut found = None;
+    wait_until(|| {
+        let children = std::fs::read_to_string(&list).unwrap();
+        let child = children.split_whitespace().next();
+        found = child.and_then(|pid| std::fs::File::open(format!("/proc/{pid}/exe")).ok());
+        found.as_ref().is_some_and(|image| {
+            let mount = rustix::fs::fstatvfs(image).unwrap();
+            let read_only = mount.f_flag.contains(rustix::fs::StatVfsMountFlags::RDONLY);
+            read_only || rustix::fs::fcntl_get_seals(image).is_ok_and(|seals| !seals.is_empty())
+        })
+    });
+    found.unwrap()
+}
+
+#[test]
+fn the_first_process_is_sealed() {
+    let Some(place) = Place::new() else { return };
+    // It waits for somebody to write its configuration.
+    std::fs::remove_file(place.path("config.json")).unwrap();
+    let fifo = Command::new("mkfifo")
+        .arg(place.path("config.json"))
+        .status();
+    assert!(fifo.unwrap().success());
+    let (clone, copy) = (
+        std::io::ErrorKind::ReadOnlyFilesystem,
+        std::io::ErrorKind::PermissionDenied,
+    );
+    for (words, wanted) in [
+        (&[][..], clone),
+        // Without the right to mount there is a copy in memory.
+        (
+            &["setpriv", "--bounding-set=-sys_admin", "--inh-caps=-all"],
+            copy,
+        ),
+    ] {
+        let child = as_first(&place, words, &["create", &place.id()]);
+        let image = sealed_image(&child);
+        let running = Running { child, image };
+        assert_eq!(running.write().unwrap_err().kind(), wanted, "{words:?}");
+        place.check("the first process");
+    }
+}
+
+/// `/proc` is what the caller sees, and need not be one: nothing is written into what looks like it.
+#[test]
+fn id_maps_are_written_to_a_procfs_alone() {
+    let Some(place) = Place::new() else { return };
+    place.configure(&["true"], |config| {
+        config["linux"]["namespaces"]
+            .as_array_mut()
+            .unwrap()
+            .push(json!({"type": "user"}));
+        let map = json!([{"containerID": 0, "hostID": 100_000, "size": 1000}]);
+        config["linux"]["uidMappings"] = map.clone();
+        config["linux"]["gidMappings"] = map;
+    });
+    // The next numbers of processes, each with files that take what is written.
+    let line = "mkdir fake && cd fake && mkdir self $(seq 1 400) && \
+        for n in $(seq 1 400); do for file in uid_map gid_map setgroups; do : >$n/$file; done; done; \
+        cp /proc/self/status /proc/self/mountinfo /proc/self/uid_map /proc/self/gid_map /proc/self/cgroup self; cd ..; mount --bind fake /proc; \
+        for n in $(seq 1 5); do ./runtime oci --root state run x-$n && echo ran; done; \
+        find fake/[0-9]* -type f -size +0c; umount /proc";
+    let mut shell = command("unshare", place.dir.path());
+    shell
+        .args(["--pid", "--fork", "--mount-proc", "sh", "-c", line])
+        .current_dir(place.dir.path());
+    let outcome = run(&mut shell);
+    assert_eq!(outcome.stdout, "", "{}", outcome.stderr);
 }
