@@ -1,9 +1,17 @@
 //! What is to be run: a specification and a root file system.
 
+use std::ffi::OsString;
+use std::fs::File;
+use std::io::{Read, Seek, SeekFrom};
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use oci_spec::runtime::Spec;
+use rustix::buffer::spare_capacity;
+use rustix::fs::{Mode, OFlags};
+use rustix::io::Errno;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::namespace::{Kind, Namespaces};
@@ -44,10 +52,10 @@ impl Bundle {
     /// # Errors
     /// As [`Self::open`].
     pub fn open_with(directory: &Path, config: &Path) -> Result<Self> {
-        let failed = |error| Error::from_io(error, "open the bundle").with_path(directory);
-        let directory = directory.canonicalize().map_err(failed)?;
-        let config = directory.join(config);
-        let raw = read_config(&config)?;
+        let (place, directory) = open_directory(directory)?;
+        let path = directory.join(config);
+        let raw = read_config(&place, config, &path)?;
+        let config = path;
         let (spec, warnings) = spec::load(&raw).map_err(|error| {
             Error::new(
                 ErrorKind::InvalidSpec {
@@ -157,15 +165,43 @@ fn makes_user_namespace(spec: &Spec) -> bool {
         .is_ok_and(|namespaces| namespaces.creates(Kind::User))
 }
 
-fn read_config(path: &Path) -> Result<Vec<u8>> {
-    use std::io::Read;
+/// Opens a directory as a place, and gives its name without symlinks: whatever happens to those later, it stays this one.
+fn open_directory(path: &Path) -> Result<(OwnedFd, PathBuf)> {
+    let failed =
+        |errno: Errno| Error::from_errno(errno.raw_os_error(), "open the bundle").with_path(path);
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let place = rustix::fs::open(path, flags, Mode::empty()).map_err(failed)?;
+    let link = format!("/proc/self/fd/{}", place.as_raw_fd());
+    let name = rustix::fs::readlink(link, Vec::new()).map_err(failed)?;
+    let name = PathBuf::from(OsString::from_vec(name.into_bytes()));
+    // Outside of our root it has no name.
+    match name.is_absolute() {
+        true => Ok((place, name)),
+        false => Err(failed(Errno::NOENT)),
+    }
+}
+
+/// Reads a document, which may be a pipe. `path` is where it is found, for people.
+fn read_config(directory: &OwnedFd, name: &Path, path: &Path) -> Result<Vec<u8>> {
     let io = |error| Error::from_io(error, "read the specification").with_path(path);
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+    let opened = rustix::fs::openat(directory, name, flags, Mode::empty());
+    let file = File::from(opened.map_err(|errno| io(errno.into()))?);
     let mut raw = Vec::with_capacity(USUAL_BYTES);
-    std::fs::File::open(path)
-        .map_err(io)?
-        .take(CONFIG_BYTES + 1)
-        .read_to_end(&mut raw)
-        .map_err(io)?;
+    // Only files know places; what one read of a file does not fill was all of it.
+    let place = spare_capacity(&mut raw);
+    match rustix::io::pread(&file, place, 0) {
+        Ok(_) if raw.len() < USUAL_BYTES => {}
+        read => {
+            if read.is_err() {
+                raw.clear();
+            }
+            (&file).seek(SeekFrom::Start(raw.len() as u64)).ok();
+            file.take(CONFIG_BYTES + 1)
+                .read_to_end(&mut raw)
+                .map_err(io)?;
+        }
+    }
     if raw.len() as u64 > CONFIG_BYTES {
         return Err(Error::new(
             ErrorKind::InvalidSpec {

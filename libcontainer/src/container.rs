@@ -1,7 +1,7 @@
 //! A container that has a record.
 
 use std::fs::File;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use oci_spec::runtime::LinuxResources;
@@ -15,13 +15,18 @@ use crate::exec;
 use crate::exit::Signal;
 use crate::hooks;
 use crate::id::ContainerId;
+use crate::init::GO;
 use crate::plan::ExecOptions;
 use crate::process::{Process, remove_cgroup};
-use crate::record::Record;
+use crate::record::{self, Record};
 use crate::spec::ResolvedUser;
 use crate::state::{State, Status};
+use crate::sys::message;
 
 pub(crate) const FIFO: &str = "exec.fifo";
+
+/// What is in a container's directory; the FIFO is gone as soon as it has been started.
+const FILES: [&str; 3] = [record::FILE, record::CONFIG, FIFO];
 
 /// How long a killed process may take to end: it may be in the middle of a long write.
 const KILL_MS: u32 = 10_000;
@@ -32,6 +37,10 @@ pub struct Container {
     id: ContainerId,
     directory: PathBuf,
     init: Option<Process>,
+    /// As it was written a moment ago, if we have created the container.
+    created: Option<Box<Record>>,
+    /// Where its process waits, if it waits for us alone.
+    starter: Option<OwnedFd>,
 }
 
 impl Container {
@@ -40,6 +49,49 @@ impl Container {
             id,
             directory,
             init,
+            created: None,
+            starter: None,
+        }
+    }
+
+    /// A container that was created just now.
+    pub(crate) fn created(
+        directory: PathBuf,
+        init: Process,
+        record: Record,
+        starter: Option<OwnedFd>,
+    ) -> Self {
+        // Its name was one before.
+        let id = ContainerId::parse(&record.id).expect("the record has the container's id");
+        Self {
+            created: Some(Box::new(record)),
+            starter,
+            ..Self::new(id, directory, Some(init))
+        }
+    }
+
+    /// Starts a container that waits for us alone: nobody else can have started it.
+    fn start_attended(&self, starter: &OwnedFd, process: &Process, record: &Record) -> Result<()> {
+        const STEP: &str = "start the container";
+        let started = hooks::start_container(record, process).and_then(|()| {
+            message::send(starter.as_fd(), GO, None).map_err(|errno| {
+                let kind = match process.has_ended(Some(0)) {
+                    Ok(true) => ErrorKind::NotRunning,
+                    // It has been started before, and does not listen any more.
+                    _ if errno == Errno::PIPE => ErrorKind::Running,
+                    _ => ErrorKind::Io,
+                };
+                Error::from_errno(errno.raw_os_error(), STEP).with_kind(kind)
+            })?;
+            hooks::poststart(record)
+        });
+        match started {
+            // A container whose hook failed must not go on.
+            Err(error) if *error.kind() != ErrorKind::Running => {
+                end(process, record)?;
+                Err(error)
+            }
+            other => other,
         }
     }
 
@@ -79,12 +131,25 @@ impl Container {
     /// # Errors
     /// [`ErrorKind::Running`] if it does already, [`ErrorKind::NotRunning`] if the container has stopped.
     pub fn start(&self) -> Result<()> {
+        if let (Some(starter), Some(process), Some(record)) =
+            (&self.starter, &self.init, &self.created)
+        {
+            return self.start_attended(starter, process, record);
+        }
         let _lock = self.lock()?;
-        let record = self.record()?;
         let fifo = self.directory.join(FIFO);
         let stopped =
             || Error::new(ErrorKind::NotRunning, "start the container").with_hint("it has stopped");
-        let process = Process::find(record.pid, record.start_time)?.ok_or_else(stopped)?;
+        let (read, found);
+        let (record, process) = match (&self.created, &self.init) {
+            // Whoever starts it after us, or ends it, takes the FIFO away.
+            (Some(record), Some(process)) => (&**record, process),
+            _ => {
+                read = self.record()?;
+                found = Process::find(read.pid, read.start_time)?.ok_or_else(stopped)?;
+                (&read, &found)
+            }
+        };
         if record.cgroup.is_frozen()? {
             let error = Error::new(ErrorKind::Paused, "start the container");
             return Err(error.with_hint("resume it first"));
@@ -105,17 +170,17 @@ impl Container {
                 );
             }
         };
-        let started = hooks::start_container(&record, &process).and_then(|()| {
+        let started = hooks::start_container(record, process).and_then(|()| {
             rustix::io::write(&file, b"0").map_err(|errno| {
                 Error::from_errno(errno.raw_os_error(), "start the container").with_path(&fifo)
             })?;
             std::fs::remove_file(&fifo)
                 .map_err(|error| Error::from_io(error, "start the container").with_path(&fifo))?;
-            hooks::poststart(&record)
+            hooks::poststart(record)
         });
         if started.is_err() {
             // A container whose hook failed must not go on.
-            end(&process, &record)?;
+            end(process, record)?;
         }
         started
     }
@@ -412,6 +477,13 @@ fn end(process: &Process, record: &Record) -> Result<()> {
 }
 
 fn remove(directory: &Path) -> Result<()> {
+    // What we have put there; the rest, if there is any, is looked for.
+    for name in FILES {
+        rustix::fs::unlink(directory.join(name)).ok();
+    }
+    if rustix::fs::rmdir(directory).is_ok() {
+        return Ok(());
+    }
     std::fs::remove_dir_all(directory).map_err(|error| {
         Error::from_io(error, "remove the container's record").with_path(directory)
     })

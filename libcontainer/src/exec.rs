@@ -33,7 +33,6 @@ pub(crate) fn exec(
     facts.home = home(description, || read_inside(init, PASSWD));
     let entering = Entering {
         flags: namespace::foreign(init.pid())?,
-        preserve_fds: options.preserve_fds,
         no_new_keyring: options.no_new_keyring,
         parent_death_signal: options.parent_death_signal.map(Signal::number),
         terminal,

@@ -40,6 +40,7 @@ impl Sinks {
         let Launched {
             pid,
             pidfd,
+            starter: _,
             mut terminal,
             warnings,
             cgroup,

@@ -68,9 +68,14 @@ impl Process {
             Err(errno) => return Err(Error::from_errno(errno.raw_os_error(), "open the process")),
         };
         // Read after the descriptor was opened: now the number cannot change hands.
-        let same = procfs::start_time(pid)? == Some(start_time);
         let process = Self::new(pid, pidfd);
-        Ok((same && !process.has_ended(Some(0))?).then_some(process))
+        Ok(match procfs::stat(pid)? {
+            Some(stat) if stat.start_time != Some(start_time) => None,
+            Some(stat) if stat.lives => Some(process),
+            // Other threads of it may go on without the first.
+            Some(_) if !process.has_ended(Some(0))? => Some(process),
+            _ => None,
+        })
     }
 
     /// The process id in the caller's pid namespace.

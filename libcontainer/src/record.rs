@@ -11,6 +11,7 @@ use std::fs::File;
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 
+use rustix::buffer::spare_capacity;
 use serde::{Deserialize, Serialize};
 
 use crate::cgroup::Cgroup;
@@ -25,7 +26,9 @@ const RECORD_BYTES: u64 = 32 << 20;
 /// Room for most records, so that they are read in one go.
 const USUAL_BYTES: usize = 32 << 10;
 
-const FILE: &str = "state.json";
+pub(crate) const FILE: &str = "state.json";
+
+pub(crate) const CONFIG: &str = "config.json";
 
 /// The record of a container.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -52,7 +55,7 @@ pub(crate) struct Record {
 
 /// Keeps config.json as it was read, for people: the record holds what was understood of it.
 pub(crate) fn keep_config(directory: &Path, config: &[u8]) -> Result<()> {
-    let path = directory.join("config.json");
+    let path = directory.join(CONFIG);
     std::fs::write(&path, config)
         .map_err(|error| Error::from_io(error, "keep the specification").with_path(path))
 }
@@ -102,9 +105,13 @@ impl Record {
             Err(error) => return Err(failed(error)),
         };
         let mut text = Vec::with_capacity(USUAL_BYTES);
-        file.take(RECORD_BYTES)
-            .read_to_end(&mut text)
-            .map_err(failed)?;
+        // One read gives all of a file that does not fill it.
+        rustix::io::read(&file, spare_capacity(&mut text)).map_err(|errno| failed(errno.into()))?;
+        if text.len() >= USUAL_BYTES {
+            file.take(RECORD_BYTES)
+                .read_to_end(&mut text)
+                .map_err(failed)?;
+        }
         Self::parse(&text)
             .map(Some)
             .map_err(|error| error.with_path(&path))

@@ -11,7 +11,7 @@ use rustix::io::Errno;
 use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, MoveMountFlags, OpenTreeFlags};
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::sys::mount::{MountAttributes, mount_setattr};
+use crate::sys::mount::{MountAttributes, mount_setattr, open_tree_with_attributes};
 
 mod legacy;
 mod memory;
@@ -194,13 +194,20 @@ pub(crate) fn read_file_in(
             .with_hint(hint))
     };
     let io = |error| Error::from_io(error, STEP).with_path(path);
-    if !file.metadata().map_err(io)?.is_file() {
+    let metadata = file.metadata().map_err(io)?;
+    if !metadata.is_file() {
         return refuse("it is not a regular file");
     }
-    let mut bytes = Vec::new();
-    file.take(limit_bytes as u64 + 1)
-        .read_to_end(&mut bytes)
-        .map_err(io)?;
+    // In one go, unless the file grows at this moment.
+    let length = usize::try_from(metadata.len()).unwrap_or(usize::MAX);
+    let mut bytes = Vec::with_capacity(length.min(limit_bytes) + 1);
+    rustix::io::read(&file, rustix::buffer::spare_capacity(&mut bytes))
+        .map_err(|errno| io(errno.into()))?;
+    if bytes.len() != length {
+        file.take((limit_bytes + 1 - bytes.len()) as u64)
+            .read_to_end(&mut bytes)
+            .map_err(io)?;
+    }
     if bytes.len() > limit_bytes {
         return refuse("it is larger than such a file may be");
     }
@@ -234,27 +241,41 @@ fn clone_tree(path: &Path) -> Result<OwnedFd> {
             _ => error,
         }
     };
-    let path = CString::new(path.as_os_str().as_bytes()).map_err(|_| failed(Errno::NOENT))?;
-    private_clone(&path).map_err(failed)
+    let mut name = path.as_os_str().as_bytes().to_vec();
+    if name.is_empty() {
+        return Err(failed(Errno::NOENT));
+    }
+    // What is no directory has no `.` in it.
+    name.extend(b"/.");
+    let name = CString::new(name).map_err(|_| failed(Errno::NOENT))?;
+    private_tree(&name).map_err(failed)
 }
 
 /// A clone of the mounts of a directory. Allocates nothing: a container's child uses it too.
 pub(crate) fn private_clone(directory: &CStr) -> Result<OwnedFd, Errno> {
-    let flags = OpenTreeFlags::OPEN_TREE_CLONE
-        | OpenTreeFlags::OPEN_TREE_CLOEXEC
-        | OpenTreeFlags::AT_RECURSIVE;
-    let mount = rustix::mount::open_tree(CWD, directory, flags)?;
+    let mount = private_tree(directory)?;
     let kind = rustix::fs::FileType::from_raw_mode(rustix::fs::fstat(&mount)?.st_mode);
     if !kind.is_dir() {
         return Err(Errno::NOTDIR);
     }
+    Ok(mount)
+}
+
+fn private_tree(path: &CStr) -> Result<OwnedFd, Errno> {
     // The clone is a peer of the host's mount, and what is mounted in the container would appear there.
     let private = MountAttributes {
         propagation: libc::MS_PRIVATE,
         ..MountAttributes::default()
     };
-    mount_setattr(mount.as_fd(), true, &private)?;
-    Ok(mount)
+    // In one call, or on an older kernel in two.
+    open_tree_with_attributes(CWD, path, true, &private).or_else(|_| {
+        let flags = OpenTreeFlags::OPEN_TREE_CLONE
+            | OpenTreeFlags::OPEN_TREE_CLOEXEC
+            | OpenTreeFlags::AT_RECURSIVE;
+        let mount = rustix::mount::open_tree(CWD, path, flags)?;
+        mount_setattr(mount.as_fd(), true, &private)?;
+        Ok(mount)
+    })
 }
 
 fn mount_overlay(overlay: &Overlay) -> Result<OwnedFd> {

@@ -194,13 +194,23 @@ impl From<RootlessError> for Error {
 /// `/proc` is not mounted.
 pub fn facts() -> io::Result<RootlessFacts> {
     Ok(RootlessFacts {
-        initial_user_namespace: std::fs::metadata("/proc/self/ns/user")?.ino()
-            == FIRST_USER_NAMESPACE,
-        sys_admin: crate::capability::CapabilitySet::effective()?
-            .contains(oci_spec::runtime::Capability::SysAdmin),
+        initial_user_namespace: in_initial_user_namespace()?,
+        sys_admin: may_mount()?,
         uid: rustix::process::geteuid().as_raw(),
         gid: rustix::process::getegid().as_raw(),
     })
+}
+
+/// Whether the process is in the machine's first user namespace.
+pub(crate) fn in_initial_user_namespace() -> io::Result<bool> {
+    let own = std::fs::metadata("/proc/self/ns/user")?;
+    Ok(own.ino() == FIRST_USER_NAMESPACE)
+}
+
+/// Whether CAP_SYS_ADMIN is effective.
+pub(crate) fn may_mount() -> io::Result<bool> {
+    let effective = crate::capability::CapabilitySet::effective()?;
+    Ok(effective.contains(oci_spec::runtime::Capability::SysAdmin))
 }
 
 /// The mapping for a user: 0 is the user, 1 and up the sub-ids; only 0 when the user lacks sub-ids of either kind. Pure.

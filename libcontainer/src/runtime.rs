@@ -12,7 +12,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::handover::Sinks;
 use crate::hooks;
 use crate::id::ContainerId;
-use crate::init::{Launch, Launched, launch};
+use crate::init::{Launch, Launched, Start, launch};
 use crate::plan::{Facts, Plan};
 use crate::process::remove_cgroup;
 use crate::procfs;
@@ -52,7 +52,7 @@ pub struct RuntimeBuilder {
 }
 
 impl RuntimeBuilder {
-    /// Where records of containers are kept; made if missing. Without it only [`Runtime::run`] works, and keeps no record.
+    /// Where records of containers are kept; made for the first of them if missing. Without it only [`Runtime::run`] works, and keeps no record.
     pub fn state_dir(mut self, directory: impl Into<PathBuf>) -> Self {
         self.state_dir = Some(directory.into());
         self
@@ -80,17 +80,8 @@ impl RuntimeBuilder {
     /// Makes the runtime.
     ///
     /// # Errors
-    /// The state directory cannot be made.
+    /// None so far.
     pub fn build(self) -> Result<Runtime> {
-        if let Some(directory) = &self.state_dir {
-            std::fs::DirBuilder::new()
-                .recursive(true)
-                .mode(0o700)
-                .create(directory)
-                .map_err(|error| {
-                    Error::from_io(error, "make the state directory").with_path(directory)
-                })?;
-        }
         Ok(Runtime { settings: self })
     }
 }
@@ -130,7 +121,14 @@ impl Runtime {
             .iter()
             .flatten()
             .any(|mount| matches!(mount.typ().as_deref(), Some("cgroup" | "cgroup2")));
-        let mut facts = Facts::gather(mounts_cgroups)?;
+        let without = self.settings.cgroup_manager == CgroupManager::Disabled;
+        let mountinfo = if mounts_cgroups || !without {
+            procfs::read_text("/proc/self/mountinfo")
+                .map_err(|error| Error::from_io(error, "read the mounts").with_path("/proc"))?
+        } else {
+            String::new()
+        };
+        let mut facts = Facts::gather_with(mounts_cgroups.then_some(&mountinfo))?;
         let linux = spec.linux().as_ref();
         let mount_label = linux.and_then(|linux| linux.mount_label().as_deref());
         facts.look_for_labels(spec.process().as_ref(), mount_label);
@@ -138,14 +136,21 @@ impl Runtime {
             bundle.spec().process().as_ref().and_then(|process| {
                 home(process, || bundle.root().read_file(PASSWD, PASSWD_BYTES))
             });
-        let cgroup = self.cgroup(id, bundle, &facts)?;
+        let cgroup = if without {
+            cgroup::Plan::default()
+        } else {
+            self.cgroup(id, bundle, &facts, &mountinfo)?
+        };
         Plan::compile(id, bundle, &facts, cgroup, options)
     }
 
-    fn cgroup(&self, id: &ContainerId, bundle: &Bundle, facts: &Facts) -> Result<cgroup::Plan> {
-        if self.settings.cgroup_manager == CgroupManager::Disabled {
-            return Ok(cgroup::Plan::default());
-        }
+    fn cgroup(
+        &self,
+        id: &ContainerId,
+        bundle: &Bundle,
+        facts: &Facts,
+        mountinfo: &str,
+    ) -> Result<cgroup::Plan> {
         let linux = bundle.spec().linux().as_ref();
         let path = linux
             .and_then(|linux| linux.cgroups_path().as_deref())
@@ -158,7 +163,7 @@ impl Runtime {
             rootless: facts.in_user_namespace || facts.unprivileged,
             accounted: self.settings.cgroup_accounting,
         };
-        let host = Hierarchies::detect()
+        let host = Hierarchies::detect_in(mountinfo)
             .map_err(|error| Error::from_io(error, "read the control groups").with_path("/proc"))?;
         let CgroupManager::Systemd { user } = self.settings.cgroup_manager else {
             return cgroup::plan(&request, &host).map_err(Into::into);
@@ -179,7 +184,20 @@ impl Runtime {
     /// # Errors
     /// A step of the plan failed; everything done before it is undone.
     pub fn create(&self, plan: Plan) -> Result<Container> {
-        self.with_directory(&plan.id.clone(), |directory| create_in(directory, plan))
+        self.with_directory(&plan.id.clone(), |directory| {
+            create_in(directory, plan, false)
+        })
+    }
+
+    /// Creates a container that is started through the handle that this gives, and by nobody else; if the handle is dropped before, the
+    /// container ends. Cheaper than [`Self::create`]: nothing has to lie in the file system for others to start it.
+    ///
+    /// # Errors
+    /// As [`Self::create`].
+    pub fn create_attended(&self, plan: Plan) -> Result<Container> {
+        self.with_directory(&plan.id.clone(), |directory| {
+            create_in(directory, plan, true)
+        })
     }
 
     /// Makes a container again from the images of a checkpoint, by CRIU: its processes go on where they were. The plan is that of the same
@@ -197,27 +215,30 @@ impl Runtime {
         })
     }
 
-    /// Makes the directory of a container, which goes again if `make` fails.
+    /// Makes the directory of a container, which goes again if `fill` fails.
     fn with_directory(
         &self,
         id: &ContainerId,
-        make: impl FnOnce(&Path) -> Result<Container>,
+        fill: impl FnOnce(&Path) -> Result<Container>,
     ) -> Result<Container> {
         let directory = self.directory(id)?;
-        std::fs::DirBuilder::new()
-            .mode(0o700)
-            .create(&directory)
-            .map_err(|error| {
-                let exists = error.kind() == std::io::ErrorKind::AlreadyExists;
-                let error =
-                    Error::from_io(error, "make the container's record").with_path(&directory);
-                if exists {
-                    error.with_kind(ErrorKind::Exists)
-                } else {
-                    error
-                }
-            })?;
-        let made = make(&directory);
+        let mut made = make(&directory, false);
+        if let Err(error) = &made
+            && error.kind() == std::io::ErrorKind::NotFound
+        {
+            self.make_state_dir()?;
+            made = make(&directory, false);
+        }
+        made.map_err(|error| {
+            let exists = error.kind() == std::io::ErrorKind::AlreadyExists;
+            let error = Error::from_io(error, "make the container's record").with_path(&directory);
+            if exists {
+                error.with_kind(ErrorKind::Exists)
+            } else {
+                error
+            }
+        })?;
+        let made = fill(&directory);
         if made.is_err() {
             // The first error is the one to report; what stays behind is deleted with force.
             std::fs::remove_dir_all(&directory).ok();
@@ -248,7 +269,7 @@ impl Runtime {
         let launched = launch(
             plan,
             Launch {
-                fifo: None,
+                start: Start::AtOnce,
                 hooks: &mut |_, _| Ok(()),
             },
         )?;
@@ -278,7 +299,11 @@ impl Runtime {
         let failed =
             |error: std::io::Error| Error::from_io(error, "list containers").with_path(state_dir);
         let mut found = Vec::new();
-        for entry in std::fs::read_dir(state_dir).map_err(failed)? {
+        let entries = match std::fs::read_dir(state_dir) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(found),
+            other => other.map_err(failed)?,
+        };
+        for entry in entries {
             let entry = entry.map_err(failed)?;
             // What has another name than ours could have is not ours.
             let id = entry
@@ -291,6 +316,16 @@ impl Runtime {
         }
         found.sort_by(|one, other| one.id().cmp(other.id()));
         Ok(found)
+    }
+
+    /// Makes the state directory if it is missing: [`Self::create`] does it by itself.
+    ///
+    /// # Errors
+    /// It cannot be made, or the runtime was built without one.
+    pub fn make_state_dir(&self) -> Result<()> {
+        let directory = self.state_dir()?;
+        make(directory, true)
+            .map_err(|error| Error::from_io(error, "make the state directory").with_path(directory))
     }
 
     fn state_dir(&self) -> Result<&Path> {
@@ -310,6 +345,12 @@ impl Runtime {
     }
 }
 
+/// Makes a directory that is nobody else's.
+fn make(directory: &Path, recursive: bool) -> std::io::Result<()> {
+    let mut builder = std::fs::DirBuilder::new();
+    builder.recursive(recursive).mode(0o700).create(directory)
+}
+
 /// Where a user's own systemd listens.
 fn user_directory() -> Result<PathBuf> {
     let directory = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from);
@@ -320,8 +361,12 @@ fn user_directory() -> Result<PathBuf> {
     })
 }
 
-fn create_in(directory: &Path, mut plan: Plan) -> Result<Container> {
-    let fifo = make_fifo(directory)?;
+fn create_in(directory: &Path, mut plan: Plan, attended: bool) -> Result<Container> {
+    let start = if attended {
+        Start::BySocket
+    } else {
+        Start::ByFifo(make_fifo(directory)?)
+    };
     if let Some(config) = &plan.config {
         keep_config(directory, config)?;
     }
@@ -339,7 +384,7 @@ fn create_in(directory: &Path, mut plan: Plan) -> Result<Container> {
     let launched = launch(
         plan,
         Launch {
-            fifo: Some(fifo),
+            start,
             hooks: &mut on_hooks,
         },
     );
@@ -393,10 +438,11 @@ fn restore_in(
 fn recorded(
     directory: &Path,
     mut record: Record,
-    launched: Launched,
+    mut launched: Launched,
     sinks: Sinks,
     hooked: bool,
 ) -> Result<Container> {
+    let starter = launched.starter.take();
     record.pid = launched.pid;
     record.cgroup = launched.cgroup.clone();
     let finished = procfs::start_time(launched.pid).and_then(|start| {
@@ -404,10 +450,12 @@ fn recorded(
         record.write(directory)
     });
     match finished.and_then(|()| sinks.give(launched)) {
-        Ok((process, _)) => {
-            let id = ContainerId::parse(&record.id)?;
-            Ok(Container::new(id, directory.to_owned(), Some(process)))
-        }
+        Ok((process, _)) => Ok(Container::created(
+            directory.to_owned(),
+            process,
+            record,
+            starter,
+        )),
         Err(error) => {
             // The process has no record, so nobody else could end it.
             if let Ok(Some(process)) = Process::find(record.pid, record.start_time) {

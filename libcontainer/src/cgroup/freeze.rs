@@ -1,6 +1,7 @@
 //! Stopping all processes of a cgroup where they are, and letting them go on.
 
 use super::{Cgroup, CgroupError};
+use crate::procfs;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use std::{
     fs::File,
@@ -75,17 +76,21 @@ impl Cgroup {
     /// # Errors
     /// The kernel's answer cannot be read; a cgroup that is gone is not frozen.
     pub fn is_frozen(&self) -> Result<bool, CgroupError> {
-        let path = match self.freezer() {
-            Ok(Freezer::State(path)) => path,
-            Ok(Freezer::Unified(path)) => path.join("cgroup.freeze"),
-            Err(_) => return Ok(false),
-        };
-        match std::fs::read_to_string(&path) {
-            Ok(text) => Ok(matches!(text.trim(), "1" | "FROZEN" | "FREEZING")),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
-            Err(error) if error.raw_os_error() == Some(libc::ENODEV) => Ok(false),
-            Err(source) => Err(CgroupError::Open { path, source }),
+        let state = |path: &PathBuf| path.join("freezer.state");
+        // Where the file is likely to be is looked first: a container may be in ten hierarchies.
+        let is_freezer = |path: &&PathBuf| path.to_string_lossy().contains("freezer");
+        let likely = self.v1.iter().filter(is_freezer).map(state);
+        let unified = self.unified.iter().map(|path| path.join("cgroup.freeze"));
+        let others = self.v1.iter().filter(|_| self.unified.is_none());
+        for path in likely.chain(unified).chain(others.map(state)) {
+            match procfs::read_record(&path) {
+                Ok(text) => return Ok(matches!(text.trim(), "1" | "FROZEN" | "FREEZING")),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) if error.raw_os_error() == Some(libc::ENODEV) => {}
+                Err(source) => return Err(CgroupError::Open { path, source }),
+            }
         }
+        Ok(false)
     }
 }
 

@@ -10,7 +10,9 @@ use rustix::{
 };
 use serde::{Deserialize, Serialize};
 use std::{
+    ffi::CString,
     io,
+    os::unix::ffi::OsStrExt,
     path::{Path, PathBuf},
     time::{Duration, Instant},
 };
@@ -43,7 +45,7 @@ pub struct Cgroup {
 pub struct Attach {
     /// v1: the `tasks` files. The single-threaded child writes `0` to each of them: a pid written to `cgroup.procs` by another
     /// process waits for an RCU grace period of some ten milliseconds.
-    pub tasks: Vec<OwnedFd>,
+    pub tasks: Vec<CString>,
     /// v2: the directory, for `CLONE_INTO_CGROUP`.
     pub directory: Option<OwnedFd>,
 }
@@ -73,30 +75,27 @@ impl Cgroup {
         }
     }
 
-    /// Opens what the child needs to get in. Every descriptor closes on exec.
+    /// What the child needs to get in. The descriptor closes on exec.
     ///
     /// # Errors
     /// A directory vanished.
     pub fn attach(&self) -> Result<Attach, CgroupError> {
-        let open = |path: PathBuf, flags| {
-            rustix::fs::open(&path, flags | OFlags::CLOEXEC, Mode::empty()).map_err(|error| {
-                CgroupError::Open {
-                    path,
-                    source: error.into(),
-                }
-            })
+        let failed = |path: PathBuf, source: io::Error| CgroupError::Open { path, source };
+        let open = |path: PathBuf| {
+            let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+            rustix::fs::open(&path, flags, Mode::empty())
+                .map_err(|errno| failed(path, errno.into()))
+        };
+        let text = |path: PathBuf| {
+            CString::new(path.as_os_str().as_bytes()).map_err(|error| failed(path, error.into()))
         };
         Ok(Attach {
             tasks: self
                 .v1
                 .iter()
-                .map(|path| open(path.join("tasks"), OFlags::WRONLY))
+                .map(|path| text(path.join("tasks")))
                 .collect::<Result<_, _>>()?,
-            directory: self
-                .unified
-                .clone()
-                .map(|path| open(path, OFlags::RDONLY | OFlags::DIRECTORY))
-                .transpose()?,
+            directory: self.unified.clone().map(open).transpose()?,
         })
     }
 

@@ -4,6 +4,7 @@ use crate::procfs;
 use std::{
     io,
     path::{Path, PathBuf},
+    sync::OnceLock,
 };
 
 /// One v1 hierarchy.
@@ -22,8 +23,26 @@ pub(super) struct Hierarchy {
 pub(super) struct Unified {
     pub(super) mount: PathBuf,
     pub(super) own: PathBuf,
-    /// Those that no v1 hierarchy holds.
-    pub(super) controllers: Vec<String>,
+    /// Those that no v1 hierarchy holds, when they have been asked for.
+    controllers: OnceLock<Vec<String>>,
+}
+
+impl Unified {
+    pub(super) fn controllers(&self) -> &[String] {
+        self.controllers.get_or_init(|| {
+            let path = self.mount.join("cgroup.controllers");
+            // Without a file there is no controller, and that is an answer.
+            words(&procfs::read_record(path).unwrap_or_default())
+        })
+    }
+
+    pub(super) fn has(&self, controller: &str) -> bool {
+        self.controllers().iter().any(|one| one == controller)
+    }
+}
+
+fn words(text: &str) -> Vec<String> {
+    text.split_ascii_whitespace().map(str::to_owned).collect()
 }
 
 /// Where the host's hierarchies are mounted, and where in each of them the caller is.
@@ -47,10 +66,7 @@ impl Hierarchies {
                     found.unified = Some(Unified {
                         own: mount.directory(own),
                         mount: mount.point,
-                        controllers: controllers
-                            .split_ascii_whitespace()
-                            .map(str::to_owned)
-                            .collect(),
+                        controllers: words(controllers).into(),
                     });
                 }
                 "cgroup" => {
@@ -85,17 +101,15 @@ impl Hierarchies {
     /// # Errors
     /// `/proc` is not mounted.
     pub fn detect() -> io::Result<Self> {
-        let mountinfo = procfs::read_text("/proc/self/mountinfo")?;
-        let own = procfs::read_text("/proc/self/cgroup")?;
-        let mut found = Self::parse(&mountinfo, &own, "");
+        Self::detect_in(&procfs::read_text("/proc/self/mountinfo")?)
+    }
+
+    /// Reads the other files of the calling process, whose mountinfo is known.
+    pub(crate) fn detect_in(mountinfo: &str) -> io::Result<Self> {
+        let own = procfs::read_record("/proc/self/cgroup")?;
+        let mut found = Self::parse(mountinfo, &own, "");
         if let Some(unified) = &mut found.unified {
-            // Without a file there is no controller, and that is an answer.
-            let controllers =
-                procfs::read_text(unified.mount.join("cgroup.controllers")).unwrap_or_default();
-            unified.controllers = controllers
-                .split_ascii_whitespace()
-                .map(str::to_owned)
-                .collect();
+            unified.controllers = OnceLock::new();
         }
         Ok(found)
     }
@@ -113,7 +127,7 @@ impl Hierarchies {
         let writable = |path: &Path| rustix::fs::access(path, rustix::fs::Access::WRITE_OK).is_ok();
         match (self.v1_with("pids"), &self.unified) {
             (Some(pids), _) => writable(&pids.mount),
-            (None, Some(unified)) if unified.controllers.iter().any(|one| one == "pids") => {
+            (None, Some(unified)) if unified.has("pids") => {
                 let handed_down = || {
                     std::fs::read_to_string(unified.own.join("cgroup.subtree_control"))
                         .is_ok_and(|text| text.split_ascii_whitespace().any(|one| one == "pids"))
@@ -133,7 +147,7 @@ impl Hierarchies {
     pub(super) fn unified_with(&self, controller: &str) -> Option<&Unified> {
         self.unified
             .as_ref()
-            .filter(|unified| unified.controllers.iter().any(|one| one == controller))
+            .filter(|unified| unified.has(controller))
     }
 }
 

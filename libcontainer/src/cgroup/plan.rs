@@ -196,14 +196,14 @@ impl Collected<'_> {
             return Ok(());
         }
         let writes = v2::writes(controller, resources)?;
+        // What v2 has no file for may still be a limit on v1.
+        if writes.is_empty() && v1::writes(controller, resources)?.is_empty() {
+            return Ok(());
+        }
         if self.host.unified_with(controller.v2).is_some() {
             if !writes.is_empty() {
                 self.unified(writes, Some(controller.v2.to_owned()));
             }
-            return Ok(());
-        }
-        // What v2 has no file for may still be a limit on v1.
-        if writes.is_empty() && v1::writes(controller, resources)?.is_empty() {
             return Ok(());
         }
         Err(CgroupError::NoController {
@@ -232,7 +232,7 @@ impl Collected<'_> {
     /// Version 2: where a directory is in one hierarchy anyway, its controllers cost nothing, and what is in the container may use them.
     fn hand_down_all(&mut self) {
         if self.host.is_v2() && !self.place.own {
-            let all = self.host.unified.iter().flat_map(|one| &one.controllers);
+            let all = self.host.unified.iter().flat_map(|one| one.controllers());
             all.for_each(|name| self.unified(Vec::new(), Some(name.clone())));
         }
     }

@@ -69,6 +69,7 @@ pub(crate) fn restore(mut returning: Returning<'_>) -> Result<Launched> {
         Ok((pid, pidfd, terminal)) => Ok(Launched {
             pid,
             pidfd,
+            starter: None,
             terminal,
             warnings: Vec::new(),
             cgroup,

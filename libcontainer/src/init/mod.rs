@@ -19,6 +19,6 @@ mod resources;
 mod service;
 
 pub(crate) use enter::{Entry, enter};
-pub(crate) use parent::{Launch, Launched, Place, launch, launch_inside};
+pub(crate) use parent::{GO, Launch, Launched, Place, Start, launch, launch_inside};
 pub(crate) use resources::streams;
 pub(crate) use service::{Service, bring_up_loopback, make_mount_point, serve};

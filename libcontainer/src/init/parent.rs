@@ -7,7 +7,7 @@ use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType};
 use rustix::process::{Pid, PidfdFlags, Signal};
 
-use super::child::{Child, Image, Progress};
+use super::child::{Child, Image, Origin, Progress};
 use super::enter::reap;
 use super::explain::explain;
 use super::listener;
@@ -21,14 +21,25 @@ use crate::plan::{OomScore, Plan, Script, Slot, Stdio, Step};
 use crate::process::remove_cgroup;
 use crate::procfs;
 use crate::sys::clone::{CloneOptions, clone3};
-use crate::sys::dispositions::Blocked;
 use crate::sys::exec::StringArray;
 use crate::sys::message;
 
+/// When the program runs.
+#[derive(Debug)]
+pub(crate) enum Start {
+    AtOnce,
+    /// When somebody writes to this FIFO.
+    ByFifo(OwnedFd),
+    /// When [`GO`] is sent to [`Launched::starter`].
+    BySocket,
+}
+
+/// The answer to a process that waits.
+pub(crate) const GO: &[u8] = b"go";
+
 /// What a launch needs beside the plan.
 pub(crate) struct Launch<'l> {
-    /// Where a created container waits; without it the program runs at once.
-    pub(crate) fifo: Option<OwnedFd>,
+    pub(crate) start: Start,
     /// Called when the container's namespaces and mounts exist, with its first process, if there are hooks.
     pub(crate) hooks: &'l mut dyn FnMut(i32, BorrowedFd<'_>) -> Result<()>,
 }
@@ -38,6 +49,8 @@ pub(crate) struct Launch<'l> {
 pub(crate) struct Launched {
     pub(crate) pid: i32,
     pub(crate) pidfd: OwnedFd,
+    /// Where the process waits for its start, if it does so there.
+    pub(crate) starter: Option<OwnedFd>,
     /// The terminal's master.
     pub(crate) terminal: Option<OwnedFd>,
     pub(crate) warnings: Vec<String>,
@@ -48,13 +61,12 @@ pub(crate) struct Launched {
 pub(crate) fn launch(mut plan: Plan, launch: Launch<'_>) -> Result<Launched> {
     let options = std::mem::take(&mut plan.options);
     let first_free = options.preserve_fds.saturating_add(3);
-    let waits = launch.fifo.is_some();
-    let root = match plan.root.later() {
-        None => Some((Slot::ROOT, resources::duplicate(plan.root.as_fd())?)),
-        Some(_) => None,
+    let waits = !matches!(launch.start, Start::AtOnce);
+    let by_socket = matches!(launch.start, Start::BySocket);
+    let given = match launch.start {
+        Start::ByFifo(fifo) => Some((Slot::FIFO, fifo)),
+        _ => None,
     };
-    let given = launch.fifo.map(|fifo| (Slot::FIFO, fifo));
-    let given = given.into_iter().chain(root);
     let mut slots = resources::open(&plan.script, options.stdio, given)?;
     let planned = plan.cgroup != crate::cgroup::Plan::default();
     let (cgroup, held) = match planned {
@@ -65,7 +77,13 @@ pub(crate) fn launch(mut plan: Plan, launch: Launch<'_>) -> Result<Launched> {
         let text = "no control group may be made here: the container stays in the caller's";
         plan.script.warnings.push(text.to_owned());
     }
-    let started = start(&plan.script, &mut slots, &cgroup, first_free);
+    let setting = Setting {
+        root: plan.root.later().is_none().then(|| plan.root.as_fd()),
+        cgroup: &cgroup,
+        first_free,
+        by_socket,
+    };
+    let started = start(&plan.script, &mut slots, &setting);
     drop(held);
     // The child has its own copies. Ours would keep the container's mounts alive after its end.
     drop(slots);
@@ -75,7 +93,7 @@ pub(crate) fn launch(mut plan: Plan, launch: Launch<'_>) -> Result<Launched> {
     };
     drop(plan.root);
     match family.serve(&plan.script, waits, launch.hooks) {
-        Ok(()) => Ok(family.launched(plan.script.warnings, cgroup)),
+        Ok(()) => Ok(family.launched(plan.script.warnings, cgroup, by_socket)),
         Err(error) => {
             family.end();
             Err(undo(&cgroup, error))
@@ -111,16 +129,22 @@ pub(crate) fn launch_inside(
 ) -> Result<Launched> {
     let init = resources::duplicate(init)?;
     let mut slots = resources::open(&script, stdio, [(Slot::INIT, init)])?;
-    let mut started = start(&script, &mut slots, &place.cgroup, first_free);
+    let setting = |cgroup| Setting {
+        root: None,
+        cgroup,
+        first_free,
+        by_socket: false,
+    };
+    let mut started = start(&script, &mut slots, &setting(&place.cgroup));
     if started.as_ref().is_err_and(Place::is_closed)
         && let Some(other) = (place.otherwise)()
     {
-        started = start(&script, &mut slots, &other, first_free);
+        started = start(&script, &mut slots, &setting(&other));
     }
     drop(slots);
     let mut family = started?;
     match family.serve(&script, false, &mut |_, _| Ok(())) {
-        Ok(()) => Ok(family.launched(script.warnings, Cgroup::default())),
+        Ok(()) => Ok(family.launched(script.warnings, Cgroup::default(), false)),
         Err(error) => {
             family.end();
             Err(error)
@@ -136,12 +160,17 @@ fn undo(cgroup: &Cgroup, error: Error) -> Error {
     }
 }
 
-fn start(
-    script: &Script,
-    slots: &mut [Option<OwnedFd>],
-    cgroup: &Cgroup,
+/// What a child is given beside its script and its slots.
+struct Setting<'s> {
+    root: Option<BorrowedFd<'s>>,
+    cgroup: &'s Cgroup,
     first_free: u32,
-) -> Result<Family> {
+    /// The child waits for its start on the socket.
+    by_socket: bool,
+}
+
+fn start(script: &Script, slots: &mut [Option<OwnedFd>], setting: &Setting<'_>) -> Result<Family> {
+    let cgroup = setting.cgroup;
     let failed =
         |step: &'static str| move |errno: Errno| Error::from_errno(errno.raw_os_error(), step);
     let attach = if *cgroup == Cgroup::default() {
@@ -157,8 +186,7 @@ fn start(
     )
     .map_err(failed("make a socket pair"))?;
     // The child's end must not be where the standard streams go.
-    let theirs =
-        rustix::io::fcntl_dupfd_cloexec(&theirs, 3).map_err(failed("duplicate a descriptor"))?;
+    let theirs = resources::above_stdio(theirs)?;
     let strings = |list: crate::plan::Span| -> StringArray<'_> {
         list.of(&script.texts)
             .iter()
@@ -169,12 +197,14 @@ fn start(
     let mut child = Child {
         script,
         slots,
+        root: setting.root,
         tasks: &attach.tasks,
         socket: theirs.as_fd(),
         arguments: &arguments,
         environment: &environment,
-        ignored: procfs::ignored_signals(),
-        first_free,
+        origin: Origin::of_caller(script),
+        first_free: setting.first_free,
+        by_socket: setting.by_socket,
         own: Image::of(c"/proc/self/exe"),
         progress: Progress::default(),
     };
@@ -183,10 +213,8 @@ fn start(
         cgroup: attach.directory.as_ref().map(AsFd::as_fd),
         sibling: false,
     };
-    // No handler of ours may run in the child, where it would find a world it does not know.
-    let blocked = Blocked::all().map_err(failed("block signals"))?;
+    // No handler of ours can run in the child, where it would find a world it does not know: the clone resets them.
     let cloned = clone3(&clone, &mut || child.run());
-    drop(blocked);
     let cloned = cloned.map_err(|errno| {
         if let (Errno::BUSY | Errno::NODEV | Errno::OPNOTSUPP, Some(unified)) =
             (errno, &cgroup.unified)
@@ -333,12 +361,13 @@ impl Family {
         }
     }
 
-    fn launched(self, mut warnings: Vec<String>, cgroup: Cgroup) -> Launched {
+    fn launched(self, mut warnings: Vec<String>, cgroup: Cgroup, by_socket: bool) -> Launched {
         // What the plan said comes first.
         warnings.extend(self.warnings);
         Launched {
             pid: self.pid,
             pidfd: self.pidfd,
+            starter: by_socket.then_some(self.socket),
             terminal: self.terminal,
             warnings,
             cgroup,
@@ -364,7 +393,7 @@ impl Family {
     }
 
     fn answer(&self) -> Result<()> {
-        message::send(self.socket.as_fd(), b"go", None).map_err(|errno| {
+        message::send(self.socket.as_fd(), GO, None).map_err(|errno| {
             Error::from_errno(errno.raw_os_error(), "answer the container's process")
         })
     }

@@ -31,8 +31,11 @@ pub(super) fn open(
     for (slot, resource) in &script.resources {
         put(*slot, resource_descriptor(resource)?)?;
     }
-    for (index, stream) in (0_u16..).zip(streams(stdio)?) {
-        put(Slot(Slot::STDIO.0 + index), stream)?;
+    // The caller's own are where they belong in the child as well.
+    if !matches!(stdio, Stdio::Inherit) {
+        for (index, stream) in (0_u16..).zip(streams(stdio)?) {
+            put(Slot(Slot::STDIO.0 + index), stream)?;
+        }
     }
     Ok(slots)
 }
@@ -44,7 +47,7 @@ pub(super) fn duplicate(descriptor: BorrowedFd<'_>) -> Result<OwnedFd> {
 }
 
 /// The child puts the standard streams at 0, 1 and 2, where nothing else may be then.
-fn above_stdio(descriptor: OwnedFd) -> Result<OwnedFd> {
+pub(super) fn above_stdio(descriptor: OwnedFd) -> Result<OwnedFd> {
     if descriptor.as_raw_fd() > 2 {
         Ok(descriptor)
     } else {

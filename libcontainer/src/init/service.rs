@@ -10,7 +10,7 @@ use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType};
 use rustix::thread::ThreadNameSpaceType;
 
-use super::child::{Wanted, attach, change_all, ensure, open_with};
+use super::child::{Wanted, attach, change_all, ensure, join_cgroups, open_with};
 use super::enter::{fail, reap};
 use super::report::{At, Call, Failed, Kind, REPORT_BYTES, Report};
 use crate::cgroup::Attach;
@@ -120,9 +120,7 @@ fn prepare(
     descriptors: &mut [OwnedFd],
     parent: BorrowedFd<'_>,
 ) -> Result<(), Failed> {
-    for tasks in &service.cgroup.tasks {
-        rustix::io::write(tasks, b"0").at(Call::Write)?;
-    }
+    join_cgroups(&service.cgroup.tasks)?;
     if let Some((mount, path)) = service.root {
         let place = open_with(
             CWD,

@@ -2,4 +2,5 @@
 
 mod options;
 
+pub(crate) use options::SUPERBLOCK;
 pub use options::{Links, MapScope, MountOptions, OptionError, Propagation};

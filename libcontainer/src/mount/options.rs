@@ -43,7 +43,7 @@ const ATTRIBUTES: [Word; 18] = [
 ];
 
 /// Words about a file system as a whole that the kernel takes for each (`mount(8)`, "filesystem-independent mount options").
-const SUPERBLOCK: [&str; 5] = ["dirsync", "iversion", "lazytime", "mand", "sync"];
+pub(crate) const SUPERBLOCK: [&str; 5] = ["dirsync", "iversion", "lazytime", "mand", "sync"];
 
 /// What a new tmpfs is told, and configurations that are made out of templates say of bind mounts too.
 const OF_TMPFS: [&str; 6] = ["gid", "mode", "nr_blocks", "nr_inodes", "size", "uid"];

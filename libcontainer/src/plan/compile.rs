@@ -25,7 +25,6 @@ use crate::sys::seccomp::Instruction;
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Wishes {
     pub(crate) terminal: bool,
-    pub(crate) preserve_fds: u32,
     pub(crate) no_new_keyring: bool,
     pub(crate) parent_death_signal: Option<i32>,
     pub(crate) no_pivot: bool,
@@ -55,6 +54,8 @@ pub(crate) struct Compiler<'s> {
     bundle: Option<&'s Path>,
     /// The child opens what is on the host.
     pub(crate) later: bool,
+    /// The process gets a terminal.
+    pub(crate) terminal: bool,
 }
 
 /// Compiles a specification.
@@ -81,6 +82,7 @@ pub(crate) fn compile(
     }
     let mut compiler = Compiler::new(facts, namespaces, wishes.bundle.as_deref());
     compiler.later = wishes.later.is_some();
+    compiler.terminal = wishes.terminal;
     if let Some(Propagation {
         flag: libc::MS_PRIVATE | libc::MS_UNBINDABLE,
         ..
@@ -91,7 +93,7 @@ pub(crate) fn compile(
     compiler.filter(linux)?;
     let candidates = process::program(&mut compiler, process, &wishes.environment)?;
     attributes::mount_label(&mut compiler, linux)?;
-    compiler.beginning(wishes);
+    compiler.beginning();
     compiler.oom_score(process)?;
     let changed = compiler.changed(spec, linux)?;
     compiler.namespace_steps(linux, changed)?;
@@ -100,7 +102,7 @@ pub(crate) fn compile(
     compiler.root(spec, linux, process, wishes, root_propagation)?;
     compiler.script.steps.push(Step::Stdio);
     attributes::compile(&mut compiler, process, linux)?;
-    process::identity(&mut compiler, spec, process)?;
+    process::identity(&mut compiler, spec, process, true)?;
     let late_filter =
         process.no_new_privileges().unwrap_or(false) && !compiler.script.filter.is_empty();
     let steps = &mut compiler.script.steps;
@@ -159,6 +161,7 @@ impl<'s> Compiler<'s> {
             mount_label: None,
             bundle,
             later: false,
+            terminal: false,
         }
     }
 }
@@ -320,11 +323,8 @@ impl Compiler<'_> {
     }
 
     /// What has to be so before anything else is done.
-    fn beginning(&mut self, wishes: &Wishes) {
+    fn beginning(&mut self) {
         let steps = &mut self.script.steps;
-        steps.push(Step::CloseOnExec {
-            first: wishes.preserve_fds.saturating_add(3),
-        });
         steps.push(Step::ResetSignals);
         // Modes of files are as they are written.
         steps.push(Step::Umask { mask: 0 });
@@ -570,11 +570,13 @@ impl Compiler<'_> {
         devices::finish(self, &mounted)?;
         self.kernel_settings(linux, process, mounted.proc)?;
         for path in linux.readonly_paths().as_deref().unwrap_or_default() {
-            let path = self.text("linux.readonlyPaths", path.as_bytes())?;
-            self.script.steps.push(Step::ReadOnlyPath { path });
+            let field = "linux.readonlyPaths";
+            let known = self.kernel_place(field, path)?;
+            let path = self.text(field, path.as_bytes())?;
+            self.script.steps.push(Step::ReadOnlyPath { path, known });
         }
         let masked = linux.masked_paths().as_deref().unwrap_or_default();
-        if !masked.is_empty() {
+        if !masked.is_empty() && !devices::has_null(self, linux, &mounted) {
             let null = Resource::Device {
                 path: "/dev/null".into(),
                 kind: libc::S_IFCHR,
@@ -584,8 +586,10 @@ impl Compiler<'_> {
             self.open_into("linux.maskedPaths", Slot::NULL, null)?;
         }
         for path in masked {
-            let path = self.text("linux.maskedPaths", path.as_bytes())?;
-            self.script.steps.push(Step::Mask { path });
+            let field = "linux.maskedPaths";
+            let known = self.kernel_place(field, path)?;
+            let path = self.text(field, path.as_bytes())?;
+            self.script.steps.push(Step::Mask { path, known });
         }
         if spec
             .root()

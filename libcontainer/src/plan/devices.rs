@@ -3,12 +3,12 @@
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use oci_spec::runtime::{LinuxDevice, LinuxDeviceType};
+use oci_spec::runtime::{Linux, LinuxDevice, LinuxDeviceType};
 
 use super::compile::Compiler;
 use super::mounts::{Mounted, normalize};
 use super::script::Resource;
-use super::step::{DeviceStep, Slot, Step};
+use super::step::{DeviceStep, MountSource, Slot, Step};
 use crate::error::{Error, ErrorKind};
 
 /// What every container has, with major and minor number (runtime specification, "Default Devices").
@@ -177,6 +177,22 @@ fn add(compiler: &mut Compiler<'_>, field: &str, path: &Path, node: Node) -> Res
     Ok(())
 }
 
+/// Whether the container's own `/dev/null` can hide files: a node that we make in a directory that is ours.
+pub(crate) fn has_null(compiler: &Compiler<'_>, linux: &Linux, mounted: &Mounted) -> bool {
+    /// `MOUNT_ATTR_NODEV`.
+    const NODEV: u64 = 0x4;
+    let mut mounts = compiler.script.mounts.iter();
+    let works = mounts.any(|mount| {
+        mount.keep == Some(Slot::DEV)
+            && matches!(mount.source, MountSource::New { attributes, .. } if attributes & NODEV == 0)
+    });
+    let devices = linux.devices().as_deref().unwrap_or_default();
+    let listed = devices
+        .iter()
+        .any(|device| normalize(device.path()) == Path::new("/dev/null"));
+    mounted.dev && !mounted.dev_is_foreign && works && !listed
+}
+
 /// Adds the step that makes `/dev` read-only after everything is in it.
 pub(crate) fn finish(compiler: &mut Compiler<'_>, mounted: &Mounted) -> Result<(), Error> {
     if mounted.dev_read_only {
@@ -184,6 +200,7 @@ pub(crate) fn finish(compiler: &mut Compiler<'_>, mounted: &Mounted) -> Result<(
         compiler.script.steps.push(Step::ReadOnlyMount {
             slot: Slot::DEV,
             path,
+            recursive: false,
         });
     }
     Ok(())

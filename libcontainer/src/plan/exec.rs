@@ -17,7 +17,6 @@ use crate::namespace::{Kind, Namespaces};
 pub(crate) struct Entering {
     /// `CLONE_NEW*` flags of the namespaces in which the container is and we are not.
     pub(crate) flags: u32,
-    pub(crate) preserve_fds: u32,
     pub(crate) no_new_keyring: bool,
     pub(crate) parent_death_signal: Option<i32>,
     /// The process gets a terminal.
@@ -41,7 +40,7 @@ pub(crate) fn compile(
     let mut compiler = Compiler::new(facts, namespaces, None);
     compiler.filter(linux)?;
     let candidates = process::program(&mut compiler, process, &[])?;
-    beginning(&mut compiler, process, entering)?;
+    beginning(&mut compiler, process)?;
     let flags = entering.flags;
     let steps = &mut compiler.script.steps;
     // No process of the container may read us, who still hold what is the host's.
@@ -68,7 +67,12 @@ pub(crate) fn compile(
     }
     compiler.script.steps.push(Step::Stdio);
     attributes::compile(&mut compiler, process, linux)?;
-    process::identity(&mut compiler, spec, process)?;
+    process::identity(
+        &mut compiler,
+        spec,
+        process,
+        flags & Kind::Mount.flag() != 0,
+    )?;
     let late_filter =
         process.no_new_privileges().unwrap_or(false) && !compiler.script.filter.is_empty();
     let steps = &mut compiler.script.steps;
@@ -85,16 +89,8 @@ pub(crate) fn compile(
 }
 
 /// What is done while we are still outside.
-fn beginning(
-    compiler: &mut Compiler<'_>,
-    process: &Process,
-    entering: &Entering,
-) -> Result<(), Error> {
-    let steps = &mut compiler.script.steps;
-    steps.push(Step::CloseOnExec {
-        first: entering.preserve_fds.saturating_add(3),
-    });
-    steps.push(Step::ResetSignals);
+fn beginning(compiler: &mut Compiler<'_>, process: &Process) -> Result<(), Error> {
+    compiler.script.steps.push(Step::ResetSignals);
     let affinity = process.exec_cpu_affinity().as_ref();
     let initial = affinity.and_then(|affinity| affinity.initial().as_deref());
     let last = affinity.and_then(|affinity| affinity.cpu_affinity_final().as_deref());

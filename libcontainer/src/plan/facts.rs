@@ -49,8 +49,16 @@ impl Facts {
     /// `/proc` is not mounted.
     pub fn gather(with_cgroups: bool) -> Result<Self, Error> {
         let io = |error| Error::from_io(error, "read facts about the host").with_path("/proc");
-        let rootless = rootless::facts().map_err(io)?;
-        let ids = if rootless.initial_user_namespace {
+        let mountinfo = with_cgroups.then(|| procfs::read_text("/proc/self/mountinfo"));
+        Self::gather_with(mountinfo.transpose().map_err(io)?.as_deref())
+    }
+
+    /// Asks the kernel; `cgroups` is taken from the text of a mountinfo, if there is one.
+    pub(crate) fn gather_with(mountinfo: Option<&str>) -> Result<Self, Error> {
+        let io = |error| Error::from_io(error, "read facts about the host").with_path("/proc");
+        let initial = rootless::in_initial_user_namespace().map_err(io)?;
+        let unprivileged = !rootless::may_mount().map_err(io)?;
+        let ids = if initial {
             None
         } else {
             let read = |path: &str| procfs::read_text(path).map(|text| idmap::parse_map(&text));
@@ -59,15 +67,10 @@ impl Facts {
                 gid: read("/proc/self/gid_map").map_err(io)?,
             })
         };
-        let cgroups = if with_cgroups {
-            parse_hierarchies(&procfs::read_text("/proc/self/mountinfo").map_err(io)?)
-        } else {
-            Vec::new()
-        };
-        let in_user_namespace = !rootless.initial_user_namespace;
+        let cgroups = mountinfo.map(parse_hierarchies).unwrap_or_default();
         Ok(Self {
-            in_user_namespace,
-            unprivileged: rootless.must_enter(),
+            in_user_namespace: !initial,
+            unprivileged,
             ids,
             cgroups,
             arch: FilterArch::native(),

@@ -9,6 +9,7 @@ mod compile;
 mod devices;
 mod exec;
 mod facts;
+mod kernel;
 mod mounts;
 mod options;
 mod process;
@@ -38,7 +39,7 @@ pub(crate) use exec::{Entering, compile as compile_exec};
 pub(crate) use mounts::normalize;
 pub(crate) use script::{Listener, MapSource, OomScore, Resource, Script, Tree, TreeMap};
 pub(crate) use step::{
-    CapabilityStep, DeviceStep, Inherits, MountSource, MountStep, Own, Slot, Step,
+    CapabilityStep, DeviceStep, Inherits, KernelPlace, MountSource, MountStep, Own, Slot, Step,
 };
 
 /// The steps for a specification without a root, as text.
@@ -96,7 +97,6 @@ impl Plan {
             .unwrap_or(false);
         let wishes = compile::Wishes {
             terminal: asked || matches!(options.stdio, Stdio::Terminal),
-            preserve_fds: options.preserve_fds,
             no_new_keyring: options.no_new_keyring,
             parent_death_signal: options.parent_death_signal.map(crate::exit::Signal::number),
             no_pivot: options.no_pivot,

@@ -14,7 +14,7 @@ use super::script::{MapSource, Resource, Tree, TreeMap};
 use super::step::{FsOption, Inherits, MountSource, MountStep, Slot, Step};
 use crate::error::{Error, ErrorKind};
 use crate::idmap::IdMaps;
-use crate::mount::{MapScope, MountOptions, Propagation};
+use crate::mount::{Links, MapScope, MountOptions, Propagation, SUPERBLOCK};
 use crate::namespace::Kind;
 
 /// Files of procfs that may be mounted over: programs such as lxcfs replace them to tell a container its limits.
@@ -243,8 +243,9 @@ fn new(
         }
         (Some("/dev/pts"), "devpts") => {
             mounted.pts = true;
-            Some(Slot::PTS)
+            compiler.terminal.then_some(Slot::PTS)
         }
+        (Some("/sys"), "sysfs") => Some(Slot::SYS),
         (Some("/proc"), "proc") => {
             mounted.proc = true;
             Some(Slot::PROC)
@@ -335,6 +336,13 @@ fn add(
         None => None,
     };
     let inherits = inherits(compiler, one, &source);
+    let by_name = beneath.is_some_and(|(slot, _)| slot != Slot::PROC)
+        && (propagation, keep, inherits) == (None, None, Inherits::Nothing)
+        && one.options.links == Links::default();
+    let plain = match plain(compiler, &source).filter(|_| by_name) {
+        Some(text) => Some(compiler.text(&one.field, text.as_bytes())?),
+        None => None,
+    };
     // What was below is hidden now.
     compiler
         .held
@@ -342,12 +350,20 @@ fn add(
     if let Some(slot) = keep {
         compiler.held.push((one.target.clone(), slot));
     }
+    // The image's /dev must not send the devices elsewhere either.
+    let strict = kernel || (keep == Some(Slot::DEV) && one.target == Path::new("/dev"));
+    let is_new = matches!(source, MountSource::New { .. });
+    let top = match top(compiler, &one.target).filter(|_| strict && is_new) {
+        Some(name) => Some(compiler.text(&one.field, name.as_bytes())?),
+        None => None,
+    };
     let step = MountStep {
         source,
         beneath,
+        plain,
+        top,
         target: compiler.text(&one.field, one.target.as_os_str().as_bytes())?,
-        // The image's /dev must not send the devices elsewhere either.
-        strict: kernel || (keep == Some(Slot::DEV) && one.target == Path::new("/dev")),
+        strict,
         inside_proc: one
             .target
             .to_str()
@@ -361,6 +377,58 @@ fn add(
     compiler.script.mounts.push(step);
     compiler.script.steps.push(Step::Mount { index });
     Ok(())
+}
+
+/// The name of a directory at the top of the root, on which and on whose root nothing has been mounted yet: what the image has there is
+/// no procfs, in which a mount would hide what the kernel says.
+fn top<'t>(compiler: &Compiler<'_>, target: &'t Path) -> Option<&'t str> {
+    let name = target.to_str()?.strip_prefix('/')?;
+    let is_one = !name.is_empty() && name != ".." && !name.contains('/');
+    let text = |target| compiler.script.arena.get(target).to_bytes();
+    let mut before = compiler
+        .script
+        .mounts
+        .iter()
+        .map(|mount| text(mount.target));
+    let is_first = before.all(|before| before != b"/" && before != target.as_os_str().as_bytes());
+    (is_one && is_first).then_some(name)
+}
+
+/// All options of a new file system in one string, if they mean the same to `mount(2)`: it takes commas apart, has flags for what every
+/// file system knows, and would make the file system read-only for others too.
+fn plain(compiler: &Compiler<'_>, source: &MountSource) -> Option<String> {
+    /// The kernel takes a page of them.
+    const LONGEST: usize = 4000;
+    let &MountSource::New {
+        fstype,
+        options,
+        attributes,
+        ..
+    } = source
+    else {
+        return None;
+    };
+    let text = |text| compiler.script.arena.get(text).to_str().ok();
+    if attributes & RDONLY != 0 || !KERNEL.contains(&text(fstype)?) {
+        return None;
+    }
+    let mut whole = String::new();
+    for option in options.of(&compiler.script.options) {
+        let (key, value) = (text(option.key)?, option.value.map(text));
+        let word = match value {
+            Some(value) => format!("{key}={}", value?),
+            None if SUPERBLOCK.contains(&key) => return None,
+            None => key.to_owned(),
+        };
+        if word.contains(',') {
+            return None;
+        }
+        if !whole.is_empty() {
+            whole.push(',');
+        }
+        whole.push_str(&word);
+    }
+    (whole.len() < LONGEST).then_some(whole)
 }
 
 /// What a mount takes from the directory below: a tmpfs that names no mode has that of the directory, as engines expect.
@@ -378,6 +446,10 @@ fn inherits(compiler: &Compiler<'_>, one: &One<'_>, source: &MountSource) -> Inh
 fn beneath(compiler: &Compiler<'_>, target: &Path) -> Option<(Slot, OsString)> {
     let (parent, name) = (target.parent()?, target.file_name()?);
     let (_, slot) = compiler.held.iter().find(|(path, _)| path == parent)?;
+    // Nothing can be made there.
+    if *slot == Slot::SYS {
+        return None;
+    }
     Some((*slot, name.to_owned()))
 }
 
@@ -450,7 +522,7 @@ fn cgroup_mounts(
     }
     // Filled before it is read-only. Programs that manage cgroups themselves (as systemd does) were given one that is not.
     let read_only = one.options.new_mount_attributes() & RDONLY != 0;
-    let slot = read_only.then(|| compiler.script.free_slot());
+    let slot = compiler.script.free_slot();
     let directory: Vec<_> = [("mode", "755"), ("size", "64k")]
         .map(|(key, value)| (key.to_owned(), Some(value.to_owned())))
         .into();
@@ -463,7 +535,7 @@ fn cgroup_mounts(
             target: &one.target,
             data: &directory,
             attributes,
-            keep: slot,
+            keep: Some(slot),
         },
     )?;
     for hierarchy in hierarchies.iter().filter(|_| own) {
@@ -473,7 +545,8 @@ fn cgroup_mounts(
         } else {
             ("cgroup", &hierarchy.options[..])
         };
-        let attributes = one.options.new_mount_attributes();
+        // All of them are made read-only together.
+        let attributes = one.options.new_mount_attributes() & !RDONLY;
         cgroup_part(
             compiler,
             one,
@@ -486,12 +559,15 @@ fn cgroup_mounts(
             },
         )?;
     }
-    let Some(slot) = slot else { return Ok(()) };
+    if !read_only {
+        return Ok(());
+    }
     let path = compiler.text(&one.field, one.target.as_os_str().as_bytes())?;
-    compiler
-        .script
-        .steps
-        .push(Step::ReadOnlyMount { slot, path });
+    compiler.script.steps.push(Step::ReadOnlyMount {
+        slot,
+        path,
+        recursive: true,
+    });
     Ok(())
 }
 

@@ -142,17 +142,22 @@ fn limits(compiler: &mut Compiler<'_>, process: &Process) {
 ///
 /// Loading a filter needs no_new_privs or `CAP_SYS_ADMIN`. With no_new_privs it is loaded at the very end and need not allow what is
 /// done before; without, it has to be loaded while the capability is still there.
+///
+/// `at_root` says that the process is in `/` already, because it has just changed its root or its mount namespace.
 pub(crate) fn identity(
     compiler: &mut Compiler<'_>,
     spec: &Spec,
     process: &Process,
+    at_root: bool,
 ) -> Result<(), Error> {
     let sets = process.capabilities().as_ref();
     let set = |pick: fn(&LinuxCapabilities) -> &Option<Capabilities>| {
         sets.and_then(|sets| pick(sets).as_ref())
             .map_or(0, |set| CapabilitySet::from(set).bits())
     };
-    let cwd = compiler.text("process.cwd", workdir(process)?.as_os_str().as_bytes())?;
+    let cwd = workdir(process)?;
+    let stays = at_root && cwd.as_os_str() == "/";
+    let cwd = compiler.text("process.cwd", cwd.as_os_str().as_bytes())?;
     let groups = process
         .user()
         .additional_gids()
@@ -168,7 +173,9 @@ pub(crate) fn identity(
     let no_new_privileges = process.no_new_privileges().unwrap_or(false);
     let early_filter = !no_new_privileges && !compiler.script.filter.is_empty();
     // Entered twice: as root because the user may be unable to look it up, as the user because root may be (a network file system).
-    compiler.script.steps.push(Step::Chdir { path: cwd });
+    if !stays {
+        compiler.script.steps.push(Step::Chdir { path: cwd });
+    }
     // The name of the program, or its `#!` line, may be a path through /proc/self/fd. And a filter may forbid what closing takes.
     compiler.script.steps.push(Step::DropDescriptors);
     // Limits come after the last descriptor is opened: there may be a limit of ten of them.
@@ -191,7 +198,9 @@ pub(crate) fn identity(
         inheritable: set(LinuxCapabilities::inheritable),
         ambient: set(LinuxCapabilities::ambient),
     }));
-    steps.push(Step::Workdir { path: cwd });
+    if !stays {
+        steps.push(Step::Workdir { path: cwd });
+    }
     if no_new_privileges {
         steps.push(Step::NoNewPrivileges);
     }

@@ -93,6 +93,8 @@ pub(crate) struct Script {
     /// What the child opens on the host.
     pub(crate) own: Vec<OwnStep>,
     pub(crate) groups: Vec<u32>,
+    /// Names that are looked for in the container's procfs.
+    pub(crate) proc_names: Vec<Text>,
     /// Arguments, environment and candidates for the program.
     pub(crate) texts: Vec<Text>,
     pub(crate) arguments: Span,

@@ -36,8 +36,10 @@ impl Slot {
     pub(crate) const STDIO: Self = Self(7);
     /// The first process of the container that is entered, as a pidfd.
     pub(crate) const INIT: Self = Self(10);
+    /// The container's sysfs.
+    pub(crate) const SYS: Self = Self(11);
     /// The first one that a plan gives out.
-    pub(crate) const FIRST_FREE: u16 = 11;
+    pub(crate) const FIRST_FREE: u16 = 12;
 }
 
 /// One option of a new file system.
@@ -74,6 +76,10 @@ pub(crate) struct MountStep {
     pub(crate) target: Text,
     /// A directory made by an earlier mount in which the target lies directly, and its name there.
     pub(crate) beneath: Option<(Slot, Text)>,
+    /// All options in one string, where `mount(2)` by name is as good as a mount that is made detached: in a directory of ours.
+    pub(crate) plain: Option<Text>,
+    /// The target, if it is a directory at the top of the root that must not be a symlink, and nothing has been mounted there before.
+    pub(crate) top: Option<Text>,
     /// No part of the target may be a symlink.
     pub(crate) strict: bool,
     /// The target may be inside of a procfs.
@@ -94,6 +100,15 @@ pub(crate) enum Inherits {
     Mode,
     /// What is in the directory, and its mode and owner.
     Content,
+}
+
+/// A place in a file system of the kernel's that we have mounted ourselves, where every name is the kernel's own.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct KernelPlace {
+    pub(crate) slot: Slot,
+    pub(crate) name: Text,
+    /// Its number among the names that are looked for in the container's procfs.
+    pub(crate) listed: Option<u32>,
 }
 
 /// One device.
@@ -146,9 +161,6 @@ pub(crate) struct CapabilityStep {
 /// One step.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Step {
-    CloseOnExec {
-        first: u32,
-    },
     ResetSignals,
     ParentDeathSignal {
         signal: i32,
@@ -238,12 +250,16 @@ pub(crate) enum Step {
     ReadOnlyMount {
         slot: Slot,
         path: Text,
+        /// With what is mounted in it.
+        recursive: bool,
     },
     ReadOnlyPath {
         path: Text,
+        known: Option<KernelPlace>,
     },
     Mask {
         path: Text,
+        known: Option<KernelPlace>,
     },
     ReadOnlyRoot,
     Pivot,
@@ -313,7 +329,6 @@ impl Step {
     /// A few words: what is being done.
     pub(crate) const fn name(self) -> &'static str {
         match self {
-            Self::CloseOnExec { .. } => "close inherited descriptors",
             Self::ResetSignals => "reset signals",
             Self::ParentDeathSignal { .. } => "set the parent death signal",
             Self::JoinCgroup => "join the cgroup",
@@ -382,9 +397,9 @@ impl Step {
             Self::JoinNamespace { path, .. }
             | Self::Sysctl { path, .. }
             | Self::MakeWorkdir { path }
-            | Self::ReadOnlyPath { path }
+            | Self::ReadOnlyPath { path, .. }
             | Self::ReadOnlyMount { path, .. }
-            | Self::Mask { path }
+            | Self::Mask { path, .. }
             | Self::AttachRoot { at: path }
             | Self::Chdir { path }
             | Self::Workdir { path } => Some(path),
@@ -409,7 +424,6 @@ impl fmt::Display for Printed<'_> {
         let text = |text: Text| script.arena.get(text).to_string_lossy();
         f.write_str(step.name())?;
         match step {
-            Step::CloseOnExec { first } => write!(f, " from {first}"),
             Step::ParentDeathSignal { signal } => write!(f, " {signal}"),
             Step::JoinNamespace { kind, path, .. } => write!(f, " {kind} {}", text(path)),
             Step::Unshare { flags } | Step::Enter { flags, .. } => write!(f, " {}", Flags(flags)),
@@ -459,9 +473,9 @@ impl fmt::Display for Printed<'_> {
                 write!(f, " {:?}", text(label))
             }
             Step::MakeWorkdir { path }
-            | Step::ReadOnlyPath { path }
+            | Step::ReadOnlyPath { path, .. }
             | Step::ReadOnlyMount { path, .. }
-            | Step::Mask { path }
+            | Step::Mask { path, .. }
             | Step::AttachRoot { at: path }
             | Step::Chdir { path }
             | Step::Workdir { path } => write!(f, " {}", text(path)),

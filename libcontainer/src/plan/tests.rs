@@ -171,7 +171,6 @@ fn a_read_only_root_with_everything_else() {
     );
     let wishes = Wishes {
         bundle: Some("/bundle".into()),
-        preserve_fds: 2,
         no_new_keyring: true,
         ..Wishes::default()
     };

@@ -80,7 +80,7 @@ pub fn close_range_on_exec(first: u32) -> Result<(), Errno> {
     check(returned).map(drop)
 }
 
-/// Closes every descriptor from `first` on but these two, which move to the numbers `first + 1` and `first`.
+/// Closes every descriptor from `first` on but these two, which move to the numbers `first + 1` and `first`; one alone to `first`.
 ///
 /// Whoever owns one of the closed descriptors must not use or drop it any more: this is for a process that ends by `execve`.
 ///
@@ -93,29 +93,28 @@ pub(crate) fn keep_only<'fd>(
 ) -> Result<(BorrowedFd<'static>, Option<BorrowedFd<'static>>), Errno> {
     let number = i32::try_from(first).map_err(|_| Errno::BADF)?;
     let second = number.checked_add(1).ok_or(Errno::BADF)?;
-    // Out of the way first: one may be where the other goes.
-    let above = |descriptor: BorrowedFd<'_>| -> Result<RawFd, Errno> {
-        if descriptor.as_raw_fd() > second {
-            return Ok(descriptor.as_raw_fd());
+    let last = if other.is_some() { second } else { number };
+    // Out of the way first: it may be where the one goes.
+    let other = match other.map(|other| other.as_raw_fd()) {
+        Some(raw) if raw == last => {
+            let moved =
+                rustix::io::fcntl_dupfd_cloexec(other.ok_or(Errno::BADF)?, last.saturating_add(1))?;
+            Some(moved.into_raw_fd())
         }
-        rustix::io::fcntl_dupfd_cloexec(descriptor, second.saturating_add(1))
-            .map(IntoRawFd::into_raw_fd)
+        other => other,
     };
-    let (one, other) = (above(one)?, other.map(above).transpose()?);
     let place = |from: RawFd, to: RawFd| -> Result<BorrowedFd<'static>, Errno> {
-        // SAFETY: the call takes integers. What was at `to` is one of the descriptors that are closed on purpose.
-        check(unsafe { libc::syscall(libc::SYS_dup3, from, to, libc::O_CLOEXEC) })?;
-        // SAFETY: `to` was opened just now and stays open until `execve`, or until the caller closes it.
+        if from != to {
+            // SAFETY: the call takes integers. What was at `to` is one of the descriptors that are closed on purpose.
+            check(unsafe { libc::syscall(libc::SYS_dup3, from, to, libc::O_CLOEXEC) })?;
+        }
+        // SAFETY: `to` is open and stays so until `execve`, or until the caller closes it.
         Ok(unsafe { BorrowedFd::borrow_raw(to) })
     };
-    let one = place(one, second)?;
+    let one = place(one.as_raw_fd(), last)?;
     let other = other.map(|other| place(other, number)).transpose()?;
-    // SAFETY: the calls take integers, and the closed descriptors are not used again, which the caller promises.
-    check(unsafe { libc::syscall(libc::SYS_close_range, second.saturating_add(1), u32::MAX, 0) })?;
-    if other.is_none() {
-        // SAFETY: as above.
-        unsafe { libc::syscall(libc::SYS_close, number) };
-    }
+    // SAFETY: the call takes integers, and the closed descriptors are not used again, which the caller promises.
+    check(unsafe { libc::syscall(libc::SYS_close_range, last.saturating_add(1), u32::MAX, 0) })?;
     Ok((one, other))
 }
 

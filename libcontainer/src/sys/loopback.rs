@@ -1,7 +1,7 @@
 #![expect(unsafe_code, reason = "SIOCSIFFLAGS is an ioctl with a structure")]
 //! The loopback device of a new network namespace.
 
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsRawFd, OwnedFd};
 
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType};
@@ -16,14 +16,14 @@ struct FlagsRequest {
     rest: [u8; 22],
 }
 
-/// Brings `lo` up in the calling thread's network namespace.
+/// Brings `lo` up in the calling thread's network namespace. Gives the socket that this took.
 ///
 /// # Errors
 /// What `socket(2)` and the ioctl return.
 ///
 /// # References
 /// netdevice(7).
-pub fn bring_up() -> Result<(), Errno> {
+pub fn bring_up() -> Result<OwnedFd, Errno> {
     let socket = rustix::net::socket_with(
         AddressFamily::INET,
         SocketType::DGRAM,
@@ -45,5 +45,5 @@ pub fn bring_up() -> Result<(), Errno> {
             &raw mut request,
         )
     };
-    check(returned).map(drop)
+    check(returned).map(|_| socket)
 }

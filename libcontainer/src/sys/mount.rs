@@ -4,6 +4,7 @@
 )]
 //! Attributes of mounts: `mount_setattr(2)`, `open_tree_attr(2)`.
 
+use std::ffi::CStr;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
 use rustix::io::Errno;
@@ -32,26 +33,30 @@ impl MountAttributes {
     }
 }
 
-/// `open_tree_attr(place, "", OPEN_TREE_CLONE | AT_RECURSIVE, attributes)`: a clone of the tree from a descriptor's place on, with other
-/// attributes.
+/// `open_tree_attr(directory, path, OPEN_TREE_CLONE, attributes)`: a clone of the tree from a place on (the directory itself, if the path
+/// is empty), with other attributes. A symlink at the end is followed only with `follow`.
 ///
 /// # Errors
 /// What the call returns; `ENOSYS` before Linux 6.15.
 pub fn open_tree_with_attributes(
-    place: BorrowedFd<'_>,
+    directory: BorrowedFd<'_>,
+    path: &CStr,
+    follow: bool,
     attributes: &MountAttributes,
 ) -> Result<OwnedFd, Errno> {
     /// The same number on every architecture; libc does not know it yet.
     const OPEN_TREE_ATTR: libc::c_long = 467;
-    let flags = libc::OPEN_TREE_CLONE
-        | libc::OPEN_TREE_CLOEXEC
-        | (libc::AT_EMPTY_PATH | libc::AT_RECURSIVE) as u32;
-    // SAFETY: the path is an empty C string; `attributes` has the layout of `struct mount_attr`, and its size is given.
+    let mut extra = libc::AT_EMPTY_PATH | libc::AT_RECURSIVE;
+    if !follow {
+        extra |= libc::AT_SYMLINK_NOFOLLOW;
+    }
+    let flags = libc::OPEN_TREE_CLONE | libc::OPEN_TREE_CLOEXEC | extra as u32;
+    // SAFETY: the path is a C string; `attributes` has the layout of `struct mount_attr`, and its size is given.
     let returned = unsafe {
         libc::syscall(
             OPEN_TREE_ATTR,
-            place.as_raw_fd(),
-            c"".as_ptr(),
+            directory.as_raw_fd(),
+            path.as_ptr(),
             flags,
             std::ptr::from_ref(attributes),
             size_of::<MountAttributes>(),

@@ -8,24 +8,27 @@ use super::super::report::{At, Call, Failed};
 use super::path;
 use super::{Child, done};
 use crate::plan::{CapabilityStep, Slot, Span, Text};
+use crate::procfs::Credentials;
 use crate::sys::process;
 
 /// Capabilities have numbers up to this one at most.
 const CAPABILITIES: u8 = 64;
 
-/// Takes everything but `keep` out of the bounding set: what is gone can never come back.
-pub(super) fn drop_bounding(keep: u64) -> Result<(), Failed> {
-    for number in (0..CAPABILITIES).filter(|number| keep & (1 << number) == 0) {
-        match process::drop_from_bounding_set(number) {
-            // The kernel knows no more.
-            Err(Errno::INVAL) => break,
-            other => other.at(Call::Prctl)?,
-        }
-    }
-    Ok(())
-}
-
 impl Child<'_> {
+    /// Takes everything but `keep` out of the bounding set: what is gone can never come back. The kernel takes them one at a time.
+    pub(super) fn drop_bounding(&self, keep: u64) -> Result<(), Failed> {
+        let credentials = self.origin.credentials.as_ref();
+        let excess = credentials.map_or(u64::MAX, |known| known.bounding) & !keep;
+        for number in (0..CAPABILITIES).filter(|number| excess & (1 << number) != 0) {
+            match process::drop_from_bounding_set(number) {
+                // The kernel knows no more.
+                Err(Errno::INVAL) => break,
+                other => other.at(Call::Prctl)?,
+            }
+        }
+        Ok(())
+    }
+
     /// Sets a limit; one above what we may set is cut down to that, because a container with less is better than none.
     pub(super) fn limit(&self, number: u32, wanted: process::Limit) -> Result<(), Failed> {
         match process::set_limit(number, wanted) {
@@ -47,11 +50,23 @@ impl Child<'_> {
     }
 
     pub(super) fn identity(&self, uid: u32, gid: u32, groups: Option<Span>) -> Result<(), Failed> {
-        if let Some(groups) = groups {
-            self.groups(groups.of(&self.script.groups))?;
+        let known = self.origin.credentials.as_ref();
+        if let Some(groups) = groups.map(|groups| groups.of(&self.script.groups))
+            && known.is_none_or(|known| known.groups != groups)
+        {
+            self.groups(groups)?;
         }
-        let (uid, gid) = (Uid::from_raw(uid), Gid::from_raw(gid));
-        rustix::thread::set_thread_res_gid(gid, gid, gid).at(Call::SetGid)?;
+        let set = |ids: fn(&Credentials) -> &[u32; 4], wanted: u32| {
+            known.is_some_and(|known| ids(known).iter().all(|id| *id == wanted))
+        };
+        if !set(|known| &known.gids, gid) {
+            let gid = Gid::from_raw(gid);
+            rustix::thread::set_thread_res_gid(gid, gid, gid).at(Call::SetGid)?;
+        }
+        if set(|known| &known.uids, uid) {
+            return Ok(());
+        }
+        let uid = Uid::from_raw(uid);
         // Or leaving uid 0 would take the capabilities along that the next step is about.
         rustix::thread::set_keep_capabilities(true).at(Call::Prctl)?;
         rustix::thread::set_thread_res_uid(uid, uid, uid).at(Call::SetUid)
@@ -72,10 +87,13 @@ impl Child<'_> {
 
     /// Sets the capability sets, as far as we have the capabilities ourselves.
     pub(super) fn capabilities(&self, sets: CapabilityStep) -> Result<(), Failed> {
-        let held = rustix::thread::capabilities(None)
-            .at(Call::Capset)?
-            .permitted
-            .bits();
+        let held = match &self.origin.credentials {
+            Some(known) => known.permitted,
+            None => {
+                let held = rustix::thread::capabilities(None).at(Call::Capset)?;
+                held.permitted.bits()
+            }
+        };
         if sets.permitted & !held != 0 {
             self.warn(Call::Capset, Errno::PERM);
         }

@@ -11,18 +11,20 @@ mod identity;
 mod masks;
 mod mounts;
 mod namespaces;
+mod origin;
 mod path;
 mod program;
 mod sources;
 mod terminal;
 
 pub(super) use mounts::{attach, change_all};
-pub(super) use namespaces::become_root;
+pub(super) use namespaces::{become_root, join_cgroups};
+pub(super) use origin::Origin;
 pub(super) use path::{Wanted, ensure, open_with};
 pub(super) use program::Image;
 
 use std::convert::Infallible;
-use std::ffi::CStr;
+use std::ffi::{CStr, CString};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use rustix::io::Errno;
@@ -31,7 +33,7 @@ use super::report::{At, Call, Failed, Kind, REPORT_BYTES, Report, TEXT_BYTES};
 use crate::netdevice;
 use crate::plan::{Script, Slot, Step, Text};
 use crate::sys::clone::exit_group;
-use crate::sys::exec::{StringArray, close, close_range_on_exec, keep_only};
+use crate::sys::exec::{StringArray, close, keep_only};
 use crate::sys::{dispositions, keyring, loopback, message, process, schedule, seccomp};
 
 /// The child, with everything it was given.
@@ -39,15 +41,18 @@ pub(crate) struct Child<'p> {
     pub(crate) script: &'p Script,
     /// Descriptors, by slot.
     pub(crate) slots: &'p mut [Option<OwnedFd>],
+    /// The root file system, if the parent has mounted it.
+    pub(crate) root: Option<BorrowedFd<'p>>,
     /// The `tasks` files of the cgroup's version 1 hierarchies.
-    pub(crate) tasks: &'p [OwnedFd],
+    pub(crate) tasks: &'p [CString],
     pub(crate) socket: BorrowedFd<'p>,
     pub(crate) arguments: &'p StringArray<'p>,
     pub(crate) environment: &'p StringArray<'p>,
-    /// The signals that the parent ignores.
-    pub(crate) ignored: u64,
+    pub(crate) origin: Origin,
     /// The lowest descriptor that the program does not inherit.
     pub(crate) first_free: u32,
+    /// A created container waits for its start on the socket, and not on a FIFO.
+    pub(crate) by_socket: bool,
     /// What we run from, which is not to be executed in the container.
     pub(crate) own: Option<Image>,
     pub(crate) progress: Progress,
@@ -73,9 +78,9 @@ pub(crate) struct Progress {
     program: Option<Text>,
     /// The working directory has been entered.
     in_workdir: bool,
-    /// The mounts for masks are attached somewhere; from now on they are cloned.
-    null_attached: bool,
-    empty_attached: bool,
+    masks: masks::Masks,
+    /// Whose directory is the current one.
+    current: Option<Slot>,
     /// The terminal's slave side.
     terminal: Option<OwnedFd>,
     /// The FIFO on which a created container waits, where it is after [`Step::DropDescriptors`].
@@ -150,8 +155,11 @@ impl Child<'_> {
     /// A descriptor that an earlier step or the parent has put there.
     fn slot(&self, slot: Slot) -> Result<BorrowedFd<'_>, Failed> {
         let descriptor = self.slots.get(usize::from(slot.0)).and_then(Option::as_ref);
+        // The root is the parent's, unless a step has mounted it.
+        let root = self.root.filter(|_| slot == Slot::ROOT);
         descriptor
             .map(AsFd::as_fd)
+            .or(root)
             .ok_or(Errno::BADF)
             .at(Call::Verify)
     }
@@ -170,14 +178,28 @@ impl Child<'_> {
         if let Some(place) = self.slots.get_mut(usize::from(slot.0)) {
             *place = Some(descriptor);
         }
+        if self.progress.current == Some(slot) {
+            self.progress.current = None;
+        }
+    }
+
+    /// Makes a directory that is held the current one. Not where paths on the host are still to be opened, which may be relative.
+    fn go_to(&mut self, slot: Slot) -> Result<bool, Failed> {
+        if !self.script.own.is_empty() {
+            return Ok(false);
+        }
+        if self.progress.current != Some(slot) {
+            rustix::process::fchdir(self.slot(slot)?).at(Call::Chdir)?;
+            self.progress.current = Some(slot);
+        }
+        Ok(true)
     }
 
     fn perform(&mut self, step: Step) -> Result<(), Failed> {
         match step {
-            Step::CloseOnExec { first } => close_range_on_exec(first).at(Call::CloseRange),
-            Step::ResetSignals => dispositions::reset(self.ignored).at(Call::Signal),
+            Step::ResetSignals => dispositions::reset(self.origin.ignored).at(Call::Signal),
             Step::ParentDeathSignal { signal } => self.parent_death_signal(signal),
-            Step::JoinCgroup => self.join_cgroup(),
+            Step::JoinCgroup => join_cgroups(self.tasks),
             Step::Affinity { cpus } => self.affinity(cpus),
             Step::TimeNamespace { proc } => self.time_namespace(proc),
             Step::Scheduler(wanted) => schedule::set_scheduler(&wanted).at(Call::SetScheduler),
@@ -199,7 +221,7 @@ impl Child<'_> {
                 let socket = netdevice::socket().at(Call::Socket)?;
                 self.ask_with(Kind::AwaitsDevices, Some(socket.as_fd()))
             }
-            Step::LoopbackUp => loopback::bring_up().at(Call::Ioctl),
+            Step::LoopbackUp => loopback::bring_up().map(done).at(Call::Ioctl),
             Step::HostName { name } => {
                 rustix::system::sethostname(self.text(name).to_bytes()).at(Call::SetHostName)
             }
@@ -220,9 +242,11 @@ impl Child<'_> {
             Step::Sysctl { path, value } => self.sysctl(path, value),
             Step::OomScore { value, lenient } => self.oom_score(value, lenient),
             Step::MakeWorkdir { path } => self.make_workdir(path),
-            Step::ReadOnlyMount { slot, .. } => mounts::make_read_only(self.slot(slot)?, false),
-            Step::ReadOnlyPath { path } => self.read_only_path(path),
-            Step::Mask { path } => self.mask(path),
+            Step::ReadOnlyMount {
+                slot, recursive, ..
+            } => mounts::make_read_only(self.slot(slot)?, recursive),
+            Step::ReadOnlyPath { path, known } => self.read_only_path(path, known),
+            Step::Mask { path, known } => self.mask(path, known),
             Step::ReadOnlyRoot => mounts::make_read_only(self.slot(Slot::ROOT)?, false),
             Step::Pivot => self.pivot(),
             Step::ChangeRoot { elsewhere } => self.change_root(elsewhere),
@@ -235,7 +259,7 @@ impl Child<'_> {
                 Ok(())
             }
             Step::Chdir { path } => self.chdir(path),
-            Step::DropBounding { keep } => identity::drop_bounding(keep),
+            Step::DropBounding { keep } => self.drop_bounding(keep),
             Step::Filter => self.filter(),
             Step::NoNewPrivileges => rustix::thread::set_no_new_privs(true).at(Call::Prctl),
             Step::Identity { uid, gid, groups } => self.identity(uid, gid, groups),
@@ -284,10 +308,13 @@ impl Child<'_> {
 
     /// Only a created container waits; one that runs at once has no FIFO.
     fn waits(&self) -> bool {
-        self.slot(Slot::FIFO).is_ok()
+        self.by_socket || self.progress.fifo.is_some()
     }
 
     fn ready(&self) -> Result<(), Failed> {
+        if self.by_socket {
+            return self.ask(Kind::Ready);
+        }
         if self.waits() {
             self.send(&Report::new(Kind::Ready, self.progress.step), None)
         } else {

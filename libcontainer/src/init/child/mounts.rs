@@ -1,11 +1,13 @@
 //! Mounts, from detached trees onto opened places.
 
+use std::ffi::CStr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 use rustix::mount::{
-    FsMountFlags, FsOpenFlags, MountAttrFlags, MountPropagationFlags, MoveMountFlags, UnmountFlags,
+    FsMountFlags, FsOpenFlags, MountAttrFlags, MountFlags, MountPropagationFlags, MoveMountFlags,
+    UnmountFlags,
 };
 
 use super::super::report::{At, Call, Failed, TEXT_BYTES};
@@ -52,6 +54,45 @@ pub(in crate::init) fn attach(mount: BorrowedFd<'_>, place: BorrowedFd<'_>) -> R
     rustix::mount::move_mount(mount, c"", place, c"", flags).at(Call::MoveMount)
 }
 
+/// Moves a detached mount onto what `name` is in a directory (the place itself, if it is empty), and not onto what a symlink of this name
+/// leads to.
+pub(super) fn attach_below(
+    mount: BorrowedFd<'_>,
+    directory: BorrowedFd<'_>,
+    name: &CStr,
+) -> Result<(), Errno> {
+    let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;
+    rustix::mount::move_mount(mount, c"", directory, name, flags)
+}
+
+/// Attributes of a mount as `mount(2)` has them.
+fn flags(attributes: u64) -> MountFlags {
+    let pairs = [
+        (MountAttrFlags::MOUNT_ATTR_NOSUID, MountFlags::NOSUID),
+        (MountAttrFlags::MOUNT_ATTR_NODEV, MountFlags::NODEV),
+        (MountAttrFlags::MOUNT_ATTR_NOEXEC, MountFlags::NOEXEC),
+        (MountAttrFlags::MOUNT_ATTR_NOATIME, MountFlags::NOATIME),
+        (
+            MountAttrFlags::MOUNT_ATTR_STRICTATIME,
+            MountFlags::STRICTATIME,
+        ),
+        (
+            MountAttrFlags::MOUNT_ATTR_NODIRATIME,
+            MountFlags::NODIRATIME,
+        ),
+        // `MS_NOSYMFOLLOW`.
+        (
+            MountAttrFlags::MOUNT_ATTR_NOSYMFOLLOW,
+            MountFlags::from_bits_retain(0x100),
+        ),
+    ];
+    let ours = MountAttrFlags::from_bits_retain(attributes as u32);
+    pairs
+        .into_iter()
+        .filter(|(attribute, _)| ours.contains(*attribute))
+        .fold(MountFlags::empty(), |all, (_, flag)| all | flag)
+}
+
 fn change(
     mount: BorrowedFd<'_>,
     recursive: bool,
@@ -85,6 +126,9 @@ impl Child<'_> {
             .copied()
             .ok_or(Errno::INVAL)
             .at(Call::Verify)?;
+        if self.mount_by_name(&step)? {
+            return Ok(());
+        }
         let (mount, wanted) = self.detached(&step)?;
         if step.links.copy && wanted == Wanted::Link {
             return self.copy_link(&step, mount.as_fd());
@@ -92,8 +136,11 @@ impl Child<'_> {
         if step.inherits != Inherits::Nothing {
             self.inherit(&step, mount.as_fd())?;
         }
-        let place = self.place_for(&step, wanted)?;
-        attach(mount.as_fd(), place.as_fd())?;
+        if !self.attach_at_top(&step, mount.as_fd()) {
+            let place = self.place_for(&step, wanted)?;
+            attach(mount.as_fd(), place.as_fd())?;
+            done(place);
+        }
         if let Some((flag, recursive)) = step.propagation {
             let attributes = MountAttributes {
                 propagation: flag,
@@ -101,12 +148,47 @@ impl Child<'_> {
             };
             mount_setattr(mount.as_fd(), recursive, &attributes).at(Call::MountSetattr)?;
         }
-        done(place);
         match step.keep {
             Some(slot) => self.put(slot, mount),
             None => done(mount),
         }
         Ok(())
+    }
+
+    /// Makes a new file system in a directory that is a fresh file system of ours, by `mount(2)`: one call instead of eight. The mount
+    /// point is a directory that we make there at this moment, and nobody else is in that file system, so its name can mean nothing
+    /// else. Whether that was possible; if not, the long way says why, or succeeds.
+    fn mount_by_name(&mut self, step: &MountStep) -> Result<bool, Failed> {
+        let (Some(data), Some((slot, name))) = (step.plain, step.beneath) else {
+            return Ok(false);
+        };
+        let MountSource::New {
+            fstype,
+            source,
+            attributes,
+            ..
+        } = step.source
+        else {
+            return Ok(false);
+        };
+        let name = self.script.arena.get(name);
+        if !self.go_to(slot)?
+            || rustix::fs::mkdirat(self.slot(slot)?, name, Mode::from_raw_mode(0o755)).is_err()
+        {
+            return Ok(false);
+        }
+        let source = source.map_or(c"none", |source| self.text(source));
+        let data = Some(self.text(data)).filter(|data| !data.is_empty());
+        let flags = flags(attributes);
+        Ok(rustix::mount::mount(source, name, self.text(fstype), flags, data).is_ok())
+    }
+
+    /// Attaches a mount to a directory at the top of the root, if that is there and is no symlink: one name needs no lookup of its own.
+    fn attach_at_top(&self, step: &MountStep, mount: BorrowedFd<'_>) -> bool {
+        let (Some(name), Ok(root)) = (step.top, self.slot(Slot::ROOT)) else {
+            return false;
+        };
+        attach_below(mount, root, self.text(name)).is_ok()
     }
 
     /// Opens the mount point, and makes it if it is missing.
@@ -300,8 +382,8 @@ impl Child<'_> {
     pub(super) fn pivot(&self) -> Result<(), Failed> {
         rustix::process::fchdir(self.slot(Slot::ROOT)?).at(Call::Chdir)?;
         rustix::process::pivot_root(c".", c".").at(Call::PivotRoot)?;
-        rustix::mount::unmount(c".", UnmountFlags::DETACH).at(Call::Unmount)?;
-        rustix::process::chdir(c"/").at(Call::Chdir)
+        // What was on top is gone: the current directory is the new root, where `fchdir` has brought us.
+        rustix::mount::unmount(c".", UnmountFlags::DETACH).at(Call::Unmount)
     }
 }
 

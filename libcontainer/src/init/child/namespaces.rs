@@ -1,14 +1,15 @@
 //! Entering cgroups and namespaces.
 
+use std::ffi::CString;
 use std::os::fd::AsFd;
 
-use rustix::fs::{Mode, OFlags};
+use rustix::fs::{CWD, Mode, OFlags};
 use rustix::io::Errno;
 use rustix::process::{Gid, Uid};
 use rustix::thread::{LinkNameSpaceType, ThreadNameSpaceType};
 
 use super::super::report::{At, Call, Failed, Kind, Report};
-use super::Child;
+use super::{Child, done};
 use crate::namespace;
 use crate::plan::Slot;
 use crate::sys::clone::{CloneOptions, clone3, exit_group};
@@ -30,15 +31,18 @@ pub(in crate::init) fn become_root() -> Result<(), Failed> {
     rustix::thread::set_thread_res_uid(Uid::ROOT, Uid::ROOT, Uid::ROOT).at(Call::SetUid)
 }
 
-impl Child<'_> {
-    /// Version 1: a thread that writes 0 moves itself, without waiting for other processors.
-    pub(super) fn join_cgroup(&mut self) -> Result<(), Failed> {
-        for tasks in self.tasks {
-            rustix::io::write(tasks, b"0").at(Call::Write)?;
-        }
-        Ok(())
+/// Version 1: a thread that writes 0 moves itself, without waiting for other processors.
+pub(in crate::init) fn join_cgroups(tasks: &[CString]) -> Result<(), Failed> {
+    for tasks in tasks {
+        let flags = OFlags::WRONLY | OFlags::CLOEXEC;
+        let tasks = rustix::fs::openat(CWD, tasks, flags, Mode::empty()).at(Call::Create)?;
+        rustix::io::write(&tasks, b"0").at(Call::Write)?;
+        done(tasks);
     }
+    Ok(())
+}
 
+impl Child<'_> {
     pub(super) fn join_namespace(&self, kind: namespace::Kind, slot: Slot) -> Result<(), Failed> {
         let wanted = match kind {
             namespace::Kind::User => LinkNameSpaceType::User,

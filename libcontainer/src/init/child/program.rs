@@ -7,8 +7,8 @@ use rustix::fs::{Access, AtFlags, CWD, FileType, Mode, OFlags, StatxFlags};
 use rustix::io::Errno;
 
 use super::super::report::{At, Call, Failed};
-use super::Child;
-use crate::plan::Span;
+use super::{Child, done};
+use crate::plan::{Span, Text};
 use crate::sys::exec;
 
 /// How much of a script the kernel looks at.
@@ -29,22 +29,29 @@ pub(crate) struct Image {
 impl Image {
     /// What a path leads to.
     pub(crate) fn of(path: &CStr) -> Option<Self> {
-        let flags = StatxFlags::INO | StatxFlags::MNT_ID;
+        Self::with_mode(path).ok().map(|(image, _)| image)
+    }
+
+    /// And what kind of file it is, with its mode.
+    fn with_mode(path: &CStr) -> Result<(Self, u32), Errno> {
+        let flags = StatxFlags::TYPE | StatxFlags::MODE | StatxFlags::INO | StatxFlags::MNT_ID;
         if let Ok(stat) = rustix::fs::statx(CWD, path, AtFlags::empty(), flags) {
             let known = stat.stx_mask & StatxFlags::MNT_ID.bits() != 0;
-            return Some(Self {
+            let image = Self {
                 device: rustix::fs::makedev(stat.stx_dev_major, stat.stx_dev_minor),
                 inode: stat.stx_ino,
                 mount: known.then_some(stat.stx_mnt_id),
-            });
+            };
+            return Ok((image, u32::from(stat.stx_mode)));
         }
-        // A filter that is older than statx.
-        let stat = rustix::fs::statat(CWD, path, AtFlags::empty()).ok()?;
-        Some(Self {
+        // Not there; or a filter that is older than statx.
+        let stat = rustix::fs::statat(CWD, path, AtFlags::empty())?;
+        let image = Self {
             device: stat.st_dev,
             inode: stat.st_ino,
             mount: None,
-        })
+        };
+        Ok((image, stat.st_mode))
     }
 
     fn is(self, other: Self) -> bool {
@@ -72,8 +79,8 @@ impl Child<'_> {
         let mut worst = Errno::NOENT;
         for candidate in candidates.of(&self.script.texts) {
             match self.is_executable(*candidate) {
-                Ok(()) => {
-                    self.is_foreign(*candidate).at(Call::Verify)?;
+                Ok(image) => {
+                    self.is_foreign(*candidate, image).at(Call::Verify)?;
                     self.progress.program = Some(*candidate);
                     return Ok(());
                 }
@@ -85,16 +92,16 @@ impl Child<'_> {
         Err(worst).at(Call::Access)
     }
 
-    fn is_executable(&self, candidate: crate::plan::Text) -> Result<(), Errno> {
+    fn is_executable(&self, candidate: Text) -> Result<Image, Errno> {
         let path = self.text(candidate);
-        let stat = rustix::fs::statat(CWD, path, AtFlags::empty())?;
-        if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
+        let (image, mode) = Image::with_mode(path)?;
+        if FileType::from_raw_mode(mode) != FileType::RegularFile {
             return Err(Errno::ACCESS);
         }
         match rustix::fs::accessat(CWD, path, Access::EXEC_OK, AtFlags::EACCESS) {
             // A kernel or a filter without faccessat2: execve will tell.
-            Err(Errno::NOSYS | Errno::PERM) => Ok(()),
-            other => other,
+            Err(Errno::NOSYS | Errno::PERM) => Ok(image),
+            other => other.map(|()| image),
         }
     }
 
@@ -121,12 +128,12 @@ impl Child<'_> {
 
     /// Refuses to execute the runtime's own image, which the program's name or its `#!` line finds behind `/proc/self/exe`: in the
     /// container its file could be reached, and written when we have ended (CVE-2019-5736).
-    fn is_foreign(&self, candidate: crate::plan::Text) -> Result<(), Errno> {
+    fn is_foreign(&self, candidate: Text, image: Image) -> Result<(), Errno> {
         let Some(own) = self.own else { return Ok(()) };
         let mut line;
-        let mut path = self.text(candidate);
+        let (mut path, mut image) = (self.text(candidate), Some(image));
         for _ in 0..INTERPRETERS {
-            if Image::of(path).is_some_and(|image| image.is(own)) {
+            if image.is_some_and(|image| image.is(own)) {
                 return Err(Errno::PERM);
             }
             // What cannot be read is no script that we could follow; the kernel finds its interpreter missing or foreign.
@@ -140,8 +147,10 @@ impl Child<'_> {
             if rustix::io::read(&file, room).is_err() {
                 return Ok(());
             }
+            // It leads to nothing but this file, and `execve` closes it.
+            done(file);
             match interpreter(&mut line) {
-                Some(next) => path = next,
+                Some(next) => (path, image) = (next, Image::of(next)),
                 None => return Ok(()),
             }
         }
@@ -152,8 +161,10 @@ impl Child<'_> {
     pub(super) fn execute(&self) -> Result<(), Failed> {
         let program = self.progress.program.ok_or(Errno::NOENT).at(Call::Execve)?;
         if self.progress.fifo.is_some() {
-            // Time has passed since it was found.
-            self.is_foreign(program).at(Call::Verify)?;
+            // Time has passed since it was found. If it is gone, `execve` will say so.
+            if let Some(image) = Image::of(self.text(program)) {
+                self.is_foreign(program, image).at(Call::Verify)?;
+            }
         }
         Err(exec::execve(
             self.text(program),

@@ -72,6 +72,10 @@ impl Child<'_> {
             rustix::stdio::dup2_stdout(terminal).at(Call::Open)?;
             return rustix::stdio::dup2_stderr(terminal).at(Call::Open);
         }
+        // The caller's own are where they belong.
+        if self.slot(Slot::STDIO).is_err() {
+            return Ok(());
+        }
         let stream = |offset: u16| self.slot(Slot(Slot::STDIO.0.wrapping_add(offset)));
         let (input, output, error) = (stream(0)?, stream(1)?, stream(2)?);
         // The parent gives descriptors above 2, so none of these overwrites the next one's source.

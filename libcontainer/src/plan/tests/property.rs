@@ -267,7 +267,7 @@ proptest! {
         // What is invalid is refused here in earnest; planning must not rely on it.
         crate::spec::validate(&spec, &warnings).ok();
         let facts = if flags.0 { rootless_facts() } else { facts() };
-        let wishes = Wishes { terminal: flags.1, preserve_fds: flags.2, ..Wishes::default() };
+        let wishes = Wishes { terminal: flags.1, ..Wishes::default() };
         let id = ContainerId::parse("x").expect("an id");
         let plan = |text: &str| {
             // Read again each time: the maps in it have another order.

@@ -180,7 +180,6 @@ fn what_engines_ask_for() {
 #[test]
 fn what_depends_on_the_caller() {
     let wishes = Wishes {
-        preserve_fds: 3,
         parent_death_signal: Some(15),
         no_new_keyring: true,
         ..Wishes::default()

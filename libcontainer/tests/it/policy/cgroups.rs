@@ -131,6 +131,11 @@ fn limits_reach_the_kernel() {
         );
     }
     let Attach { tasks, directory } = fresh.cgroup.attach().unwrap();
+    assert!(
+        tasks
+            .iter()
+            .all(|path| path.to_bytes().ends_with(b"/tasks"))
+    );
     assert_eq!(tasks.len(), fresh.cgroup.v1.len());
     assert_eq!(directory.is_some(), fresh.cgroup.unified.is_some());
 }

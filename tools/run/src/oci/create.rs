@@ -61,7 +61,18 @@ pub(crate) struct RunArgs {
 }
 
 pub(crate) fn create(face: &Face, args: &CreateArgs) -> Result<u8, Ended> {
-    make(face, args, false).map(|_| 0)
+    make(face, args, For::Others).map(|_| 0)
+}
+
+/// Who starts a container.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum For {
+    /// Another call.
+    Others,
+    /// We do, and leave it.
+    Detached,
+    /// We do, and stay.
+    Foreground,
 }
 
 pub(crate) fn run(face: &Face, args: &RunArgs) -> Result<u8, Ended> {
@@ -71,7 +82,12 @@ pub(crate) fn run(face: &Face, args: &RunArgs) -> Result<u8, Ended> {
         blocked = Some(signal::Blocked::block(&foreground::FORWARDED).map_err(failed)?);
     }
     let signals = signal::descriptor(&foreground::FORWARDED).map_err(failed)?;
-    let mut container = make(face, &args.create, !args.detach)?;
+    let whom = if args.detach {
+        For::Detached
+    } else {
+        For::Foreground
+    };
+    let mut container = make(face, &args.create, whom)?;
     let id = container.id().clone();
     let proxy = Proxy::before_start(face, id.as_str())?;
     if let Err(error) = container.start() {
@@ -99,7 +115,8 @@ pub(crate) fn run(face: &Face, args: &RunArgs) -> Result<u8, Ended> {
     Ok(status?.shell_code())
 }
 
-fn make(face: &Face, args: &CreateArgs, foreground: bool) -> Result<Container, Ended> {
+fn make(face: &Face, args: &CreateArgs, whom: For) -> Result<Container, Ended> {
+    let foreground = whom == For::Foreground;
     let id = ContainerId::parse(&args.id)?;
     let mut bundle = open(args)?;
     if seal::shares_pids(bundle.spec()) && seal::is_writable_from(bundle.spec())? {
@@ -153,7 +170,11 @@ fn make(face: &Face, args: &CreateArgs, foreground: bool) -> Result<Container, E
         for warning in plan.warnings() {
             face.log.warn(warning);
         }
-        face.runtime.create(plan)
+        if whom == For::Others {
+            face.runtime.create(plan)
+        } else {
+            face.runtime.create_attended(plan)
+        }
     });
     if created.is_err() && made {
         notify::forget(face, id.as_str());

@@ -85,6 +85,7 @@ pub(super) fn prepare(
     }
     let path = directory(face, id);
     let failed = |error: io::Error| failed("make a directory for NOTIFY_SOCKET", &error);
+    face.runtime.make_state_dir()?;
     let made = match DirBuilder::new().mode(0o755).create(&path) {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => false,
         other => other.map(|()| true).map_err(failed)?,

@@ -168,6 +168,15 @@ fn create_start_state_kill_delete() {
     assert_eq!(bundle.state("one")["status"], "running");
     bundle.oci(&["start", "one"]).expect_code(1);
     bundle.oci(&["delete", "one"]).expect_code(1);
+    // Killed before it has begun, it would leave nothing to be seen.
+    let end = std::time::Instant::now() + std::time::Duration::from_secs(60);
+    while std::fs::read_to_string(&output)
+        .unwrap_or_default()
+        .is_empty()
+    {
+        assert!(std::time::Instant::now() < end, "the program does nothing");
+        std::thread::yield_now();
+    }
     bundle.oci(&["kill", "one", "SIGKILL"]).expect_code(0);
     wait_until_stopped(&bundle, "one");
     let late = bundle.oci(&["kill", "one", "9"]).expect_code(1);
