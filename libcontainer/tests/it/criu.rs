@@ -122,6 +122,10 @@ fn act(mode: &str, kind: u8, place: &Path, socket: BorrowedFd<'_>) {
     }
 }
 
+#[expect(
+    clippy::zombie_processes,
+    reason = "it stays when we end: the container's process"
+)]
 fn restore(mode: &str, place: &Path, socket: BorrowedFd<'_>) {
     let say = |bytes: &[u8]| message::send(socket, bytes, None).unwrap();
     // Its streams are the container's.
