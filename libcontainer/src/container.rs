@@ -31,6 +31,9 @@ const FILES: [&str; 3] = [record::FILE, record::CONFIG, FIFO];
 /// How long a killed process may take to end: it may be in the middle of a long write.
 const KILL_MS: u32 = 10_000;
 
+/// When one that has not ended is taken for frozen by somebody else.
+const FROZEN_MS: u32 = 500;
+
 /// A container with a record.
 #[derive(Debug)]
 pub struct Container {
@@ -469,6 +472,11 @@ fn end(process: &Process, record: &Record) -> Result<()> {
         kill_all(record)?;
     }
     thaw_to_die(record)?;
+    if process.has_ended(Some(FROZEN_MS))? {
+        return Ok(());
+    }
+    // If it does not help, the process is waited for as any other.
+    crate::cgroup::leave_frozen(process.pid()).ok();
     if process.has_ended(Some(KILL_MS))? {
         return Ok(());
     }

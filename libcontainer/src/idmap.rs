@@ -195,6 +195,14 @@ pub fn is_mapped(maps: &[IdMap], id: u32) -> bool {
     maps.iter().any(|map| meets(map.container, map.size, id, 1))
 }
 
+/// What an id of the container is on the host.
+pub(crate) fn on_host(maps: &[IdMap], id: u32) -> Option<u32> {
+    maps.iter().find_map(|map| {
+        let offset = id.checked_sub(map.container)?;
+        (offset < map.size).then(|| map.host.checked_add(offset))?
+    })
+}
+
 impl IdMaps {
     /// Only 0, mapped to the caller: what anybody may do without sub-ids.
     pub fn single(uid: u32, gid: u32) -> Self {

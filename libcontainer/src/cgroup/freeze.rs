@@ -1,6 +1,6 @@
 //! Stopping all processes of a cgroup where they are, and letting them go on.
 
-use super::{Cgroup, CgroupError};
+use super::{Cgroup, CgroupError, Hierarchies};
 use crate::procfs;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use std::{
@@ -91,6 +91,15 @@ impl Cgroup {
             }
         }
         Ok(false)
+    }
+}
+
+/// Puts a process into the caller's own place in the hierarchy that freezes: one that was killed while somebody had frozen it elsewhere
+/// dies there. On version 2 it dies where it is.
+pub(crate) fn leave_frozen(pid: i32) -> io::Result<()> {
+    match Hierarchies::detect()?.v1_with("freezer") {
+        Some(freezer) => std::fs::write(freezer.own.join("cgroup.procs"), pid.to_string()),
+        None => Ok(()),
     }
 }
 

@@ -28,6 +28,7 @@ mod v1;
 mod v2;
 
 pub use error::CgroupError;
+pub(crate) use freeze::leave_frozen;
 pub use group::{Attach, Cgroup};
 pub use hierarchy::Hierarchies;
 pub(crate) use inside::CgroupPlace;

@@ -1,16 +1,20 @@
 //! Opening, in the parent, what the child needs.
 
+use std::ffi::CStr;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
-use rustix::fs::{CWD, FileType, Mode, OFlags};
+use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags};
 use rustix::io::Errno;
-use rustix::mount::OpenTreeFlags;
+use rustix::mount::{
+    FsMountFlags, FsOpenFlags, MountAttrFlags, OpenTreeFlags, fsconfig_create, fsmount, fsopen,
+};
+use rustix::process::{Gid, Uid};
 
 use super::idmapped;
 use crate::error::{Error, ErrorKind, Result};
 use crate::namespace::Kind;
-use crate::plan::{Resource, Script, Slot, Stdio, Tree};
+use crate::plan::{MadeNode, Resource, Script, Slot, Stdio, Tree};
 
 /// Opens everything the script's slots shall hold; `given` is what the caller has opened already.
 pub(super) fn open(
@@ -90,7 +94,15 @@ fn resource_descriptor(resource: &Resource) -> Result<OwnedFd> {
             kind,
             major,
             minor,
-        } => device(path, *kind, rustix::fs::makedev(*major, *minor)),
+            made,
+        } => {
+            let number = rustix::fs::makedev(*major, *minor);
+            device(path, *kind, number).or_else(|error| {
+                // If it cannot be made either, the host's lack of it is the reason to tell.
+                let node = made.and_then(|made| make_device(*kind, number, made).ok());
+                node.ok_or(error)
+            })
+        }
         Resource::Proc => {
             let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
             rustix::fs::open("/proc", flags, Mode::empty())
@@ -171,4 +183,31 @@ fn device(path: &Path, kind: u32, number: u64) -> Result<OwnedFd> {
             .with_hint("the host has another device, or none, under this name"));
     }
     Ok(node)
+}
+
+/// A device node in a file system that nobody else sees, made while we are outside of the container's user namespace. Cloning a mount
+/// that is attached nowhere needs Linux 6.15.
+fn make_device(kind: u32, number: u64, made: MadeNode) -> Result<OwnedFd, Errno> {
+    const NAME: &CStr = c"device";
+    let memory = fsopen(c"tmpfs", FsOpenFlags::FSOPEN_CLOEXEC)?;
+    fsconfig_create(memory.as_fd())?;
+    let attributes = MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NOEXEC;
+    let memory = fsmount(memory.as_fd(), FsMountFlags::FSMOUNT_CLOEXEC, attributes)?;
+    let (kind, mode) = (
+        FileType::from_raw_mode(kind),
+        Mode::from_raw_mode(made.mode),
+    );
+    rustix::fs::mknodat(&memory, NAME, kind, mode, number)?;
+    let owner = (Uid::from_raw(made.uid), Gid::from_raw(made.gid));
+    rustix::fs::chownat(
+        &memory,
+        NAME,
+        Some(owner.0),
+        Some(owner.1),
+        AtFlags::empty(),
+    )?;
+    // The caller's umask had a say before.
+    rustix::fs::chmodat(&memory, NAME, mode, AtFlags::empty())?;
+    let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
+    rustix::mount::open_tree(&memory, NAME, flags)
 }

@@ -205,6 +205,7 @@ impl Compiler<'_> {
                 kind,
                 major,
                 minor,
+                made: _,
             } if self.later => (path, Own::Device { kind, major, minor }),
             _ => {
                 self.script.resources.push((slot, resource));
@@ -582,6 +583,7 @@ impl Compiler<'_> {
                 kind: libc::S_IFCHR,
                 major: 1,
                 minor: 3,
+                made: None,
             };
             self.open_into("linux.maskedPaths", Slot::NULL, null)?;
         }

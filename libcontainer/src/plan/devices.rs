@@ -7,9 +7,10 @@ use oci_spec::runtime::{Linux, LinuxDevice, LinuxDeviceType};
 
 use super::compile::Compiler;
 use super::mounts::{Mounted, normalize};
-use super::script::Resource;
+use super::script::{MadeNode, Resource};
 use super::step::{DeviceStep, MountSource, Slot, Step};
 use crate::error::{Error, ErrorKind};
+use crate::idmap;
 
 /// What every container has, with major and minor number (runtime specification, "Default Devices").
 const DEFAULT: [(&str, u32, u32); 6] = [
@@ -131,18 +132,30 @@ fn node(device: &LinuxDevice) -> Option<Node> {
     })
 }
 
+/// How the parent makes a node: only with the maps of a new user namespace its owner is known.
+fn made(compiler: &Compiler<'_>, node: &Node) -> Option<MadeNode> {
+    let maps = compiler.script.maps.as_ref()?;
+    Some(MadeNode {
+        mode: node.mode,
+        uid: idmap::on_host(&maps.uid, node.uid)?,
+        gid: idmap::on_host(&maps.gid, node.gid)?,
+    })
+}
+
 fn add(compiler: &mut Compiler<'_>, field: &str, path: &Path, node: Node) -> Result<(), Error> {
-    // A device node made in a user namespace could not be opened; the host's is bound in its place.
+    // A device node made in a user namespace could not be opened; the host's is bound in its place, or one that is made outside.
     let Node {
         kind, major, minor, ..
     } = node;
     let bind = if compiler.restricted && kind != libc::S_IFIFO {
         let path = path.to_owned();
+        let made = made(compiler, &node);
         let device = Resource::Device {
             path,
             kind,
             major,
             minor,
+            made,
         };
         Some(compiler.open(field, device)?)
     } else {

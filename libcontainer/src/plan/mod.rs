@@ -37,7 +37,7 @@ pub(crate) use arena::{Span, Text};
 pub(crate) use devices::paths as device_paths;
 pub(crate) use exec::{Entering, compile as compile_exec};
 pub(crate) use mounts::normalize;
-pub(crate) use script::{Listener, MapSource, OomScore, Resource, Script, Tree, TreeMap};
+pub(crate) use script::{Listener, MadeNode, MapSource, OomScore, Resource, Script, Tree, TreeMap};
 pub(crate) use step::{
     CapabilityStep, DeviceStep, Inherits, KernelPlace, MountSource, MountStep, Own, Slot, Step,
 };

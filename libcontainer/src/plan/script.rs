@@ -15,6 +15,14 @@ use crate::state::State;
 use crate::sys::schedule::MEMORY_NODES;
 use crate::sys::seccomp::Instruction;
 
+/// Permissions and owner of a device node, as the host numbers them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct MadeNode {
+    pub(crate) mode: u32,
+    pub(crate) uid: u32,
+    pub(crate) gid: u32,
+}
+
 /// Something that the parent opens for the child before it is made.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Resource {
@@ -26,6 +34,8 @@ pub(crate) enum Resource {
         kind: u32,
         major: u32,
         minor: u32,
+        /// How it is made if the host has none of this name.
+        made: Option<MadeNode>,
     },
     /// A namespace.
     Namespace {

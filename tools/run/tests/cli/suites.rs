@@ -4,7 +4,7 @@ use crate::oci::Bundle;
 use crate::support::program;
 use serde_json::{Value, json};
 use std::path::Path;
-use trimaran_testkit::{command, run};
+use trimaran_testkit::{command, run, skip};
 
 /// Where crun and runc differ, the name we are called by decides.
 #[test]
@@ -71,6 +71,59 @@ fn the_callers_groups_are_kept_where_an_annotation_says_so() {
     assert_eq!(groups(json!({key: "0"}), other.clone()), "6 7\n");
     assert_eq!(groups(json!({key: "1"}), root), "0 1234 1235\n");
     assert_eq!(groups(json!({key: "1"}), other), "6 1234 1235\n");
+}
+
+/// A cgroup of the freezer that is nobody's container.
+struct Frozen(std::path::PathBuf);
+
+impl Drop for Frozen {
+    fn drop(&mut self) {
+        std::fs::write(self.0.join("freezer.state"), "THAWED").ok();
+        std::fs::remove_dir(&self.0).ok();
+    }
+}
+
+#[test]
+fn a_container_that_somebody_else_has_frozen_is_deleted() {
+    let Some(bundle) = Bundle::new() else { return };
+    let place = std::path::PathBuf::from("/sys/fs/cgroup/freezer/suites-frozen");
+    if !place.with_file_name("cgroup.procs").exists() {
+        return skip("needs the freezer of cgroup version 1");
+    }
+    bundle.configure(&["sleep", "1000"], |_| {});
+    assert!(
+        bundle
+            .quiet(&["run", "-d", "frozen"])
+            .status()
+            .unwrap()
+            .success()
+    );
+    std::fs::create_dir(&place).unwrap();
+    let frozen = Frozen(place);
+    let pid = bundle.state("frozen")["pid"].to_string();
+    std::fs::write(frozen.0.join("cgroup.procs"), pid).unwrap();
+    std::fs::write(frozen.0.join("freezer.state"), "FROZEN").unwrap();
+    bundle.oci(&["delete", "--force", "frozen"]).expect_code(0);
+    std::fs::remove_dir(&frozen.0).unwrap();
+    bundle.oci(&["state", "frozen"]).expect_code(1);
+}
+
+#[test]
+fn devices_that_the_host_lacks_are_made_for_a_user_namespace() {
+    let Some(bundle) = Bundle::new() else { return };
+    let probe = "stat -c '%F %a %u:%g' /dev/made; head -c 2 /dev/made | wc -c";
+    bundle.configure(&["sh", "-c", probe], |config| {
+        let maps = json!([{"containerID": 0, "hostID": 0, "size": 4_294_967_295_u32}]);
+        let namespaces = config["linux"]["namespaces"].as_array_mut().unwrap();
+        namespaces.push(json!({"type": "user"}));
+        config["linux"]["uidMappings"] = maps.clone();
+        config["linux"]["gidMappings"] = maps;
+        config["linux"]["devices"] = json!([{"path": "/dev/made", "type": "c", "major": 1, "minor": 5,
+            "fileMode": 0o457, "uid": 10, "gid": 11}]);
+    });
+    let outcome = bundle.oci(&["run", "made"]).expect_code(0);
+    let wanted = "character special file 457 10:11\n2\n";
+    assert_eq!(outcome.stdout, wanted, "{}", outcome.stderr);
 }
 
 #[test]
