@@ -19,7 +19,8 @@ const COUNTS: &str = "i=0; while :; do i=$((i+1)); echo $i; sleep 0.1; done";
 fn runtime(bed: &Bed) -> Runtime {
     Runtime::builder()
         .state_dir(bed.directory.path().join("state"))
-        .cgroup_parent(format!("/trimaran-criu-{}", std::process::id()))
+        // The containers of all tests have the same names.
+        .cgroup_parent(Path::new("/trimaran-criu").join(bed.directory.path().file_name().unwrap()))
         .build()
         .unwrap()
 }
