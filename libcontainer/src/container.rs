@@ -392,6 +392,14 @@ impl Container {
     /// # Errors
     /// [`ErrorKind::Running`].
     pub fn delete(self, force: bool) -> Result<()> {
+        self.delete_telling(force, &mut drop)
+    }
+
+    /// As [`Self::delete`], and tells which poststop hooks have failed: the container is gone all the same.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Running`].
+    pub fn delete_telling(self, force: bool, told: &mut dyn FnMut(Error)) -> Result<()> {
         let _lock = self.lock()?;
         let record = match self.record() {
             Ok(record) => record,
@@ -414,7 +422,7 @@ impl Container {
             // Our child is reaped; whoever waits for it gets the same answer.
             drop(process.has_ended(Some(0))?.then(|| process.wait()));
         }
-        hooks::poststop(&record);
+        hooks::poststop(&record, told);
         Ok(())
     }
 

@@ -46,7 +46,12 @@ pub enum ErrorKind {
     /// The program to execute exists and cannot be executed (exit code 126).
     ExecNotPermitted,
     /// A hook failed.
-    Hook,
+    Hook {
+        /// Its kind, as config.json names it (`createRuntime`).
+        kind: &'static str,
+        /// Its place among the hooks of this kind, counted from 0.
+        index: usize,
+    },
     /// CRIU could not do what it was asked: the path is its log, the hint the last errors in it.
     Criu,
     /// No space is left on a device or in a quota.
@@ -86,7 +91,7 @@ impl fmt::Display for ErrorKind {
             Self::Unsupported { feature } => write!(f, "unsupported: {feature}"),
             Self::ExecNotFound => f.write_str("executable file not found"),
             Self::ExecNotPermitted => f.write_str("not executable"),
-            Self::Hook => f.write_str("hook failed"),
+            Self::Hook { .. } => f.write_str("hook failed"),
             Self::Criu => f.write_str("CRIU failed"),
             Self::NoSpace => f.write_str("no space left"),
             Self::Io => f.write_str("input/output error"),

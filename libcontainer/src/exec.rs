@@ -36,6 +36,7 @@ pub(crate) fn exec(
         no_new_keyring: options.no_new_keyring,
         parent_death_signal: options.parent_death_signal.map(Signal::number),
         terminal,
+        plain_newlines: options.plain_newlines,
     };
     let id = ContainerId::parse(&record.id)?;
     let mut script = compile_exec(&id, &record.spec, description, &facts, &entering)?;

@@ -9,12 +9,15 @@
 //! | poststop | after the container was deleted | beside us |
 //!
 //! A hook reads the container's state on its standard input. One that fails ends the container, but for poststop, where there is
-//! none any more and the rest goes on.
+//! none any more and the rest goes on. Where the specification says nothing we do what runc does: hooks at creation begin in the
+//! bundle, those of createContainer in the container's root; without `env` a hook has our environment, in the container its
+//! process's.
 
-use std::ffi::CString;
+use std::ffi::{CString, OsString};
 use std::io::{Read, Seek, Write};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 
 use oci_spec::runtime::{Hook, Spec};
 use rustix::fs::MemfdFlags;
@@ -61,61 +64,92 @@ fn list<'r>(
         .unwrap_or_default()
 }
 
+/// Where a hook runs.
+#[derive(Clone, Copy, Default)]
+struct Place<'p> {
+    /// In the namespaces of this process, of these kinds.
+    namespaces: Option<(BorrowedFd<'p>, u32)>,
+    /// Where it begins; ours, or the root of the namespaces.
+    directory: Option<&'p Path>,
+    /// What it has in its environment if it names nothing itself; ours unless told otherwise.
+    environment: Option<&'p [String]>,
+}
+
+fn all(list: &[Hook], kind: &'static str, state: &State, place: Place<'_>) -> Result<()> {
+    let mut hooks = list.iter().enumerate();
+    hooks.try_for_each(|(index, hook)| run(hook, (kind, index), state, place))
+}
+
 /// The hooks of a container that is being created.
 pub(crate) fn create(record: &Record, init: BorrowedFd<'_>) -> Result<()> {
     restore(record)?;
     let state = State::of(record, Status::Creating);
-    for hook in list(record, |hooks| hooks.create_container()) {
-        run(
-            hook,
-            "createContainer",
-            &state,
-            Some((init, own_namespaces(record)?)),
-        )?;
+    let container = list(record, |hooks| hooks.create_container());
+    if container.is_empty() {
+        return Ok(());
     }
-    Ok(())
+    let inside = Place {
+        namespaces: Some((init, own_namespaces(record)?)),
+        directory: directory(&record.rootfs),
+        environment: None,
+    };
+    all(container, "createContainer", &state, inside)
 }
 
 /// The hooks of a container that comes back from a checkpoint, when its namespaces exist: those that are beside us, which fill its network.
 pub(crate) fn restore(record: &Record) -> Result<()> {
     let state = State::of(record, Status::Creating);
-    for hook in list(record, |hooks| hooks.prestart()) {
-        run(hook, "prestart", &state, None)?;
-    }
-    for hook in list(record, |hooks| hooks.create_runtime()) {
-        run(hook, "createRuntime", &state, None)?;
-    }
-    Ok(())
+    let beside = Place {
+        directory: directory(&record.bundle),
+        ..Place::default()
+    };
+    let prestart = list(record, |hooks| hooks.prestart());
+    all(prestart, "prestart", &state, beside)?;
+    let runtime = list(record, |hooks| hooks.create_runtime());
+    all(runtime, "createRuntime", &state, beside)
+}
+
+/// A directory, if it is there: a container of a library's caller may have none.
+fn directory(path: &Path) -> Option<&Path> {
+    path.is_dir().then_some(path)
 }
 
 /// The hooks just before the program starts.
 pub(crate) fn start_container(record: &Record, init: &Process) -> Result<()> {
-    let state = State::of(record, Status::Created);
-    for hook in list(record, |hooks| hooks.start_container()) {
-        run(
-            hook,
-            "startContainer",
-            &state,
-            Some((init.pidfd(), own_namespaces(record)?)),
-        )?;
+    let hooks = list(record, |hooks| hooks.start_container());
+    if hooks.is_empty() {
+        return Ok(());
     }
-    Ok(())
+    let process = record.spec.process().as_ref();
+    let inside = Place {
+        namespaces: Some((init.pidfd(), own_namespaces(record)?)),
+        directory: None,
+        environment: Some(
+            process
+                .and_then(|one| one.env().as_deref())
+                .unwrap_or_default(),
+        ),
+    };
+    let state = State::of(record, Status::Created);
+    all(hooks, "startContainer", &state, inside)
 }
 
 /// The hooks just after the program has started.
 pub(crate) fn poststart(record: &Record) -> Result<()> {
+    let hooks = list(record, |hooks| hooks.poststart());
     let state = State::of(record, Status::Running);
-    for hook in list(record, |hooks| hooks.poststart()) {
-        run(hook, "poststart", &state, None)?;
-    }
-    Ok(())
+    all(hooks, "poststart", &state, Place::default())
 }
 
-/// The hooks of a container that is gone. Their failures change nothing any more (runtime specification, "Lifecycle", step 13).
-pub(crate) fn poststop(record: &Record) {
+/// The hooks of a container that is gone. Their failures change nothing any more (runtime specification, "Lifecycle", step 13), and
+/// are only told.
+pub(crate) fn poststop(record: &Record, told: &mut dyn FnMut(Error)) {
     let state = State::of(record, Status::Stopped);
-    for hook in list(record, |hooks| hooks.poststop()) {
-        run(hook, "poststop", &state, None).ok();
+    let hooks = list(record, |hooks| hooks.poststop());
+    for (index, hook) in hooks.iter().enumerate() {
+        if let Err(error) = run(hook, ("poststop", index), &state, Place::default()) {
+            told(error);
+        }
     }
 }
 
@@ -136,17 +170,18 @@ fn own_namespaces(record: &Record) -> Result<u32> {
 
 fn run(
     hook: &Hook,
-    kind: &'static str,
+    (kind, index): (&'static str, usize),
     state: &State,
-    namespaces: Option<(BorrowedFd<'_>, u32)>,
+    place: Place<'_>,
 ) -> Result<()> {
     let path = hook.path();
+    let step = || format!("{kind} hook #{index}");
     let failed = |hint: String| {
-        Error::new(ErrorKind::Hook, format!("{kind} hook"))
+        Error::new(ErrorKind::Hook { kind, index }, step())
             .with_path(path)
             .with_hint(hint)
     };
-    let io = |error: std::io::Error| Error::from_io(error, format!("{kind} hook")).with_path(path);
+    let io = |error: std::io::Error| Error::from_io(error, step()).with_path(path);
     let c_string = |text: &[u8]| CString::new(text).map_err(|error| failed(error.to_string()));
     let program = c_string(path.as_os_str().as_bytes())?;
     let name = path.to_string_lossy().into_owned();
@@ -160,10 +195,15 @@ fn run(
             .map(|text| c_string(text.as_bytes()))
             .collect::<Result<Vec<_>>>()
     };
-    let (arguments, environment) = (
-        strings(&arguments)?,
-        strings(hook.env().as_deref().unwrap_or_default())?,
-    );
+    let environment = match hook.env().as_deref().or(place.environment) {
+        Some(given) => strings(given)?,
+        None => inherited(),
+    };
+    let arguments = strings(&arguments)?;
+    let directory = place
+        .directory
+        .map(|path| c_string(path.as_os_str().as_bytes()));
+    let directory = directory.transpose()?;
     // Files in memory: nobody has to feed the one and drain the other while the hook runs.
     let mut input = memory_file().map_err(io)?;
     input
@@ -172,7 +212,8 @@ fn run(
     input.rewind().map_err(io)?;
     let mut output = memory_file().map_err(io)?;
     let pidfd = enter(&Entry {
-        namespaces,
+        namespaces: place.namespaces,
+        directory: directory.as_deref(),
         ignored: procfs::ignored_signals(),
         program: &program,
         arguments: arguments.iter().map(CString::as_c_str).collect(),
@@ -206,6 +247,15 @@ fn run(
             )))
         }
     }
+}
+
+/// Our own environment.
+fn inherited() -> Vec<CString> {
+    let line = |(name, value): (OsString, OsString)| {
+        let line = [name.as_bytes(), b"=", value.as_bytes()].concat();
+        CString::new(line).ok()
+    };
+    std::env::vars_os().filter_map(line).collect()
 }
 
 fn memory_file() -> std::io::Result<std::fs::File> {

@@ -393,7 +393,7 @@ fn create_in(directory: &Path, mut plan: Plan, attended: bool) -> Result<Contain
         Err(error) => {
             // What hooks have made, hooks may have to clear away.
             if hooked {
-                hooks::poststop(&record);
+                hooks::poststop(&record, &mut drop);
             }
             return Err(error);
         }
@@ -427,7 +427,7 @@ fn restore_in(
         Ok(launched) => recorded(directory, record, launched, sinks, hooked),
         Err(error) => {
             if hooked {
-                hooks::poststop(&record);
+                hooks::poststop(&record, &mut drop);
             }
             Err(error)
         }
@@ -463,7 +463,7 @@ fn recorded(
             }
             remove_cgroup(&record.cgroup).ok();
             if hooked {
-                hooks::poststop(&record);
+                hooks::poststop(&record, &mut drop);
             }
             Err(error)
         }

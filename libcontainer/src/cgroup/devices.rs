@@ -66,11 +66,14 @@ const fn always(kind: Kind, major: Option<u32>, minor: Option<u32>, access: u8) 
 }
 
 impl Rules {
-    /// The rules of a specification, with those that every container has behind them; `None` if there are none, or if they allow
-    /// everything.
-    pub(super) fn of(resources: &LinuxResources) -> Result<Option<Self>, CgroupError> {
+    /// The rules of a specification, with those that every container has behind them; `None` if everything is allowed. An empty list
+    /// does not restrict the container unless it is to be `denied` what is not allowed, as with runc.
+    pub(super) fn of(
+        resources: &LinuxResources,
+        denied: bool,
+    ) -> Result<Option<Self>, CgroupError> {
         let listed = resources.devices().as_deref().unwrap_or_default();
-        if listed.is_empty() {
+        if listed.is_empty() && !denied {
             return Ok(None);
         }
         let mut all = Self::parse(listed)?;
@@ -234,7 +237,10 @@ fn parse(rule: &LinuxDeviceCgroup) -> Result<Option<Rule>, CgroupError> {
     };
     let text = rule.access().as_deref().unwrap_or_default();
     let mut access = 0;
-    for letter in text.chars() {
+    // As runc: other letters say nothing. Nothing but them is a mistake.
+    let known = |letter: &char| "rwm".contains(*letter);
+    let any = text.chars().any(|letter| known(&letter));
+    for letter in text.chars().filter(|letter| !any || known(letter)) {
         access |= match letter {
             'r' => READ,
             'w' => WRITE,

@@ -42,7 +42,7 @@ pub enum CgroupError {
     #[error("the container's cgroup is not empty: there are processes in {0}")]
     InUse(PathBuf),
     /// Whatever is put there would stand still.
-    #[error("the container's cgroup is unexpectedly frozen: {0}")]
+    #[error("container's cgroup unexpectedly frozen: {0}")]
     Frozen(PathBuf),
     /// A directory that cannot be made.
     #[error("cgroup {path} cannot be made")]

@@ -26,7 +26,7 @@ use std::{
 const ATTEMPTS: usize = 64;
 
 /// Controllers that count what is used.
-const COUNTING: [&str; 5] = ["memory", "cpu", "cpuacct", "pids", "blkio"];
+const COUNTING: [&str; 4] = ["memory", "cpu", "pids", "io"];
 
 /// What is asked of [`plan`].
 #[derive(Clone, Copy, Debug)]
@@ -40,8 +40,9 @@ pub struct CgroupRequest<'a> {
     pub resources: Option<&'a LinuxResources>,
     /// Whether we are in a user namespace: then the default place is below the caller's own cgroup, and there are no device rules.
     pub rootless: bool,
-    /// Whether the container joins the controllers that count (memory, processors, processes, block devices) although nothing is
-    /// limited: engines read their statistics and change their limits later. Each hierarchy of version 1 costs some 50 µs.
+    /// Whether the container joins every hierarchy although nothing is limited there: engines read its statistics, change its limits
+    /// and stop it later, and look for it in each of them. One of version 1 costs some 50 µs. And without device rules all but the
+    /// default devices are denied.
     pub accounted: bool,
 }
 
@@ -106,12 +107,11 @@ pub fn plan(request: &CgroupRequest<'_>, host: &Hierarchies) -> Result<Plan, Cgr
         collected.controller(controller, resources)?;
     }
     if request.accounted {
-        COUNTING.iter().for_each(|name| collected.count(name));
-        collected.hand_down_all();
+        collected.join_all();
     }
     // Nobody can make a device node in a user namespace, nor without privilege outside of one, and nobody may set the rules.
     if !request.rootless {
-        collected.devices(resources)?;
+        collected.devices(resources, request.accounted)?;
     }
     let raw = v2::raw(resources)?;
     if !raw.is_empty() {
@@ -123,6 +123,16 @@ pub fn plan(request: &CgroupRequest<'_>, host: &Hierarchies) -> Result<Plan, Cgr
         }
         for write in raw {
             let controller = write.file.split('.').next().map(str::to_owned);
+            let name = controller.as_deref().unwrap_or_default();
+            if host.v1_with(name).is_some() {
+                return Err(CgroupError::Resource {
+                    field: "unified",
+                    reason: format!(
+                        "asks for {}, and {name} is managed by cgroup v1 here: invalid configuration",
+                        write.file
+                    ),
+                });
+            }
             collected.unified(vec![write], controller.filter(|name| name != "cgroup"));
         }
     }
@@ -212,33 +222,25 @@ impl Collected<'_> {
         })
     }
 
-    /// Joins a controller without asking anything of it, if the host has it.
-    fn count(&mut self, name: &str) {
-        if let Some(hierarchy) = self.host.v1_with(name) {
+    /// Joins every hierarchy without asking anything of it. On version 2, where the directory is in one hierarchy anyway, controllers
+    /// cost nothing, and what is in the container may use them.
+    fn join_all(&mut self) {
+        for hierarchy in &self.host.v1 {
             self.one(hierarchy, Vec::new());
-            return;
         }
-        let unified = match name {
-            "blkio" => "io",
-            "cpuacct" => "cpu",
-            other => other,
-        };
         // Handing a controller down takes a privilege that a user's own cgroup may lack: only what root does is done unasked.
-        if !self.place.own && self.host.unified_with(unified).is_some() {
-            self.unified(Vec::new(), Some(unified.to_owned()));
+        let Some(unified) = self.host.unified.as_ref().filter(|_| !self.place.own) else {
+            return;
+        };
+        for name in unified.controllers() {
+            if self.host.is_v2() || COUNTING.contains(&name.as_str()) {
+                self.unified(Vec::new(), Some(name.clone()));
+            }
         }
     }
 
-    /// Version 2: where a directory is in one hierarchy anyway, its controllers cost nothing, and what is in the container may use them.
-    fn hand_down_all(&mut self) {
-        if self.host.is_v2() && !self.place.own {
-            let all = self.host.unified.iter().flat_map(|one| one.controllers());
-            all.for_each(|name| self.unified(Vec::new(), Some(name.clone())));
-        }
-    }
-
-    fn devices(&mut self, resources: &LinuxResources) -> Result<(), CgroupError> {
-        let Some(rules) = Rules::of(resources)? else {
+    fn devices(&mut self, resources: &LinuxResources, denied: bool) -> Result<(), CgroupError> {
+        let Some(rules) = Rules::of(resources, denied)? else {
             return Ok(());
         };
         if let Some(hierarchy) = self.host.v1_with("devices") {
@@ -345,11 +347,15 @@ impl Plan {
     }
 
     fn make_all(&self, mut made: Cgroup) -> Result<Cgroup, CgroupError> {
-        match self
-            .groups
-            .iter()
-            .try_for_each(|group| self.make(group, &mut made))
-        {
+        // Where nothing is asked for, a place that the caller may not have is done without.
+        let made_all = self.groups.iter().try_for_each(|group| {
+            let made = self.make(group, &mut made);
+            match made {
+                Err(error) if error.is_permission() && self.may_lack(group) => Ok(()),
+                other => other,
+            }
+        });
+        match made_all {
             Ok(()) => Ok(made),
             Err(error) => {
                 // The first failure is the one to be told.
@@ -361,6 +367,13 @@ impl Plan {
                 }
             }
         }
+    }
+
+    fn may_lack(&self, group: &Group) -> bool {
+        !self.optional
+            && self.systemd.is_none()
+            && group.writes.is_empty()
+            && group.devices.is_none()
     }
 
     fn make(&self, group: &Group, made: &mut Cgroup) -> Result<(), CgroupError> {

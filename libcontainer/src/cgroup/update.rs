@@ -116,8 +116,8 @@ impl Cgroup {
         after: &LinuxResources,
         host: &Hierarchies,
     ) -> Result<(), CgroupError> {
-        let rules = Rules::of(after)?;
-        if rules == Rules::of(before)? {
+        let rules = Rules::of(after, false)?;
+        if rules == Rules::of(before, false)? {
             return Ok(());
         }
         // None is what allows everything.

@@ -7,7 +7,10 @@ use rustix::{
     fd::{AsFd, BorrowedFd, OwnedFd},
     fs::{OFlags, fcntl_getfl, fcntl_setfl},
     io::Errno,
-    termios::{OptionalActions, Termios, isatty, tcgetattr, tcgetwinsize, tcsetattr, tcsetwinsize},
+    termios::{
+        OptionalActions, OutputModes, Termios, isatty, tcgetattr, tcgetwinsize, tcsetattr,
+        tcsetwinsize,
+    },
 };
 
 /// Bytes taken from one end before the other has to take them: a page of a terminal.
@@ -40,6 +43,19 @@ impl<'a> RawMode<'a> {
     /// # Errors
     /// The terminal refuses.
     pub fn enter(terminal: BorrowedFd<'a>) -> Result<Option<Self>> {
+        Self::enter_with(terminal, OutputModes::empty())
+    }
+
+    /// As [`Self::enter`], and newlines that are written still begin a line: for a container whose terminal leaves that to the caller's
+    /// ([`CreateOptions::plain_newlines`](crate::runtime::CreateOptions)).
+    ///
+    /// # Errors
+    /// The terminal refuses.
+    pub fn enter_printing(terminal: BorrowedFd<'a>) -> Result<Option<Self>> {
+        Self::enter_with(terminal, OutputModes::OPOST)
+    }
+
+    fn enter_with(terminal: BorrowedFd<'a>, kept: OutputModes) -> Result<Option<Self>> {
         if !isatty(terminal) {
             return Ok(None);
         }
@@ -47,6 +63,7 @@ impl<'a> RawMode<'a> {
         let before = tcgetattr(terminal).map_err(failed)?;
         let mut raw = before.clone();
         raw.make_raw();
+        raw.output_modes |= before.output_modes & kept;
         tcsetattr(terminal, OptionalActions::Drain, &raw).map_err(failed)?;
         Ok(Some(Self { terminal, before }))
     }

@@ -21,6 +21,8 @@ use crate::sys::message;
 pub(crate) struct Entry<'e> {
     /// Whose namespaces, and the `CLONE_NEW*` flags of those that are entered.
     pub(crate) namespaces: Option<(BorrowedFd<'e>, u32)>,
+    /// Where it begins, as it is found from there.
+    pub(crate) directory: Option<&'e std::ffi::CStr>,
     /// The signals that we ignore.
     pub(crate) ignored: u64,
     pub(crate) program: &'e std::ffi::CStr,
@@ -153,6 +155,9 @@ fn execute(
     socket: BorrowedFd<'_>,
 ) -> ! {
     let prepared = (|| -> Result<(), Failed> {
+        if let Some(directory) = entry.directory {
+            rustix::process::chdir(directory).at(Call::Chdir)?;
+        }
         dispositions::reset(entry.ignored).at(Call::Signal)?;
         rustix::stdio::dup2_stdin(input).at(Call::Open)?;
         rustix::stdio::dup2_stdout(output).at(Call::Open)?;

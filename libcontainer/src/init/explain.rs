@@ -167,9 +167,9 @@ fn mount_hint(call: Call, errno: Errno) -> Option<&'static str> {
         (Call::Verify, Errno::PERM) => {
             Some("nothing may be mounted inside /proc, or through a symlink into it")
         }
-        (Call::Open, Errno::LOOP) => {
-            Some("a part of the mount point is a symlink; here it must be a real directory")
-        }
+        (Call::Open, Errno::LOOP) => Some(
+            "a part of the mount point is a symlink: this file system must be mounted on ordinary directory",
+        ),
         (Call::Mkdir | Call::Create, Errno::ROFS) => {
             Some("the mount point does not exist, and cannot be made in a read-only root")
         }

@@ -3,12 +3,12 @@
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use oci_spec::runtime::{Linux, LinuxIdMapping, Process, Spec};
+use oci_spec::runtime::{Linux, LinuxIdMapping, Mount, Process, Spec};
 
 use super::arena::Text;
 use super::facts::Facts;
 use super::process::invalid;
-use super::script::{Listener, OomScore, Resource, Script};
+use super::script::{Listener, OomScore, Resource, Script, Tree};
 use super::step::{Own, OwnStep, Slot, Step};
 use super::{attributes, devices, mounts, process, refuse};
 use crate::error::{Error, ErrorKind};
@@ -25,9 +25,15 @@ use crate::sys::seccomp::Instruction;
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Wishes {
     pub(crate) terminal: bool,
+    /// The terminal adds no carriage returns.
+    pub(crate) plain_newlines: bool,
     pub(crate) no_new_keyring: bool,
     pub(crate) parent_death_signal: Option<i32>,
     pub(crate) no_pivot: bool,
+    /// Where the host has procfs and sysfs, the innermost first; looked for only with `no_pivot`.
+    pub(crate) kernel_mounts: Vec<PathBuf>,
+    /// The directories of the container's cgroup, if it certainly gets one.
+    pub(crate) cgroups: Vec<PathBuf>,
     /// Added to the specification's.
     pub(crate) environment: Vec<String>,
     /// What relative paths on the host are relative to.
@@ -56,6 +62,10 @@ pub(crate) struct Compiler<'s> {
     pub(crate) later: bool,
     /// The process gets a terminal.
     pub(crate) terminal: bool,
+    /// The root file system's directory, if the source of a mount lies in it: what the mounts before have made there counts.
+    inside: Option<PathBuf>,
+    /// The directories of the container's cgroup on version 1 and 2.
+    pub(crate) cgroups: Vec<PathBuf>,
 }
 
 /// Compiles a specification.
@@ -83,6 +93,7 @@ pub(crate) fn compile(
     let mut compiler = Compiler::new(facts, namespaces, wishes.bundle.as_deref());
     compiler.later = wishes.later.is_some();
     compiler.terminal = wishes.terminal;
+    compiler.cgroups.clone_from(&wishes.cgroups);
     if let Some(Propagation {
         flag: libc::MS_PRIVATE | libc::MS_UNBINDABLE,
         ..
@@ -162,6 +173,8 @@ impl<'s> Compiler<'s> {
             bundle,
             later: false,
             terminal: false,
+            inside: None,
+            cgroups: Vec::new(),
         }
     }
 }
@@ -192,7 +205,7 @@ impl Compiler<'_> {
                         .with_path(&tree.path),
                 );
             }
-            Resource::Tree(tree) if self.later => {
+            Resource::Tree(tree) if self.later || self.in_root(tree) => {
                 let (recursive, no_follow) = (tree.recursive, tree.no_follow);
                 let kind = Own::Tree {
                     recursive,
@@ -217,10 +230,30 @@ impl Compiler<'_> {
         Ok(())
     }
 
+    /// Whether a source lies in the root file system, where only the child sees what the mounts before have made.
+    fn in_root(&self, tree: &Tree) -> bool {
+        tree.idmap.is_none()
+            && self
+                .inside
+                .as_ref()
+                .is_some_and(|root| tree.path.starts_with(root))
+    }
+
     fn open_own(&mut self, own: OwnStep) {
         let index = self.script.own.len() as u32;
         self.script.own.push(own);
         self.script.steps.push(Step::Open { index });
+    }
+
+    /// Has the child clone a directory of the host that is made after the plan.
+    pub(crate) fn open_in_child(&mut self, path: Text) -> Slot {
+        let slot = self.script.free_slot();
+        let kind = Own::Tree {
+            recursive: false,
+            no_follow: true,
+        };
+        self.open_own(OwnStep { slot, path, kind });
+        slot
     }
 
     fn own_root(&mut self, later: &Later) -> Result<(), Error> {
@@ -420,6 +453,7 @@ impl Compiler<'_> {
         if !joined.is_empty() && !new_user {
             self.script.steps.push(Step::Undumpable);
         }
+        let mut joins = Vec::new();
         for (kind, path) in joined {
             let path = self.host_path(&path);
             let text = self.text("linux.namespaces", path.as_os_str().as_bytes())?;
@@ -432,12 +466,30 @@ impl Compiler<'_> {
                     foreign,
                 },
             )?;
-            self.script.steps.push(Step::JoinNamespace {
+            joins.push(Step::JoinNamespace {
                 kind,
+                early: false,
                 slot,
                 path: text,
             });
         }
+        if joins_user {
+            // Some may belong to the user namespace, whose root joins them; others to the host, and then only the caller may. Tried twice.
+            let others = joins.get(1..).unwrap_or_default().iter().copied();
+            let early = others.map(|step| match step {
+                Step::JoinNamespace {
+                    kind, slot, path, ..
+                } => Step::JoinNamespace {
+                    kind,
+                    early: true,
+                    slot,
+                    path,
+                },
+                other => other,
+            });
+            self.script.steps.extend(early);
+        }
+        self.script.steps.extend(joins);
         let mut rest = created & !at_clone;
         if new_user {
             self.script.maps = Some(user_namespace_maps(linux)?);
@@ -533,11 +585,14 @@ impl Compiler<'_> {
         propagation: Option<Propagation>,
     ) -> Result<(), Error> {
         // Hooks that run before the change of roots look for the root file system in its directory.
-        let at = wishes
+        let mut sources = spec.mounts().iter().flatten().flat_map(Mount::source);
+        self.inside = wishes
             .rootfs
-            .as_deref()
-            .filter(|_| asks_for_hooks(spec))
-            .unwrap_or(Path::new("/"));
+            .clone()
+            .filter(|root| sources.any(|source| self.host_path(source).starts_with(root)));
+        let visible = asks_for_hooks(spec) || self.inside.is_some();
+        let rootfs = wishes.rootfs.as_deref().filter(|_| visible);
+        let at = rootfs.unwrap_or(Path::new("/"));
         let at = self.text("root.path", at.as_os_str().as_bytes())?;
         let flag = self.propagation;
         self.script.steps.push(Step::SlaveMounts { flag });
@@ -559,9 +614,12 @@ impl Compiler<'_> {
                 ));
             }
             let (rows, columns, uid) = process::terminal(process);
-            self.script
-                .steps
-                .push(Step::Terminal { rows, columns, uid });
+            self.script.steps.push(Step::Terminal {
+                rows,
+                columns,
+                uid,
+                plain: wishes.plain_newlines,
+            });
         }
         let path = self.text(
             "process.cwd",
@@ -603,8 +661,13 @@ impl Compiler<'_> {
         if asks_for_hooks(spec) {
             self.script.steps.push(Step::Hooks);
         }
+        // Left beneath, the host's would allow fresh ones in a user namespace, with nothing masked.
+        for path in wishes.kernel_mounts.iter().filter(|_| wishes.no_pivot) {
+            let path = self.text("root.path", path.as_os_str().as_bytes())?;
+            self.script.steps.push(Step::Hide { path });
+        }
         self.script.steps.push(if wishes.no_pivot {
-            let elsewhere = asks_for_hooks(spec) && wishes.rootfs.is_some();
+            let elsewhere = visible && wishes.rootfs.is_some();
             Step::ChangeRoot { elsewhere }
         } else {
             Step::Pivot

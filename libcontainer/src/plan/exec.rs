@@ -21,6 +21,8 @@ pub(crate) struct Entering {
     pub(crate) parent_death_signal: Option<i32>,
     /// The process gets a terminal.
     pub(crate) terminal: bool,
+    /// The terminal adds no carriage returns.
+    pub(crate) plain_newlines: bool,
 }
 
 /// Compiles the start of `process` in the container `id`, which was made from `spec`.
@@ -62,7 +64,12 @@ pub(crate) fn compile(
     }
     if entering.terminal {
         let (rows, columns, uid) = process::terminal(process);
-        let step = Step::PeerTerminal { rows, columns, uid };
+        let step = Step::PeerTerminal {
+            rows,
+            columns,
+            uid,
+            plain: entering.plain_newlines,
+        };
         compiler.script.steps.push(step);
     }
     compiler.script.steps.push(Step::Stdio);

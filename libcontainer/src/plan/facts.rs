@@ -42,6 +42,23 @@ pub struct Facts {
     pub home: Option<String>,
 }
 
+/// Where procfs and sysfs are mounted outside of the root file system, the innermost first.
+pub(crate) fn kernel_mounts(rootfs: Option<&Path>) -> Result<Vec<PathBuf>, Error> {
+    let text = procfs::read_text("/proc/self/mountinfo")
+        .map_err(|error| Error::from_io(error, "read facts about the host").with_path("/proc"))?;
+    let place = |line: &str| {
+        let (left, right) = line.split_once(" - ")?;
+        let kind = right.split(' ').next()?;
+        // Blanks are written as octal numbers; procfs in such a place is nobody's that matters, and the step would say so.
+        let point = PathBuf::from(left.split(' ').nth(4)?);
+        let ours = rootfs.is_some_and(|root| point.starts_with(root));
+        (matches!(kind, "proc" | "sysfs") && !ours).then_some(point)
+    };
+    let mut found: Vec<PathBuf> = text.lines().filter_map(place).collect();
+    found.reverse();
+    Ok(found)
+}
+
 impl Facts {
     /// Asks the kernel. `cgroups` is left empty unless the specification mounts them: reading the mounts costs time.
     ///

@@ -97,9 +97,21 @@ impl Plan {
             .unwrap_or(false);
         let wishes = compile::Wishes {
             terminal: asked || matches!(options.stdio, Stdio::Terminal),
+            plain_newlines: options.plain_newlines,
             no_new_keyring: options.no_new_keyring,
             parent_death_signal: options.parent_death_signal.map(crate::exit::Signal::number),
             no_pivot: options.no_pivot,
+            kernel_mounts: if options.no_pivot {
+                facts::kernel_mounts(bundle.rootfs())?
+            } else {
+                Vec::new()
+            },
+            // A caller with less may have to do without one.
+            cgroups: if facts.unprivileged || facts.in_user_namespace {
+                Vec::new()
+            } else {
+                cgroup.directories()
+            },
             environment: options.environment.clone(),
             bundle: bundle.directory().map(PathBuf::from),
             rootfs: bundle.rootfs().map(PathBuf::from),
@@ -135,6 +147,12 @@ impl Plan {
             let path = one.path().as_deref().unwrap_or(std::path::Path::new(""));
             one.typ() == oci_spec::runtime::LinuxNamespaceType::Pid && path.as_os_str().is_empty()
         })
+    }
+
+    /// The flags that the system call filter is loaded with (`seccomp(2)`), if there is one.
+    #[must_use]
+    pub fn filter_flags(&self) -> Option<u32> {
+        (!self.script.filter.is_empty()).then_some(self.script.filter_flags)
     }
 
     /// What will not be done quite as the specification asks.

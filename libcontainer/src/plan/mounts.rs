@@ -16,6 +16,7 @@ use crate::error::{Error, ErrorKind};
 use crate::idmap::IdMaps;
 use crate::mount::{Links, MapScope, MountOptions, Propagation, SUPERBLOCK};
 use crate::namespace::Kind;
+use crate::sys::mount::MountAttributes;
 
 /// Files of procfs that may be mounted over: programs such as lxcfs replace them to tell a container its limits.
 const REPLACEABLE: [&str; 9] = [
@@ -456,7 +457,8 @@ fn beneath(compiler: &Compiler<'_>, target: &Path) -> Option<(Slot, OsString)> {
 /// The container's view of the control groups.
 ///
 /// With a cgroup namespace the kernel shows the container's own part. Without one it is mounted from a namespace that is left again.
-/// From inside a user namespace there is no way back, and the place stays empty: the host's tree would tell about all others.
+/// From inside a user namespace there is no way back: the container's own directories are bound, if there are any, as runc does. The
+/// host's tree would tell about all others.
 fn cgroup(compiler: &mut Compiler<'_>, one: &One<'_>) -> Result<(), Error> {
     let hierarchies = compiler.facts.cgroups.clone();
     let own = compiler.namespaces.has(Kind::Cgroup);
@@ -486,6 +488,7 @@ fn lent_namespace(
     mounts(compiler)?;
     compiler.script.steps.push(Step::JoinNamespace {
         kind,
+        early: false,
         slot,
         path: text,
     });
@@ -514,12 +517,6 @@ fn cgroup_mounts(
             },
         );
     }
-    if !own {
-        compiler.script.warnings.push(format!(
-            "{}: empty, for lack of a cgroup namespace",
-            one.target.display()
-        ));
-    }
     // Filled before it is read-only. Programs that manage cgroups themselves (as systemd does) were given one that is not.
     let read_only = one.options.new_mount_attributes() & RDONLY != 0;
     let slot = compiler.script.free_slot();
@@ -538,6 +535,9 @@ fn cgroup_mounts(
             keep: Some(slot),
         },
     )?;
+    if !own {
+        bound_cgroups(compiler, one)?;
+    }
     for hierarchy in hierarchies.iter().filter(|_| own) {
         let target = one.target.join(&hierarchy.name);
         let (kind, data) = if hierarchy.unified {
@@ -568,6 +568,40 @@ fn cgroup_mounts(
         path,
         recursive: true,
     });
+    Ok(())
+}
+
+/// The container's own directories, as the host has them.
+fn bound_cgroups(compiler: &mut Compiler<'_>, one: &One<'_>) -> Result<(), Error> {
+    for directory in compiler.cgroups.clone() {
+        let below = directory.strip_prefix("/sys/fs/cgroup");
+        let Some(name) = below.ok().and_then(|path| path.components().next()) else {
+            continue;
+        };
+        let target = one.target.join(name);
+        let part = One {
+            field: one.field.clone(),
+            target,
+            options: MountOptions {
+                attributes: one.options.attributes,
+                ..MountOptions::default()
+            },
+            source: None,
+            map: None,
+        };
+        let path = compiler.text(&one.field, directory.as_os_str().as_bytes())?;
+        let slot = compiler.open_in_child(path);
+        let source = MountSource::Tree {
+            slot,
+            path,
+            own: part.options.attributes,
+            whole: MountAttributes {
+                propagation: compiler.propagation,
+                ..MountAttributes::default()
+            },
+        };
+        add(compiler, &part, source, None, None)?;
+    }
     Ok(())
 }
 

@@ -37,6 +37,8 @@ pub struct CreateOptions {
     pub console_socket: Option<PathBuf>,
     /// A file to which the process id is written.
     pub pid_file: Option<PathBuf>,
+    /// The terminal passes newlines on as they are, without a carriage return: for a caller who writes its output where it came from.
+    pub plain_newlines: bool,
     /// A Unix stream socket to which a descriptor of the first process (a pidfd) is sent.
     pub pidfd_socket: Option<PathBuf>,
     /// How many descriptors above standard error the program inherits from the caller.
@@ -61,6 +63,8 @@ pub struct ExecOptions {
     pub console_socket: Option<PathBuf>,
     /// A file to which the process id is written.
     pub pid_file: Option<PathBuf>,
+    /// The terminal passes newlines on as they are, without a carriage return: for a caller who writes its output where it came from.
+    pub plain_newlines: bool,
     /// A Unix stream socket to which a descriptor of the process (a pidfd) is sent.
     pub pidfd_socket: Option<PathBuf>,
     /// How many descriptors above standard error the program inherits from the caller.

@@ -9,7 +9,7 @@ use oci_spec::runtime::{Capabilities, LinuxCapabilities, Process, Spec};
 use super::arena::{Span, Text};
 use super::compile::Compiler;
 use super::step::{CapabilityStep, Step};
-use crate::capability::CapabilitySet;
+use crate::capability::{self, CapabilitySet};
 use crate::error::{Error, ErrorKind};
 use crate::features::KEEP_GROUPS;
 use crate::rlimit;
@@ -155,6 +155,19 @@ pub(crate) fn identity(
         sets.and_then(|sets| pick(sets).as_ref())
             .map_or(0, |set| CapabilitySet::from(set).bits())
     };
+    let usable = set(LinuxCapabilities::inheritable) & set(LinuxCapabilities::permitted);
+    let ambient = sets.and_then(|sets| sets.ambient().as_ref());
+    if let Some(ambient) = ambient {
+        let bits = CapabilitySet::from(ambient).iter();
+        let lost = bits.filter(|one| usable & (1 << capability::number(*one)) == 0);
+        // runc's words, which its callers look for.
+        compiler.script.warnings.extend(lost.map(|one| {
+            let name = capability::name(one);
+            format!(
+                "can't raise ambient capability {name}: it is not both inheritable and permitted"
+            )
+        }));
+    }
     let cwd = workdir(process)?;
     let stays = at_root && cwd.as_os_str() == "/";
     let cwd = compiler.text("process.cwd", cwd.as_os_str().as_bytes())?;

@@ -173,6 +173,8 @@ pub(crate) enum Step {
     Undumpable,
     JoinNamespace {
         kind: Kind,
+        /// Where the caller's rights do not suffice: those in a user namespace that is joined next may.
+        early: bool,
         slot: Slot,
         path: Text,
     },
@@ -227,12 +229,14 @@ pub(crate) enum Step {
         rows: u16,
         columns: u16,
         uid: u32,
+        plain: bool,
     },
     /// A terminal of the devpts that the container has on `/dev/pts`.
     PeerTerminal {
         rows: u16,
         columns: u16,
         uid: u32,
+        plain: bool,
     },
     OpenProc,
     Sysctl {
@@ -264,6 +268,10 @@ pub(crate) enum Step {
     ReadOnlyRoot,
     Pivot,
     /// Instead of `pivot_root`; the new root may be attached elsewhere than on top of the old one.
+    /// Takes a mount of the host out of the old root.
+    Hide {
+        path: Text,
+    },
     ChangeRoot {
         elsewhere: bool,
     },
@@ -371,6 +379,7 @@ impl Step {
             Self::Mask { .. } => "mask",
             Self::ReadOnlyRoot => "make the root read-only",
             Self::Pivot => "pivot to the new root",
+            Self::Hide { .. } => "hide a mount of the host",
             Self::ChangeRoot { .. } => "change to the new root",
             Self::RootPropagation { .. } => "set the root's propagation",
             Self::Stdio => "set up standard streams",
@@ -400,6 +409,7 @@ impl Step {
             | Self::ReadOnlyPath { path, .. }
             | Self::ReadOnlyMount { path, .. }
             | Self::Mask { path, .. }
+            | Self::Hide { path }
             | Self::AttachRoot { at: path }
             | Self::Chdir { path }
             | Self::Workdir { path } => Some(path),
@@ -425,7 +435,12 @@ impl fmt::Display for Printed<'_> {
         f.write_str(step.name())?;
         match step {
             Step::ParentDeathSignal { signal } => write!(f, " {signal}"),
-            Step::JoinNamespace { kind, path, .. } => write!(f, " {kind} {}", text(path)),
+            Step::JoinNamespace {
+                kind, path, early, ..
+            } => {
+                let early = if early { " if the caller may" } else { "" };
+                write!(f, " {kind} {}{early}", text(path))
+            }
             Step::Unshare { flags } | Step::Enter { flags, .. } => write!(f, " {}", Flags(flags)),
             Step::SessionKeyring { name } | Step::HostName { name } | Step::DomainName { name } => {
                 write!(f, " {:?}", text(name))
@@ -449,8 +464,20 @@ impl fmt::Display for Printed<'_> {
             Step::DeviceLink { target, name } => {
                 write!(f, " /dev/{} -> {}", text(name), text(target))
             }
-            Step::Terminal { rows, columns, uid } | Step::PeerTerminal { rows, columns, uid } => {
-                write!(f, " {columns}x{rows} of uid {uid}")
+            Step::Terminal {
+                rows,
+                columns,
+                uid,
+                plain,
+            }
+            | Step::PeerTerminal {
+                rows,
+                columns,
+                uid,
+                plain,
+            } => {
+                let plain = if plain { ", plain newlines" } else { "" };
+                write!(f, " {columns}x{rows} of uid {uid}{plain}")
             }
             Step::Sysctl { path, value } => write!(f, " {} = {:?}", text(path), text(value)),
             Step::OomScore { value, .. } => write!(f, " {}", text(value)),

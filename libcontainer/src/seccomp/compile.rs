@@ -60,7 +60,9 @@ pub enum SeccompError {
     #[error("error number {0} is above 4095")]
     ErrorNumber(u32),
     /// Asking a listener about every call, also the one that would carry its answer.
-    #[error("a listener cannot decide about {0}")]
+    #[error(
+        "SCMP_ACT_NOTIFY cannot be used for the {0} syscall: a listener cannot decide about it"
+    )]
     Notify(&'static str),
 }
 
@@ -127,9 +129,12 @@ pub fn compile(profile: &LinuxSeccomp, arch: FilterArch) -> Result<Program, Secc
     })
 }
 
-/// TSYNC is left out: the filter is loaded by a process with one thread.
+/// TSYNC is left out: the filter is loaded by a process with one thread. A profile without the field gets SPEC_ALLOW, as with runc and
+/// crun: kernels before 5.16 slow a process with a filter down otherwise. An empty list is no flag.
 fn flags(profile: &LinuxSeccomp, needs_listener: bool) -> u32 {
-    let listed = profile.flags().as_deref().unwrap_or_default();
+    let Some(listed) = profile.flags() else {
+        return FLAG_SPEC_ALLOW;
+    };
     listed.iter().fold(0, |bits, flag| {
         bits | match flag {
             LinuxSeccompFilterFlag::SeccompFilterFlagLog => FLAG_LOG,

@@ -10,7 +10,7 @@ fn listed(rules: Value) -> Vec<LinuxDeviceCgroup> {
 
 fn of(rules: Value) -> Result<Option<Rules>, CgroupError> {
     let resources: LinuxResources = serde_json::from_value(json!({ "devices": rules })).unwrap();
-    Rules::of(&resources)
+    Rules::of(&resources, false)
 }
 
 fn lines(rules: Value) -> Vec<String> {

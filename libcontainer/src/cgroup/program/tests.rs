@@ -89,7 +89,7 @@ fn the_usual_rules_are_a_short_program() {
     let resources =
         serde_json::from_value(serde_json::json!({"devices": [{"allow": false, "access": "rwm"}]}))
             .unwrap();
-    let rules = Rules::of(&resources).unwrap().unwrap();
+    let rules = Rules::of(&resources, false).unwrap().unwrap();
     let program = program(&rules);
     assert!(program.len() < 64, "{}", program.len());
     assert!(reachable(&program));

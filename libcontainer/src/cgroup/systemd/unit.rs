@@ -242,7 +242,7 @@ fn bytes(text: &str) -> Option<u64> {
 
 /// What may be used. Rules that begin by allowing everything are in the files, or in our program, alone.
 fn device_rules(resources: &LinuxResources, v1: bool) -> Result<Vec<(String, Value)>, CgroupError> {
-    let Some(rules) = Rules::of(resources)?.filter(|rules| !rules.otherwise) else {
+    let Some(rules) = Rules::of(resources, false)?.filter(|rules| !rules.otherwise) else {
         return Ok(Vec::new());
     };
     let allowed = rules.rules.iter().filter(|rule| rule.allow);

@@ -16,6 +16,7 @@ mod path;
 mod program;
 mod sources;
 mod terminal;
+use terminal::Look;
 
 pub(super) use mounts::{attach, change_all};
 pub(super) use namespaces::{become_root, join_cgroups};
@@ -76,6 +77,8 @@ pub(crate) struct Progress {
     step: u32,
     /// The program that was found.
     program: Option<Text>,
+    /// Kinds of namespaces that were joined early.
+    joined: u32,
     /// The working directory has been entered.
     in_workdir: bool,
     masks: masks::Masks,
@@ -209,7 +212,9 @@ impl Child<'_> {
             Step::AppArmor { value } => self.apparmor(value),
             Step::Selinux { label } => self.write_own_attribute(c"self/attr/exec", label),
             Step::Undumpable => process::set_undumpable().at(Call::Prctl),
-            Step::JoinNamespace { kind, slot, .. } => self.join_namespace(kind, slot),
+            Step::JoinNamespace {
+                kind, slot, early, ..
+            } => self.join_namespace(kind, slot, early),
             Step::Enter { slot, flags } => self.enter_all(slot, flags),
             Step::Unshare { flags } => namespaces::unshare(flags),
             Step::AwaitMaps => self.ask(Kind::AwaitsMaps),
@@ -236,8 +241,28 @@ impl Child<'_> {
             Step::OpenDev => self.open_dev(),
             Step::Device { index } => self.device(index),
             Step::DeviceLink { target, name } => self.device_link(target, name),
-            Step::Terminal { rows, columns, uid } => self.terminal(rows, columns, uid),
-            Step::PeerTerminal { rows, columns, uid } => self.peer_terminal(rows, columns, uid),
+            Step::Terminal {
+                rows,
+                columns,
+                uid,
+                plain,
+            } => self.terminal(Look {
+                rows,
+                columns,
+                uid,
+                plain,
+            }),
+            Step::PeerTerminal {
+                rows,
+                columns,
+                uid,
+                plain,
+            } => self.peer_terminal(Look {
+                rows,
+                columns,
+                uid,
+                plain,
+            }),
             Step::OpenProc => self.open_proc(),
             Step::Sysctl { path, value } => self.sysctl(path, value),
             Step::OomScore { value, lenient } => self.oom_score(value, lenient),
@@ -249,6 +274,7 @@ impl Child<'_> {
             Step::Mask { path, known } => self.mask(path, known),
             Step::ReadOnlyRoot => mounts::make_read_only(self.slot(Slot::ROOT)?, false),
             Step::Pivot => self.pivot(),
+            Step::Hide { path } => mounts::hide(self.text(path)),
             Step::ChangeRoot { elsewhere } => self.change_root(elsewhere),
             Step::RootPropagation { flag, recursive } => mounts::change_all(flag, recursive),
             Step::Stdio => self.stdio(),

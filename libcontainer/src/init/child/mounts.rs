@@ -402,6 +402,19 @@ impl Child<'_> {
     }
 }
 
+/// Takes a mount away, or covers one that a user namespace may not take away.
+pub(super) fn hide(path: &std::ffi::CStr) -> Result<(), Failed> {
+    match rustix::mount::unmount(path, UnmountFlags::DETACH | UnmountFlags::NOFOLLOW) {
+        Err(Errno::INVAL | Errno::PERM) => {
+            let flags = MountFlags::RDONLY;
+            rustix::mount::mount(c"tmpfs", path, c"tmpfs", flags, None).at(Call::Unmount)
+        }
+        // Hidden by another mount, or in what has just been taken away.
+        Ok(()) | Err(Errno::NOENT) => Ok(()),
+        Err(errno) => Err(errno).at(Call::Unmount),
+    }
+}
+
 /// What the file system says about a refused option.
 fn words(context: BorrowedFd<'_>) -> Option<[u8; TEXT_BYTES]> {
     let mut buffer = [0_u8; TEXT_BYTES];

@@ -43,7 +43,16 @@ pub(in crate::init) fn join_cgroups(tasks: &[CString]) -> Result<(), Failed> {
 }
 
 impl Child<'_> {
-    pub(super) fn join_namespace(&self, kind: namespace::Kind, slot: Slot) -> Result<(), Failed> {
+    /// Joins a namespace; with `early` one that the caller's rights do not suffice for is left for later.
+    pub(super) fn join_namespace(
+        &mut self,
+        kind: namespace::Kind,
+        slot: Slot,
+        early: bool,
+    ) -> Result<(), Failed> {
+        if self.progress.joined & kind.flag() != 0 {
+            return Ok(());
+        }
         let wanted = match kind {
             namespace::Kind::User => LinkNameSpaceType::User,
             namespace::Kind::Uts => LinkNameSpaceType::HostNameAndNISDomainName,
@@ -54,8 +63,14 @@ impl Child<'_> {
             namespace::Kind::Pid => LinkNameSpaceType::ProcessID,
             namespace::Kind::Mount => LinkNameSpaceType::Mount,
         };
-        rustix::thread::move_into_link_name_space(self.slot(slot)?, Some(wanted))
-            .at(Call::SetNamespace)
+        match rustix::thread::move_into_link_name_space(self.slot(slot)?, Some(wanted)) {
+            Err(Errno::PERM) if early => return Ok(()),
+            other => other.at(Call::SetNamespace)?,
+        }
+        if early {
+            self.progress.joined |= kind.flag();
+        }
+        Ok(())
     }
 
     /// Makes a time namespace, has the parent set its clocks while nobody is in it, and enters it.

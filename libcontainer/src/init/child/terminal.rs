@@ -7,7 +7,7 @@ use rustix::io::Errno;
 use rustix::mount::OpenTreeFlags;
 use rustix::process::Uid;
 use rustix::pty::OpenptFlags;
-use rustix::termios::Winsize;
+use rustix::termios::{OptionalActions, OutputModes, Winsize};
 
 use super::super::report::{At, Call, Failed, Kind, Report};
 use super::Child;
@@ -15,14 +15,23 @@ use super::mounts::attach;
 use super::path;
 use crate::plan::Slot;
 
+/// What is asked of a terminal: its size (zero if it does not matter), its owner, and whether newlines get no carriage return.
+#[derive(Clone, Copy)]
+pub(super) struct Look {
+    pub(super) rows: u16,
+    pub(super) columns: u16,
+    pub(super) uid: u32,
+    pub(super) plain: bool,
+}
+
 impl Child<'_> {
     /// A new terminal of the container's own devpts: the master goes to the parent, the slave becomes `/dev/console`.
-    pub(super) fn terminal(&mut self, rows: u16, columns: u16, uid: u32) -> Result<(), Failed> {
+    pub(super) fn terminal(&mut self, look: Look) -> Result<(), Failed> {
         // Opened through the devpts that we mounted ourselves: no name in the container is trusted.
         let flags = OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
         let master = rustix::fs::openat(self.slot(Slot::PTS)?, c"ptmx", flags, Mode::empty())
             .at(Call::Open)?;
-        let slave = slave(&master, rows, columns, uid)?;
+        let slave = slave(&master, look)?;
         let console = path::make_file(self.slot(Slot::DEV)?, c"console")?;
         let flags = OpenTreeFlags::OPEN_TREE_CLONE
             | OpenTreeFlags::OPEN_TREE_CLOEXEC
@@ -39,12 +48,7 @@ impl Child<'_> {
 
     /// A new terminal of the devpts of a container that runs already. Its mounts are what its processes made of them, so what is
     /// behind the name has to be a devpts.
-    pub(super) fn peer_terminal(
-        &mut self,
-        rows: u16,
-        columns: u16,
-        uid: u32,
-    ) -> Result<(), Failed> {
+    pub(super) fn peer_terminal(&mut self, look: Look) -> Result<(), Failed> {
         /// `DEVPTS_SUPER_MAGIC`.
         const DEVPTS: i64 = 0x1cd1;
         let resolve = ResolveFlags::NO_SYMLINKS;
@@ -56,7 +60,7 @@ impl Child<'_> {
         let flags = OFlags::RDWR | OFlags::NOCTTY;
         let resolve = resolve | ResolveFlags::BENEATH | ResolveFlags::NO_XDEV;
         let master = path::open_with(pts.as_fd(), c"ptmx", flags, resolve).at(Call::Open)?;
-        let slave = slave(&master, rows, columns, uid)?;
+        let slave = slave(&master, look)?;
         self.send(
             &Report::new(Kind::Terminal, self.progress.step),
             Some(master.as_fd()),
@@ -85,8 +89,11 @@ impl Child<'_> {
     }
 }
 
-/// The slave side of a new terminal, of the size and owner that were asked for.
-fn slave(master: &OwnedFd, rows: u16, columns: u16, uid: u32) -> Result<OwnedFd, Failed> {
+/// The slave side of a new terminal, as it was asked for.
+fn slave(master: &OwnedFd, look: Look) -> Result<OwnedFd, Failed> {
+    let Look {
+        rows, columns, uid, ..
+    } = look;
     rustix::pty::unlockpt(master).at(Call::Ioctl)?;
     let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
     let slave = rustix::pty::ioctl_tiocgptpeer(master, flags).at(Call::Ioctl)?;
@@ -98,6 +105,11 @@ fn slave(master: &OwnedFd, rows: u16, columns: u16, uid: u32) -> Result<OwnedFd,
             ws_ypixel: 0,
         };
         rustix::termios::tcsetwinsize(&slave, size).at(Call::Ioctl)?;
+    }
+    if look.plain {
+        let mut modes = rustix::termios::tcgetattr(&slave).at(Call::Ioctl)?;
+        modes.output_modes.remove(OutputModes::ONLCR);
+        rustix::termios::tcsetattr(&slave, OptionalActions::Now, &modes).at(Call::Ioctl)?;
     }
     match rustix::fs::fchown(&slave, Some(Uid::from_raw(uid)), None) {
         // An id that is not mapped; becoming the user will say so.

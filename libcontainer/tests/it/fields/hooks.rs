@@ -84,7 +84,10 @@ fn a_failed_hook_stops_the_container_and_runs_poststop() {
         let error = hooked.create(&spec).unwrap_err();
         assert_eq!(
             (error.kind(), error.step()),
-            (&ErrorKind::Hook, format!("{kind} hook").as_str())
+            (
+                &ErrorKind::Hook { kind, index: 1 },
+                format!("{kind} hook #1").as_str()
+            )
         );
         assert_eq!(hooked.ran(), "one two after", "{kind}");
         assert!(hooked.bed.runtime.list().unwrap().is_empty(), "{kind}");
@@ -98,7 +101,7 @@ fn a_failed_hook_stops_the_container_and_runs_poststop() {
         let container = hooked.create(&spec).unwrap();
         assert_eq!(
             *container.start().unwrap_err().kind(),
-            ErrorKind::Hook,
+            ErrorKind::Hook { kind, index: 0 },
             "{kind}"
         );
         assert_eq!(container.state().unwrap().status, Status::Stopped, "{kind}");
@@ -114,8 +117,14 @@ fn a_failed_poststop_hook_changes_nothing() {
         ("poststop", hooked.hook("one", "exit 1")),
         ("poststop", hooked.hook("two", "true")),
     ]);
-    hooked.create(&spec).unwrap().delete(true).unwrap();
+    let mut told = Vec::new();
+    let container = hooked.create(&spec).unwrap();
+    container
+        .delete_telling(true, &mut |error| told.push(error.kind().clone()))
+        .unwrap();
     assert_eq!(hooked.ran(), "one two");
+    let kind = "poststop";
+    assert_eq!(told, [ErrorKind::Hook { kind, index: 0 }]);
     assert!(hooked.bed.runtime.list().unwrap().is_empty());
 }
 
@@ -137,6 +146,40 @@ fn a_hook_has_the_arguments_and_the_environment_it_is_given() {
         assert!(
             ran.starts_with("name -c tr") && ran.ends_with(format!("x y {said}").trim()),
             "{ran}"
+        );
+    }
+}
+
+#[test]
+fn a_hook_begins_where_runc_begins_it_with_the_environment_that_is_there() {
+    let Some(hooked) = Hooked::new() else { return };
+    let bundle = hooked.bed.directory.path().canonicalize().unwrap();
+    let (root, bundle) = (bundle.join("rootfs"), bundle.as_path());
+    let own = std::env::var("PATH").unwrap();
+    for (kind, directory, path) in [
+        ("prestart", bundle, own.as_str()),
+        ("createRuntime", bundle, &own),
+        ("createContainer", &root, &own),
+        (
+            "startContainer",
+            std::path::Path::new("/"),
+            "/of/the/process",
+        ),
+    ] {
+        let log = hooked.log.display();
+        let script = format!("pwd -P >> {log}; /bin/echo \"$PATH\" >> {log}");
+        let hook = json!({"path": "/bin/sh", "args": ["sh", "-c", script]});
+        let spec = with(
+            &hooked.spec(&[(kind, hook)]),
+            &[("process.env", json!(["PATH=/of/the/process"]))],
+        );
+        let container = hooked.create(&spec).unwrap();
+        container.start().ok();
+        container.delete(true).unwrap();
+        assert_eq!(
+            hooked.ran(),
+            format!("{} {path}", directory.display()),
+            "{kind}"
         );
     }
 }

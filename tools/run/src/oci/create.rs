@@ -1,10 +1,11 @@
 //! `create`, and `run`, which is create and start in the foreground.
 
 use super::notify::{self, Proxy};
-use super::{Ended, global::Face};
+use super::{Ended, global::Face, words};
 use clap::Parser;
 use libcontainer::bundle::Bundle;
 use libcontainer::foreground::{self, Foreground, RawMode, Terminal};
+use libcontainer::plan::Plan;
 use libcontainer::runtime::{Container, CreateOptions, Process, Stdio};
 use libcontainer::seal;
 use libcontainer::sys::signal;
@@ -88,10 +89,12 @@ pub(crate) fn run(face: &Face, args: &RunArgs) -> Result<u8, Ended> {
         For::Foreground
     };
     let mut container = make(face, &args.create, whom)?;
+    face.log
+        .debug(|| "init: closing the pipe to signal completion".to_owned());
     let id = container.id().clone();
     let proxy = Proxy::before_start(face, id.as_str())?;
     if let Err(error) = container.start() {
-        container.delete(true)?;
+        remove(face, container)?;
         notify::forget(face, id.as_str());
         return Err(error.into());
     }
@@ -108,7 +111,7 @@ pub(crate) fn run(face: &Face, args: &RunArgs) -> Result<u8, Ended> {
         .init()
         .and_then(|process| attend(process, signals.as_fd()));
     if !args.keep || status.is_err() {
-        container.delete(true)?;
+        remove(face, container)?;
         notify::forget(face, id.as_str());
     }
     drop(blocked);
@@ -157,6 +160,8 @@ fn make(face: &Face, args: &CreateArgs, whom: For) -> Result<Container, Ended> {
             Stdio::Inherit
         },
         console_socket: args.console_socket.clone(),
+        // As runc: our own terminal turns newlines into what begins a line, and a pipe gets none of that.
+        plain_newlines: args.console_socket.is_none(),
         pid_file: args.pid_file.clone(),
         pidfd_socket: args.pidfd_socket.clone(),
         preserve_fds: listening.saturating_add(args.preserve_fds),
@@ -170,6 +175,7 @@ fn make(face: &Face, args: &CreateArgs, whom: For) -> Result<Container, Ended> {
         for warning in plan.warnings() {
             face.log.warn(warning);
         }
+        trace(face, &plan);
         if whom == For::Others {
             face.runtime.create(plan)
         } else {
@@ -179,7 +185,25 @@ fn make(face: &Face, args: &CreateArgs, whom: For) -> Result<Container, Ended> {
     if created.is_err() && made {
         notify::forget(face, id.as_str());
     }
-    Ok(created?)
+    let mut container = created?;
+    if let Ok(init) = container.init() {
+        let pid = init.pid();
+        face.log.debug(|| format!("child process in init(): {pid}"));
+    }
+    Ok(container)
+}
+
+/// What the container's process will do.
+fn trace(face: &Face, plan: &Plan) {
+    face.log
+        .debug(|| format!("nsexec container setup:\n{plan}"));
+    if let Some(flags) = plan.filter_flags() {
+        face.log.debug(|| format!("seccomp filter flags: {flags}"));
+    }
+}
+
+fn remove(face: &Face, container: Container) -> libcontainer::Result<()> {
+    container.delete_telling(true, &mut |error| face.log.warn(&words::of(&error)))
 }
 
 /// Opens the bundle. A configuration that is not called config.json is looked for where the caller is, as crun does.
@@ -217,7 +241,7 @@ pub(super) fn attend(
     let mut _raw = None;
     let mut terminal = None;
     if let Some(master) = process.take_terminal() {
-        _raw = RawMode::enter(stdin.as_fd())?;
+        _raw = RawMode::enter_printing(stdin.as_fd())?;
         terminal = Some(Terminal {
             master,
             input: Some(stdin.as_fd()),

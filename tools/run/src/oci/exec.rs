@@ -118,6 +118,7 @@ pub(crate) fn exec(face: &Face, args: &ExecArgs) -> Result<u8, Ended> {
             Stdio::Inherit
         },
         console_socket: args.console_socket.clone(),
+        plain_newlines: args.console_socket.is_none(),
         pid_file: args.pid_file.clone(),
         pidfd_socket: args.pidfd_socket.clone(),
         preserve_fds: args.preserve_fds,
@@ -125,6 +126,7 @@ pub(crate) fn exec(face: &Face, args: &ExecArgs) -> Result<u8, Ended> {
         cgroups: args.cgroup.clone(),
         ..ExecOptions::default()
     };
+    trace(face, &description);
     if args.detach {
         container.exec(&description, options)?;
         return Ok(0);
@@ -136,6 +138,30 @@ pub(crate) fn exec(face: &Face, args: &ExecArgs) -> Result<u8, Ended> {
     let status = attend(&mut process, signals.as_fd());
     drop(blocked);
     Ok(status?.shell_code())
+}
+
+/// What is about to be done, in runc's words.
+fn trace(face: &Face, description: &Description) {
+    face.log.debug(|| "nsexec container setup".to_owned());
+    let affinity = description.exec_cpu_affinity().as_ref();
+    let initial = affinity.and_then(|affinity| affinity.initial().as_deref());
+    if let Some(mask) = initial.and_then(mask) {
+        face.log
+            .debug(|| format!("nsexec container setup: affinity: {mask:#x}"));
+    }
+    face.log.debug(|| "child process in init()".to_owned());
+    face.log.debug(|| "setns_init: about to exec".to_owned());
+}
+
+/// A list of processors (`0-2,5`) as the bits of a number, for the first 128.
+fn mask(list: &str) -> Option<u128> {
+    list.split(',').try_fold(0, |bits, part| {
+        let (first, last) = part.split_once('-').unwrap_or((part, part));
+        let numbers = first.trim().parse::<u32>().ok()?..=last.trim().parse::<u32>().ok()?;
+        Some(numbers.fold(bits, |bits: u128, number| {
+            bits | 1u128.checked_shl(number).unwrap_or_default()
+        }))
+    })
 }
 
 /// Reads a description as tolerantly as a config.json is read.
@@ -219,8 +245,8 @@ fn none() -> LinuxCapabilities {
     sets
 }
 
-/// Adds capabilities. They are never made inheritable or ambient: a program that is executed later must not get them by itself.
-/// One that nobody knows is left out, as it is in a config.json.
+/// Adds capabilities. They are never made inheritable: a program that is executed later must not get them by itself. Those that the
+/// container has made inheritable become ambient too, as with runc. One that nobody knows is left out, as it is in a config.json.
 fn permit(face: &Face, args: &ExecArgs, process: &mut Description) {
     if args.cap.is_empty() {
         return;
@@ -243,6 +269,11 @@ fn permit(face: &Face, args: &ExecArgs, process: &mut Description) {
             with(sets.effective()),
             with(sets.permitted()),
         );
+        let handed_on = sets.inheritable().as_ref();
+        if handed_on.is_some_and(|set| set.contains(&capability)) {
+            let ambient = with(sets.ambient());
+            sets.set_ambient(ambient);
+        }
         sets.set_bounding(bounding);
         sets.set_effective(effective);
         sets.set_permitted(permitted);

@@ -24,9 +24,9 @@ pub(crate) struct Globals {
     /// Form of that file
     #[arg(long, value_name = "FORMAT", value_enum, default_value_t = LogFormat::Text)]
     pub(crate) log_format: LogFormat,
-    /// What is logged: failures, or warnings too
-    #[arg(long, value_name = "LEVEL", value_enum, ignore_case = true, default_value_t = LogLevel::Error)]
-    pub(crate) log_level: LogLevel,
+    /// What is logged [default: warning on standard error, error in a file]
+    #[arg(long, value_name = "LEVEL", value_enum, ignore_case = true)]
+    pub(crate) log_level: Option<LogLevel>,
     /// The same as --log-level debug
     #[arg(long)]
     pub(crate) debug: bool,
@@ -56,15 +56,18 @@ pub(crate) enum LogFormat {
     Json,
 }
 
-/// What is written to the log. Nothing less than a warning is ever said.
+/// What is written to the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
 pub(crate) enum LogLevel {
     /// Failures.
     #[value(aliases = ["fatal", "panic"])]
     Error,
     /// And what was not done quite as asked.
-    #[value(aliases = ["warn", "info", "debug", "trace"])]
+    #[value(aliases = ["warn", "info"])]
     Warning,
+    /// And what is done.
+    #[value(alias = "trace")]
+    Debug,
 }
 
 /// What callers say about rootless containers.

@@ -21,10 +21,12 @@ impl Log {
         Self {
             path: globals.log.clone(),
             format: globals.log_format,
-            level: if globals.debug {
-                LogLevel::Warning
-            } else {
-                globals.log_level
+            level: match globals.log_level {
+                _ if globals.debug => LogLevel::Debug,
+                Some(level) => level,
+                // A file is parsed as a whole by podman, which expects a failure there and nothing else.
+                None if globals.log.is_some() => LogLevel::Error,
+                None => LogLevel::Warning,
             },
         }
     }
@@ -59,6 +61,20 @@ impl Log {
             self.append("warning", message);
         } else {
             output::warn(message);
+        }
+    }
+
+    /// Says what is done, in the words of runc for its stages where it has them: its callers look for them. Built only if wanted.
+    pub(super) fn debug(&self, message: impl FnOnce() -> String) {
+        if self.level < LogLevel::Debug {
+            return;
+        }
+        let message = message();
+        if self.path.is_some() {
+            self.append("debug", &message);
+        } else {
+            let now = time::rfc3339(SystemTime::now());
+            output::note(format_args!("time={now:?} level=debug msg={message:?}"));
         }
     }
 

@@ -166,6 +166,12 @@ fn call(name: &'static str, globals: &Globals, arguments: Vec<OsString>) -> Resu
             "" => "a verb is missing".to_owned(),
             // podman takes `checkpoint --help` that succeeds for a runtime that can do it.
             _ if by_criu => format!("{verb} is not supported without criu, which is not installed"),
+            _ if arguments
+                .iter()
+                .any(|word| word == "-h" || word == "--help") =>
+            {
+                format!("No help topic for '{verb}'")
+            }
             _ => format!("there is no verb {verb:?}"),
         };
         return Err(Ended::Failed(format!(

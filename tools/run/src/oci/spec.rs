@@ -2,6 +2,9 @@
 
 use super::Ended;
 use clap::Parser;
+use libcontainer::cgroup::Hierarchies;
+use serde::Serialize as _;
+use serde_json::ser::PrettyFormatter;
 use serde_json::{Value, json};
 use std::fs::OpenOptions;
 use std::io::Write as _;
@@ -24,19 +27,31 @@ pub(crate) fn spec(name: &str, args: &SpecArgs) -> Result<u8, Ended> {
         Ended::Failed(format!("{} cannot be written: {error}", path.display()))
     };
     let mut config = usual(name);
+    // As runc: what reads cgroups of version 1 expects the host's names.
+    if Hierarchies::detect().is_ok_and(|host| host.is_v2())
+        && let Some(namespaces) = config["linux"]["namespaces"].as_array_mut()
+    {
+        namespaces.push(json!({"type": "cgroup"}));
+    }
     if args.rootless {
         let (uid, gid) = (rustix::process::geteuid(), rustix::process::getegid());
         make_rootless(&mut config, uid.as_raw(), gid.as_raw());
     }
-    let text = serde_json::to_string_pretty(&config).map_err(|error| failed(&error))?;
+    // With tabs, which scripts look for that change it by lines.
+    let mut text = Vec::new();
+    let tabs = PrettyFormatter::with_indent(b"\t");
+    let mut writer = serde_json::Serializer::with_formatter(&mut text, tabs);
+    config
+        .serialize(&mut writer)
+        .map_err(|error| failed(&error))?;
+    text.push(b'\n');
     // What somebody has written must not be lost.
     let mut file = OpenOptions::new()
         .write(true)
         .create_new(true)
         .open(&path)
         .map_err(|error| failed(&error))?;
-    file.write_all(format!("{text}\n").as_bytes())
-        .map_err(|error| failed(&error))?;
+    file.write_all(&text).map_err(|error| failed(&error))?;
     Ok(0)
 }
 
@@ -69,7 +84,7 @@ fn usual(name: &str) -> Value {
         "linux": {
             "resources": {"devices": [{"allow": false, "access": "rwm"}]},
             "namespaces": [
-                {"type": "pid"}, {"type": "network"}, {"type": "ipc"}, {"type": "uts"}, {"type": "mount"}, {"type": "cgroup"},
+                {"type": "pid"}, {"type": "network"}, {"type": "ipc"}, {"type": "uts"}, {"type": "mount"},
             ],
             "maskedPaths": [
                 "/proc/acpi", "/proc/asound", "/proc/kcore", "/proc/keys", "/proc/latency_stats", "/proc/timer_list",

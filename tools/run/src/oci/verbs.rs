@@ -126,7 +126,7 @@ pub(crate) fn delete(face: &Face, args: &DeleteArgs) -> Result<u8, Ended> {
     for container in containers {
         let id = container.id().clone();
         container
-            .delete(args.force)
+            .delete_telling(args.force, &mut |error| face.log.warn(&words::of(&error)))
             .map_err(|error| match error.kind() {
                 ErrorKind::NotFound => Ended::Failed(words::DOES_NOT_EXIST.to_owned()),
                 _ => error.into(),

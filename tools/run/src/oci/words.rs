@@ -13,6 +13,10 @@ pub(crate) const DOES_NOT_EXIST: &str = "container does not exist";
 /// One line: the field's words for the kind, then ours with their causes.
 pub(crate) fn of(error: &Error) -> String {
     let ours = chain(error);
+    if let (ErrorKind::Hook { .. }, Some(path)) = (error.kind(), error.path()) {
+        let why = error.hint().unwrap_or_default().replace('\n', " ");
+        return format!("error running {}: {}: {why}", error.step(), path.display());
+    }
     match field(error) {
         Some(words) if !ours.contains(words.as_str()) => format!("{words} ({ours})"),
         _ => ours,
@@ -48,11 +52,19 @@ fn field(error: &Error) -> Option<String> {
         ErrorKind::NotRunning if error.step().starts_with("start a process") => {
             "cannot exec in a stopped container: container not running".to_owned()
         }
-        ErrorKind::Hook => format!("error running {}", error.step()),
+        _ if error.step() == "send the listener of the filter to a socket" => {
+            "failed to connect with seccomp agent".to_owned()
+        }
         ErrorKind::Exists => "container with given ID already exists".to_owned(),
         ErrorKind::NotRunning => "container not running".to_owned(),
-        ErrorKind::Paused => "cannot exec in a paused container".to_owned(),
+        ErrorKind::Paused if error.step() != "cgroup" => {
+            "cannot exec in a paused container".to_owned()
+        }
         ErrorKind::InvalidId => "invalid container ID format".to_owned(),
+        // The file was found.
+        ErrorKind::ExecNotFound if error.step().starts_with("execute") => {
+            format!("exec {}: no such file or directory", program())
+        }
         ErrorKind::ExecNotFound if program().contains('/') => {
             format!("exec: {:?}: no such file or directory", program())
         }

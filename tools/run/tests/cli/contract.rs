@@ -515,6 +515,9 @@ fn warnings_are_for_those_who_ask() {
     });
     bundle.oci(&["run", "warn"]).expect_code(0);
     assert_eq!(lines(&bundle), Vec::<Value>::new());
+    // Without a log they are for the one who looks.
+    let said = bundle.plain(&["run", "warn"]).expect_code(0).stderr;
+    assert!(said.contains("CAP_FROM_TOMORROW"), "{said}");
     let said = bundle
         .quiet(&[])
         .arg("--help")
@@ -525,9 +528,25 @@ fn warnings_are_for_those_who_ask() {
         String::from_utf8_lossy(&said.stdout)
             .starts_with("NAME:\n   trimaran-runtime - Open Container")
     );
-    bundle.oci(&["--debug", "run", "warn"]).expect_code(0);
+    bundle
+        .oci(&["--log-level", "warning", "run", "warn"])
+        .expect_code(0);
     let logged = lines(&bundle);
     assert_eq!((logged.len(), &logged[0]["level"]), (1, &json!("warning")));
+    bundle.oci(&["--debug", "run", "warn"]).expect_code(0);
+    let words = [
+        "nsexec container setup",
+        "child process in init()",
+        "init: closing the pipe to signal completion",
+    ];
+    let logged = lines(&bundle);
+    for word in words {
+        assert!(
+            logged.iter().any(|line| line["level"] == json!("debug")
+                && line["msg"].as_str().unwrap().starts_with(word)),
+            "{word}: {logged:?}"
+        );
+    }
     bundle.configure(&["sleep", "1000"], |_| {});
     started(&bundle, "warn", &[]);
     let words = ["--debug", "exec", "--cap", "NONSENSE", "warn", "true"];

@@ -16,6 +16,7 @@ mod images;
 mod leftovers;
 mod oci;
 mod rootless;
+mod runc;
 mod signals;
 
 mod suites;

@@ -87,6 +87,15 @@ impl Bundle {
             .current_dir(self.path()))
     }
 
+    /// A verb without a log: what is said goes to standard error.
+    pub(crate) fn plain(&self, arguments: &[&str]) -> Outcome {
+        let root = self.path().join("state");
+        run(command(program(), self.path())
+            .args(["oci", "--root", root.to_str().unwrap()])
+            .args(arguments)
+            .current_dir(self.path()))
+    }
+
     /// A verb that leaves a process behind, which would keep our pipes open.
     pub(crate) fn quiet(&self, arguments: &[&str]) -> std::process::Command {
         let mut command = command(program(), self.path());
