@@ -442,7 +442,7 @@ impl Group {
             let is_new = make(&at)?;
             if matches!(&self.version, Version::One(controllers) if controllers.iter().any(|one| one == "cpuset"))
             {
-                inherit_cpuset(&above, &at)?;
+                inherit_cpuset(&above, &at, is_new)?;
             }
             if names.peek().is_some() {
                 parents.insert(0, at.clone());
@@ -491,13 +491,13 @@ pub(super) fn hand_down(path: &Path, controllers: &[String]) -> Result<(), Cgrou
 }
 
 /// A new directory of v1's cpuset has no processors and no memory, and then nothing can be put into it.
-pub(super) fn inherit_cpuset(above: &Path, below: &Path) -> Result<(), CgroupError> {
+pub(super) fn inherit_cpuset(above: &Path, below: &Path, is_new: bool) -> Result<(), CgroupError> {
     for file in ["cpuset.cpus", "cpuset.mems"] {
         let read = |directory: &Path| {
             let path = directory.join(file);
-            std::fs::read_to_string(&path).map_err(|source| CgroupError::Open { path, source })
+            crate::procfs::read_text(&path).map_err(|source| CgroupError::Open { path, source })
         };
-        if read(below)?.trim().is_empty() {
+        if is_new || read(below)?.trim().is_empty() {
             Write::new(file, read(above)?.trim()).perform(below)?;
         }
     }

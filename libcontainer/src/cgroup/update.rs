@@ -220,9 +220,9 @@ fn make_below(mount: &Path, names: &Path, cpuset: bool) -> Result<PathBuf, Cgrou
     for name in names {
         let above = at.clone();
         at.push(name);
-        make(&at)?;
+        let is_new = make(&at)?;
         if cpuset {
-            inherit_cpuset(&above, &at)?;
+            inherit_cpuset(&above, &at, is_new)?;
         }
     }
     Ok(at)
