@@ -343,11 +343,19 @@ fn a_container_that_could_not_come_back_leaves_nothing() {
         "poststop": [{"path": "/bin/touch", "args": ["touch", seen]}],
     });
     let hooked = with(&spec(), "hooks", hook);
+    let (prestart, index) = ("prestart", 0);
     for (spec, mode, kind) in [
         (spec(), "fails", ErrorKind::Criu),
         (spec(), "dies", ErrorKind::Criu),
         (spec(), "babbles", ErrorKind::Criu),
-        (hooked, "restores", ErrorKind::Hook),
+        (
+            hooked,
+            "restores",
+            ErrorKind::Hook {
+                kind: prestart,
+                index,
+            },
+        ),
     ] {
         let error = brought_back(&bed, spec, mode, &good).unwrap_err();
         assert_eq!(*error.kind(), kind, "{mode}: {error:?}");
