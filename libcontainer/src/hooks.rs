@@ -20,7 +20,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use oci_spec::runtime::{Hook, Spec};
-use rustix::fs::MemfdFlags;
+use rustix::fs::{MemfdFlags, Mode, OFlags};
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::exit::{ExitStatus, Signal};
@@ -29,6 +29,8 @@ use crate::namespace::{Kind, Namespaces};
 use crate::process::Process;
 use crate::procfs;
 use crate::record::Record;
+use crate::rootfs::read_file_in;
+use crate::spec::{PASSWD, PASSWD_BYTES, home};
 use crate::state::{State, Status};
 
 /// How much of a failed hook's output is kept: an error message, not a log.
@@ -120,15 +122,26 @@ pub(crate) fn start_container(record: &Record, init: &Process) -> Result<()> {
     if hooks.is_empty() {
         return Ok(());
     }
-    let process = record.spec.process().as_ref();
+    let mut environment = Vec::new();
+    if let Some(process) = record.spec.process() {
+        environment.extend(process.env().iter().flatten().cloned());
+        let passwd = || {
+            let path = format!("/proc/{}/root", init.pid());
+            let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+            let root = rustix::fs::open(&path, flags, Mode::empty())
+                .map_err(|errno| Error::from_errno(errno.raw_os_error(), "open the root"))?;
+            read_file_in(root.as_fd(), PASSWD, PASSWD_BYTES)
+        };
+        // As the process will have it.
+        if let Some(home) = home(process, passwd) {
+            environment.retain(|entry| !entry.starts_with("HOME="));
+            environment.push(format!("HOME={home}"));
+        }
+    }
     let inside = Place {
         namespaces: Some((init.pidfd(), own_namespaces(record)?)),
         directory: None,
-        environment: Some(
-            process
-                .and_then(|one| one.env().as_deref())
-                .unwrap_or_default(),
-        ),
+        environment: Some(&environment),
     };
     let state = State::of(record, Status::Created);
     all(hooks, "startContainer", &state, inside)

@@ -106,7 +106,7 @@ impl Runtime {
     /// What containers can be given: what is compiled in, whatever the host lacks of it. [`crate::features::features`] says the same
     /// without a runtime.
     #[must_use]
-    pub fn features(&self) -> crate::oci_spec::runtime::Features {
+    pub fn features(&self) -> oci_spec::runtime::Features {
         crate::features::features()
     }
 

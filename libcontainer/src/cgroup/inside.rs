@@ -23,7 +23,7 @@ pub(crate) struct CgroupPlace {
 
 impl Cgroup {
     /// The cgroup with directories below its own: each of `wanted` is a path, for all hierarchies, or `CONTROLLER[,CONTROLLER]:PATH` for
-    /// the one with these controllers. A leading `/` is the container's own directory.
+    /// those with these controllers. A leading `/` is the container's own directory.
     ///
     /// # Errors
     /// A path that leaves the container's cgroup, a place that does not exist, a controller the container has not joined.
@@ -39,12 +39,19 @@ impl Cgroup {
                 }
                 Some((controllers, path)) => {
                     let path = below(path)?;
-                    let directory = found.with_mut(controllers, host).ok_or_else(|| {
-                        let what = format!("unknown controller {controllers}");
-                        Error::new(ErrorKind::NotFound, what)
-                            .with_hint("the container is in no hierarchy with this controller")
-                    })?;
-                    *directory = existing(directory.join(&path))?;
+                    // Those of one hierarchy are named together where they are mounted together, and may be anywhere.
+                    let mut changed: Vec<PathBuf> = Vec::new();
+                    for controller in controllers.split(',') {
+                        let directory = found.with_mut(controller, host).ok_or_else(|| {
+                            let what = format!("unknown controller {controllers}");
+                            Error::new(ErrorKind::NotFound, what)
+                                .with_hint("the container is in no hierarchy with this controller")
+                        })?;
+                        if !changed.contains(directory) {
+                            *directory = existing(directory.join(&path))?;
+                            changed.push(directory.clone());
+                        }
+                    }
                 }
             }
         }
@@ -77,18 +84,13 @@ impl Cgroup {
         v1.chain(unified).collect()
     }
 
-    /// The directory in the hierarchy with all these controllers.
-    fn with_mut(&mut self, controllers: &str, host: &Hierarchies) -> Option<&mut PathBuf> {
-        let mut names = controllers.split(',');
-        let first = names.next()?;
-        if let Some(hierarchy) = host.v1_with(first) {
-            if !names.all(|name| hierarchy.controllers.iter().any(|one| one == name)) {
-                return None;
-            }
+    /// The directory in the hierarchy with this controller.
+    fn with_mut(&mut self, controller: &str, host: &Hierarchies) -> Option<&mut PathBuf> {
+        if let Some(hierarchy) = host.v1_with(controller) {
             let mut directories = self.v1.iter_mut();
             return directories.find(|path| path.starts_with(&hierarchy.mount));
         }
-        let known = first.is_empty() || host.unified_with(first).is_some();
+        let known = controller.is_empty() || host.unified_with(controller).is_some();
         self.unified.as_mut().filter(|_| known)
     }
 }

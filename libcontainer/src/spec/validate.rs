@@ -190,7 +190,9 @@ fn namespaces(linux: &Linux) -> Checked {
                 format!("holds {} twice", namespace.typ()),
             );
         }
-        if let Some(path) = namespace.path() {
+        // An empty one is none: a new namespace.
+        let path = namespace.path().as_ref();
+        if let Some(path) = path.filter(|path| !path.as_os_str().is_empty()) {
             absolute("linux.namespaces", path)?;
         }
     }

@@ -7,7 +7,7 @@ use rustix::fs::{Access, AtFlags, CWD, FileType, Mode, OFlags, StatxFlags};
 use rustix::io::Errno;
 
 use super::super::report::{At, Call, Failed};
-use super::{Child, done};
+use super::Child;
 use crate::plan::{Span, Text};
 use crate::sys::exec;
 
@@ -147,8 +147,8 @@ impl Child<'_> {
             if rustix::io::read(&file, room).is_err() {
                 return Ok(());
             }
-            // It leads to nothing but this file, and `execve` closes it.
-            done(file);
+            // Not left open: who looks at a created container sees its descriptors.
+            drop(file);
             match interpreter(&mut line) {
                 Some(next) => (path, image) = (next, Image::of(next)),
                 None => return Ok(()),

@@ -161,7 +161,8 @@ fn parse<T: CommandFactory + FromArgMatches>(
 fn call(name: &'static str, globals: &Globals, arguments: Vec<OsString>) -> Result<u8, Ended> {
     let verb = globals.verb.as_deref().unwrap_or_default();
     let by_criu = BY_CRIU.contains(&verb);
-    if !VERBS.contains(&verb) && !(by_criu && criu::find().is_some()) {
+    let known = VERBS.contains(&verb) || (by_criu && criu::find().is_some());
+    if !known {
         let what = match verb {
             "" => "a verb is missing".to_owned(),
             // podman takes `checkpoint --help` that succeeds for a runtime that can do it.

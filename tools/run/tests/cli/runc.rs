@@ -61,12 +61,12 @@ fn a_frozen_cgroup_and_limits_of_another_version_are_refused() {
     let error = bundle.oci(&["run", "unified"]).expect_code(1).stderr;
     assert!(error.contains("invalid configuration"), "{error}");
     bundle.configure(&["true"], |config| {
-        config["linux"]["cgroupsPath"] = json!("/suites-frozen");
+        config["linux"]["cgroupsPath"] = json!("/runc-frozen");
     });
-    let frozen = Path::new("/sys/fs/cgroup/freezer/suites-frozen");
+    let frozen = Path::new("/sys/fs/cgroup/freezer/runc-frozen");
     std::fs::create_dir_all(frozen).unwrap();
     std::fs::write(frozen.join("freezer.state"), "FROZEN").unwrap();
-    let outcome = bundle.oci(&["run", "frozen"]);
+    let outcome = bundle.oci(&["run", "runc-frozen"]);
     std::fs::write(frozen.join("freezer.state"), "THAWED").unwrap();
     std::fs::remove_dir(frozen).unwrap();
     let error = outcome.expect_code(1).stderr;
