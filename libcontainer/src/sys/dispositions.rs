@@ -7,6 +7,7 @@
 use rustix::io::Errno;
 
 use super::check;
+use super::clone::exit_group;
 
 /// Size of the kernel's signal set.
 const SET_BYTES: usize = size_of::<u64>();
@@ -57,6 +58,28 @@ impl Drop for Blocked {
         // Restoring a mask that the kernel itself returned cannot fail.
         set_mask(self.before).expect("the kernel returned this mask");
     }
+}
+
+/// Ends the process, as if a shell told of the signal.
+extern "C" fn end(signal: libc::c_int) {
+    exit_group(128 + signal)
+}
+
+/// Lets the signals that ask a process to end do so although it is the first of its pid namespace, for which the kernel drops those that
+/// have their default disposition. `execve` takes the handlers away.
+///
+/// # Errors
+/// What the calls return.
+pub fn end_when_asked() -> Result<(), Errno> {
+    for signal in [libc::SIGHUP, libc::SIGINT, libc::SIGQUIT, libc::SIGTERM] {
+        // SAFETY: all zero is a valid action: no flags, an empty mask.
+        let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
+        action.sa_sigaction = end as extern "C" fn(libc::c_int) as libc::sighandler_t;
+        // SAFETY: the action lives as long as the call; the handler makes one system call and does not return.
+        let returned = unsafe { libc::sigaction(signal, &raw const action, std::ptr::null_mut()) };
+        check(returned.into())?;
+    }
+    Ok(())
 }
 
 /// Sets the default disposition for the `ignored` signals (bit n - 1 is signal n): they would stay ignored across `execve`, where

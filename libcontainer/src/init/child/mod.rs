@@ -342,6 +342,8 @@ impl Child<'_> {
             return self.ask(Kind::Ready);
         }
         if self.waits() {
+            // Who is stopped before the start ends, although it is a first process. Only a filter can refuse that: then it takes a SIGKILL.
+            dispositions::end_when_asked().ok();
             self.send(&Report::new(Kind::Ready, self.progress.step), None)
         } else {
             Ok(())

@@ -208,7 +208,7 @@ fn create_start_state_kill_delete() {
 
 /// The kernel needs a moment to end a process, and it is not our child that could be waited for.
 pub(crate) fn wait_until_stopped(bundle: &Bundle, id: &str) {
-    let end = std::time::Instant::now() + std::time::Duration::from_secs(20);
+    let end = std::time::Instant::now() + std::time::Duration::from_secs(60);
     while bundle.state(id)["status"] != "stopped" {
         assert!(
             std::time::Instant::now() < end,

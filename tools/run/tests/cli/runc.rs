@@ -1,6 +1,6 @@
 //! What runc's integration tests look for, and other tests here do not.
 
-use super::oci::Bundle;
+use super::oci::{Bundle, wait_until_stopped};
 use serde_json::{Value, json};
 use std::path::Path;
 use trimaran_testkit::skip;
@@ -73,6 +73,31 @@ fn a_frozen_cgroup_and_limits_of_another_version_are_refused() {
     assert!(
         error.contains("container's cgroup unexpectedly frozen"),
         "{error}"
+    );
+}
+
+#[test]
+fn what_waits_for_its_start_ends_when_it_is_asked_to() {
+    let Some(bundle) = Bundle::new() else { return };
+    bundle.configure(&["true"], |_| {});
+    for signal in ["TERM", "INT", "HUP", "QUIT"] {
+        assert!(
+            bundle
+                .quiet(&["create", "asked"])
+                .status()
+                .unwrap()
+                .success()
+        );
+        assert_eq!(bundle.state("asked")["status"], "created");
+        bundle.oci(&["kill", "asked", signal]).expect_code(0);
+        wait_until_stopped(&bundle, "asked");
+        bundle.oci(&["delete", "asked"]).expect_code(0);
+    }
+    // It is not handed on to the program.
+    bundle.configure(&["sh", "-c", "kill -TERM $$; echo alive"], |_| {});
+    assert_eq!(
+        bundle.oci(&["run", "asked"]).expect_code(0).stdout,
+        "alive\n"
     );
 }
 
