@@ -246,11 +246,26 @@ fn device_rules(resources: &LinuxResources, v1: bool) -> Result<Vec<(String, Val
         return Ok(Vec::new());
     };
     let allowed = rules.rules.iter().filter(|rule| rule.allow);
-    let allowed = Value::TextPairs(allowed.filter_map(|rule| device(rule, v1)).collect());
+    let allowed = Value::TextPairs(merged(allowed.filter_map(|rule| device(rule, v1))));
     Ok(vec![
         ("DevicePolicy".to_owned(), Value::Text("strict".to_owned())),
         ("DeviceAllow".to_owned(), allowed),
     ])
+}
+
+/// One line for each name: a later one of the same name replaces what systemd knows, and does not add to it.
+fn merged(lines: impl Iterator<Item = (String, String)>) -> Vec<(String, String)> {
+    let mut merged: Vec<(String, String)> = Vec::new();
+    for (name, access) in lines {
+        match merged.iter_mut().find(|(known, _)| *known == name) {
+            Some((_, known)) => {
+                let missing: String = access.chars().filter(|one| !known.contains(*one)).collect();
+                known.push_str(&missing);
+            }
+            None => merged.push((name, access)),
+        }
+    }
+    merged
 }
 
 /// Microseconds of processor time in a second, in whole hundredths: so precise is systemd.
@@ -466,7 +481,10 @@ mod tests {
         };
         assert!(devices.contains(&("/dev/char/1:3".to_owned(), "rwm".to_owned())));
         assert!(devices.contains(&("char-*".to_owned(), "m".to_owned())));
-        assert!(devices.contains(&("block-*".to_owned(), "r".to_owned())));
+        // Making nodes is among the defaults; the rule's access is added to it.
+        assert!(devices.contains(&("block-*".to_owned(), "mr".to_owned())));
+        let names: std::collections::HashSet<_> = devices.iter().map(|(name, _)| name).collect();
+        assert_eq!(names.len(), devices.len());
         assert_eq!(get("MemoryHigh"), Some(Value::U64(2 << 20)));
         assert_eq!(get("MemoryLow"), Some(Value::U64(u64::MAX)));
         assert_eq!(get("AllowedMemoryNodes"), Some(Value::Bytes(vec![1])));
