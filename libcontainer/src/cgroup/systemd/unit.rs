@@ -482,7 +482,7 @@ mod tests {
         assert!(devices.contains(&("/dev/char/1:3".to_owned(), "rwm".to_owned())));
         assert!(devices.contains(&("char-*".to_owned(), "m".to_owned())));
         // Making nodes is among the defaults; the rule's access is added to it.
-        assert!(devices.contains(&("block-*".to_owned(), "mr".to_owned())));
+        assert!(devices.contains(&("block-*".to_owned(), "rm".to_owned())));
         let names: std::collections::HashSet<_> = devices.iter().map(|(name, _)| name).collect();
         assert_eq!(names.len(), devices.len());
         assert_eq!(get("MemoryHigh"), Some(Value::U64(2 << 20)));
