@@ -437,7 +437,12 @@ impl Group {
             if let Version::Two(controllers) = &self.version {
                 match hand_down(&at, controllers) {
                     // systemd has handed down what the caller may have; a limit that needs more finds no file.
-                    Err(error) if held && error.is_permission() => {}
+                    Err(CgroupError::Write { source, .. } | CgroupError::Open { source, .. })
+                        if held
+                            && matches!(
+                                source.kind(),
+                                io::ErrorKind::NotFound | io::ErrorKind::PermissionDenied
+                            ) => {}
                     other => other?,
                 }
             }
