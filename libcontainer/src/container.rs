@@ -76,7 +76,7 @@ impl Container {
     /// Starts a container that waits for us alone: nobody else can have started it.
     fn start_attended(&self, starter: &OwnedFd, process: &Process, record: &Record) -> Result<()> {
         const STEP: &str = "start the container";
-        let started = hooks::start_container(record, process).and_then(|()| {
+        let started = start_hooks(record, process).and_then(|()| {
             message::send(starter.as_fd(), GO, None).map_err(|errno| {
                 let kind = match process.has_ended(Some(0)) {
                     Ok(true) => ErrorKind::NotRunning,
@@ -173,7 +173,7 @@ impl Container {
                 );
             }
         };
-        let started = hooks::start_container(record, process).and_then(|()| {
+        let started = start_hooks(record, process).and_then(|()| {
             rustix::io::write(&file, b"0").map_err(|errno| {
                 Error::from_errno(errno.raw_os_error(), "start the container").with_path(&fifo)
             })?;
@@ -452,6 +452,13 @@ fn outlived(record: &Record) -> Result<bool> {
         return Ok(false);
     }
     Ok(!record.cgroup.processes()?.is_empty())
+}
+
+/// The hooks just before the program starts.
+fn start_hooks(record: &Record, init: &Process) -> Result<()> {
+    hooks::start_container(record, &|hook, input, output| {
+        exec::hook(record, init, hook, input, output)
+    })
 }
 
 /// Ends all processes of a container that shares its pid namespace with others.

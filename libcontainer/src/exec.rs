@@ -1,14 +1,16 @@
 //! A further process in a running container.
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
 
-use oci_spec::runtime::Process as Description;
+use oci_spec::runtime::{Hook, Process as Description};
 use rustix::fs::{Mode, OFlags};
 
 use crate::cgroup::{Cgroup, Hierarchies};
 use crate::error::{Error, ErrorKind, Result};
 use crate::exit::Signal;
 use crate::handover::Sinks;
+use crate::hooks;
 use crate::id::ContainerId;
 use crate::init::{Place, launch_inside};
 use crate::namespace;
@@ -24,24 +26,91 @@ pub(crate) fn exec(
     record: &Record,
     init: &Process,
     description: &Description,
+    options: ExecOptions,
+) -> Result<Process> {
+    let wanted = Wanted {
+        description,
+        program: None,
+        complete: false,
+        status: Status::Running,
+    };
+    start(record, init, &wanted, options)
+}
+
+/// Starts a startContainer hook: what the container's process is, with another program.
+pub(crate) fn hook(
+    record: &Record,
+    init: &Process,
+    hook: &Hook,
+    input: BorrowedFd<'_>,
+    output: BorrowedFd<'_>,
+) -> Result<Process> {
+    const STEP: &str = "start a hook";
+    let mut description = record.spec.process().clone().unwrap_or_default();
+    description
+        .set_args(Some(hooks::arguments(hook)))
+        .set_terminal(None);
+    if let Some(environment) = hook.env() {
+        description.set_env(Some(environment.clone()));
+    }
+    let copy = |stream: BorrowedFd<'_>| {
+        let copied = rustix::io::fcntl_dupfd_cloexec(stream, 3);
+        copied.map_err(|errno| Error::from_errno(errno.raw_os_error(), STEP))
+    };
+    let options = ExecOptions {
+        stdio: Stdio::Streams {
+            stdin: Some(copy(input)?),
+            stdout: Some(copy(output)?),
+            stderr: Some(copy(output)?),
+        },
+        ..ExecOptions::default()
+    };
+    let wanted = Wanted {
+        description: &description,
+        program: Some(hook.path()),
+        complete: hook.env().is_some(),
+        status: Status::Created,
+    };
+    start(record, init, &wanted, options)
+}
+
+/// What is started.
+struct Wanted<'w> {
+    description: &'w Description,
+    /// The program, if the first argument does not name it.
+    program: Option<&'w Path>,
+    /// Nothing is added to the environment.
+    complete: bool,
+    /// Of the container.
+    status: Status,
+}
+
+fn start(
+    record: &Record,
+    init: &Process,
+    wanted: &Wanted<'_>,
     mut options: ExecOptions,
 ) -> Result<Process> {
+    let description = wanted.description;
     let asked = description.terminal().unwrap_or(false);
     let terminal = asked || matches!(options.stdio, Stdio::Terminal);
     let mut facts = Facts::gather(false)?;
     facts.look_for_labels(Some(description), None);
-    facts.home = home(description, || read_inside(init, PASSWD));
+    if !wanted.complete {
+        facts.home = home(description, || read_inside(init, PASSWD));
+    }
     let entering = Entering {
         flags: namespace::foreign(init.pid())?,
         no_new_keyring: options.no_new_keyring,
         parent_death_signal: options.parent_death_signal.map(Signal::number),
         terminal,
         plain_newlines: options.plain_newlines,
+        program: wanted.program,
     };
     let id = ContainerId::parse(&record.id)?;
     let mut script = compile_exec(&id, &record.spec, description, &facts, &entering)?;
     if let Some(listener) = &mut script.listener {
-        listener.state = Some(State::of(record, Status::Running));
+        listener.state = Some(State::of(record, wanted.status));
     }
     let sinks = Sinks::of_exec(&mut options);
     let stdio = if terminal {

@@ -4,14 +4,15 @@
 //! |---|---|---|
 //! | prestart, createRuntime | namespaces and mounts exist, the old root is still there | beside us |
 //! | createContainer | the same | in the container's namespaces |
-//! | startContainer | before the program starts | in the container's namespaces |
+//! | startContainer | before the program starts | in the container, as its process |
 //! | poststart | after it has started | beside us |
 //! | poststop | after the container was deleted | beside us |
 //!
 //! A hook reads the container's state on its standard input. One that fails ends the container, but for poststop, where there is
 //! none any more and the rest goes on. Where the specification says nothing we do what runc does: hooks at creation begin in the
-//! bundle, those of createContainer in the container's root; without `env` a hook has our environment, in the container its
-//! process's.
+//! bundle, those of createContainer in the container's root; without `env` a hook has our environment. One of startContainer is a
+//! further process of the container in everything but its program: user, capabilities, filter, cgroup, limits, directory and, without
+//! `env`, environment. Whoever writes it has no more rights than the program it runs before.
 
 use std::ffi::{CString, OsString};
 use std::io::{Read, Seek, Write};
@@ -20,7 +21,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use oci_spec::runtime::{Hook, Spec};
-use rustix::fs::{MemfdFlags, Mode, OFlags};
+use rustix::fs::MemfdFlags;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::exit::{ExitStatus, Signal};
@@ -29,8 +30,6 @@ use crate::namespace::{Kind, Namespaces};
 use crate::process::Process;
 use crate::procfs;
 use crate::record::Record;
-use crate::rootfs::read_file_in;
-use crate::spec::{PASSWD, PASSWD_BYTES, home};
 use crate::state::{State, Status};
 
 /// How much of a failed hook's output is kept: an error message, not a log.
@@ -66,20 +65,21 @@ fn list<'r>(
         .unwrap_or_default()
 }
 
-/// Where a hook runs.
+/// Where a hook runs that is no process of the container.
 #[derive(Clone, Copy, Default)]
 struct Place<'p> {
     /// In the namespaces of this process, of these kinds.
     namespaces: Option<(BorrowedFd<'p>, u32)>,
     /// Where it begins; ours, or the root of the namespaces.
     directory: Option<&'p Path>,
-    /// What it has in its environment if it names nothing itself; ours unless told otherwise.
-    environment: Option<&'p [String]>,
 }
 
-fn all(list: &[Hook], kind: &'static str, state: &State, place: Place<'_>) -> Result<()> {
+/// Starts a hook with what it reads on standard input, and what it writes both its outputs to.
+type Start<'s> = dyn Fn(&Hook, BorrowedFd<'_>, BorrowedFd<'_>) -> Result<Process> + 's;
+
+fn all(list: &[Hook], kind: &'static str, state: &State, start: &Start<'_>) -> Result<()> {
     let mut hooks = list.iter().enumerate();
-    hooks.try_for_each(|(index, hook)| run(hook, (kind, index), state, place))
+    hooks.try_for_each(|(index, hook)| run(hook, (kind, index), state, start))
 }
 
 /// The hooks of a container that is being created.
@@ -93,9 +93,8 @@ pub(crate) fn create(record: &Record, init: BorrowedFd<'_>) -> Result<()> {
     let inside = Place {
         namespaces: Some((init, own_namespaces(record)?)),
         directory: directory(&record.rootfs),
-        environment: None,
     };
-    all(container, "createContainer", &state, inside)
+    all(container, "createContainer", &state, &inside.starter())
 }
 
 /// The hooks of a container that comes back from a checkpoint, when its namespaces exist: those that are beside us, which fill its network.
@@ -106,9 +105,9 @@ pub(crate) fn restore(record: &Record) -> Result<()> {
         ..Place::default()
     };
     let prestart = list(record, |hooks| hooks.prestart());
-    all(prestart, "prestart", &state, beside)?;
+    all(prestart, "prestart", &state, &beside.starter())?;
     let runtime = list(record, |hooks| hooks.create_runtime());
-    all(runtime, "createRuntime", &state, beside)
+    all(runtime, "createRuntime", &state, &beside.starter())
 }
 
 /// A directory, if it is there: a container of a library's caller may have none.
@@ -116,42 +115,21 @@ fn directory(path: &Path) -> Option<&Path> {
     path.is_dir().then_some(path)
 }
 
-/// The hooks just before the program starts.
-pub(crate) fn start_container(record: &Record, init: &Process) -> Result<()> {
+/// The hooks just before the program starts, which `start` makes processes of the container.
+pub(crate) fn start_container(record: &Record, start: &Start<'_>) -> Result<()> {
     let hooks = list(record, |hooks| hooks.start_container());
     if hooks.is_empty() {
         return Ok(());
     }
-    let mut environment = Vec::new();
-    if let Some(process) = record.spec.process() {
-        environment.extend(process.env().iter().flatten().cloned());
-        let passwd = || {
-            let path = format!("/proc/{}/root", init.pid());
-            let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-            let root = rustix::fs::open(&path, flags, Mode::empty())
-                .map_err(|errno| Error::from_errno(errno.raw_os_error(), "open the root"))?;
-            read_file_in(root.as_fd(), PASSWD, PASSWD_BYTES)
-        };
-        // As the process will have it.
-        if let Some(home) = home(process, passwd) {
-            environment.retain(|entry| !entry.starts_with("HOME="));
-            environment.push(format!("HOME={home}"));
-        }
-    }
-    let inside = Place {
-        namespaces: Some((init.pidfd(), own_namespaces(record)?)),
-        directory: None,
-        environment: Some(&environment),
-    };
     let state = State::of(record, Status::Created);
-    all(hooks, "startContainer", &state, inside)
+    all(hooks, "startContainer", &state, start)
 }
 
 /// The hooks just after the program has started.
 pub(crate) fn poststart(record: &Record) -> Result<()> {
     let hooks = list(record, |hooks| hooks.poststart());
     let state = State::of(record, Status::Running);
-    all(hooks, "poststart", &state, Place::default())
+    all(hooks, "poststart", &state, &Place::default().starter())
 }
 
 /// The hooks of a container that is gone. Their failures change nothing any more (runtime specification, "Lifecycle", step 13), and
@@ -160,7 +138,12 @@ pub(crate) fn poststop(record: &Record, told: &mut dyn FnMut(Error)) {
     let state = State::of(record, Status::Stopped);
     let hooks = list(record, |hooks| hooks.poststop());
     for (index, hook) in hooks.iter().enumerate() {
-        if let Err(error) = run(hook, ("poststop", index), &state, Place::default()) {
+        if let Err(error) = run(
+            hook,
+            ("poststop", index),
+            &state,
+            &Place::default().starter(),
+        ) {
             told(error);
         }
     }
@@ -181,11 +164,54 @@ fn own_namespaces(record: &Record) -> Result<u32> {
         .fold(0, |flags, kind| flags | kind.flag()))
 }
 
+impl<'p> Place<'p> {
+    fn starter(self) -> impl Fn(&Hook, BorrowedFd<'_>, BorrowedFd<'_>) -> Result<Process> + 'p {
+        move |hook, input, output| self.start(hook, input, output)
+    }
+
+    fn start(&self, hook: &Hook, input: BorrowedFd<'_>, output: BorrowedFd<'_>) -> Result<Process> {
+        let c_string = |text: &[u8]| {
+            CString::new(text).map_err(|error| Error::from_io(error.into(), "start a program"))
+        };
+        let strings = |list: &[String]| {
+            let list = list.iter().map(|text| c_string(text.as_bytes()));
+            list.collect::<Result<Vec<_>>>()
+        };
+        let program = c_string(hook.path().as_os_str().as_bytes())?;
+        let environment = match hook.env().as_deref() {
+            Some(given) => strings(given)?,
+            None => inherited(),
+        };
+        let arguments = strings(&arguments(hook))?;
+        let directory = self
+            .directory
+            .map(|path| c_string(path.as_os_str().as_bytes()));
+        let directory = directory.transpose()?;
+        let pidfd = enter(&Entry {
+            namespaces: self.namespaces,
+            directory: directory.as_deref(),
+            ignored: procfs::ignored_signals(),
+            program: &program,
+            arguments: arguments.iter().map(CString::as_c_str).collect(),
+            environment: environment.iter().map(CString::as_c_str).collect(),
+            input,
+            output,
+        })?;
+        Ok(Process::new(0, pidfd))
+    }
+}
+
+/// What a hook finds in its arguments, the first of which is its name.
+pub(crate) fn arguments(hook: &Hook) -> Vec<String> {
+    let given = hook.args().clone().filter(|list| !list.is_empty());
+    given.unwrap_or_else(|| vec![hook.path().to_string_lossy().into_owned()])
+}
+
 fn run(
     hook: &Hook,
     (kind, index): (&'static str, usize),
     state: &State,
-    place: Place<'_>,
+    start: &Start<'_>,
 ) -> Result<()> {
     let path = hook.path();
     let step = || format!("{kind} hook #{index}");
@@ -195,28 +221,6 @@ fn run(
             .with_hint(hint)
     };
     let io = |error: std::io::Error| Error::from_io(error, step()).with_path(path);
-    let c_string = |text: &[u8]| CString::new(text).map_err(|error| failed(error.to_string()));
-    let program = c_string(path.as_os_str().as_bytes())?;
-    let name = path.to_string_lossy().into_owned();
-    let arguments = hook
-        .args()
-        .clone()
-        .filter(|list| !list.is_empty())
-        .unwrap_or(vec![name]);
-    let strings = |list: &[String]| {
-        list.iter()
-            .map(|text| c_string(text.as_bytes()))
-            .collect::<Result<Vec<_>>>()
-    };
-    let environment = match hook.env().as_deref().or(place.environment) {
-        Some(given) => strings(given)?,
-        None => inherited(),
-    };
-    let arguments = strings(&arguments)?;
-    let directory = place
-        .directory
-        .map(|path| c_string(path.as_os_str().as_bytes()));
-    let directory = directory.transpose()?;
     // Files in memory: nobody has to feed the one and drain the other while the hook runs.
     let mut input = memory_file().map_err(io)?;
     input
@@ -224,18 +228,8 @@ fn run(
         .map_err(io)?;
     input.rewind().map_err(io)?;
     let mut output = memory_file().map_err(io)?;
-    let pidfd = enter(&Entry {
-        namespaces: place.namespaces,
-        directory: directory.as_deref(),
-        ignored: procfs::ignored_signals(),
-        program: &program,
-        arguments: arguments.iter().map(CString::as_c_str).collect(),
-        environment: environment.iter().map(CString::as_c_str).collect(),
-        input: input.as_fd(),
-        output: output.as_fd(),
-    })
-    .map_err(|error| failed(error.to_string()))?;
-    let process = Process::new(0, pidfd);
+    let process =
+        start(hook, input.as_fd(), output.as_fd()).map_err(|error| failed(error.to_string()))?;
     let timeout = hook
         .timeout()
         .and_then(|seconds| u32::try_from(seconds).ok())

@@ -1,5 +1,7 @@
 //! From a process's description to the steps that start it in a running container. Pure.
 
+use std::path::Path;
+
 use oci_spec::runtime::{Linux, Process, Spec};
 
 use super::attributes;
@@ -14,7 +16,7 @@ use crate::namespace::{Kind, Namespaces};
 
 /// What is known about the container that is entered, and what the caller wants.
 #[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct Entering {
+pub(crate) struct Entering<'e> {
     /// `CLONE_NEW*` flags of the namespaces in which the container is and we are not.
     pub(crate) flags: u32,
     pub(crate) no_new_keyring: bool,
@@ -23,6 +25,8 @@ pub(crate) struct Entering {
     pub(crate) terminal: bool,
     /// The terminal adds no carriage returns.
     pub(crate) plain_newlines: bool,
+    /// What is executed, whatever the first argument says.
+    pub(crate) program: Option<&'e Path>,
 }
 
 /// Compiles the start of `process` in the container `id`, which was made from `spec`.
@@ -34,14 +38,17 @@ pub(crate) fn compile(
     spec: &Spec,
     process: &Process,
     facts: &Facts,
-    entering: &Entering,
+    entering: &Entering<'_>,
 ) -> Result<Script, Error> {
     let default = Linux::default();
     let linux = spec.linux().as_ref().unwrap_or(&default);
     let namespaces = Namespaces::from_spec(linux.namespaces().as_deref().unwrap_or_default())?;
     let mut compiler = Compiler::new(facts, namespaces, None);
     compiler.filter(linux)?;
-    let candidates = process::program(&mut compiler, process, &[])?;
+    let mut candidates = process::program(&mut compiler, process, &[])?;
+    if let Some(program) = entering.program {
+        candidates = process::file(&mut compiler, program)?;
+    }
     beginning(&mut compiler, process)?;
     let flags = entering.flags;
     let steps = &mut compiler.script.steps;

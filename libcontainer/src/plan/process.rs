@@ -68,6 +68,12 @@ pub(crate) fn program(
     )
 }
 
+/// Adds a file to execute, whatever the first argument is.
+pub(crate) fn file(compiler: &mut Compiler<'_>, path: &Path) -> Result<Span, Error> {
+    let path = path.as_os_str().as_bytes();
+    texts(compiler, "the program", std::iter::once(path))
+}
+
 /// The files that `name` may mean.
 fn candidates(name: &str, path: &str) -> Vec<String> {
     if name.is_empty() {

@@ -184,6 +184,52 @@ fn a_hook_begins_where_runc_begins_it_with_the_environment_that_is_there() {
     }
 }
 
+/// Whoever writes an image must not get more rights by a hook's path than its program has.
+#[test]
+fn the_hooks_before_the_start_are_processes_of_the_container() {
+    let Some(hooked) = Hooked::new() else { return };
+    let everyone = std::os::unix::fs::PermissionsExt::from_mode(0o666);
+    std::fs::set_permissions(&hooked.log, everyone).unwrap();
+    let log = hooked.log.display();
+    let script = format!(
+        "{{ id -u; id -g; id -G; pwd; umask; ulimit -n; mkdir /tmp/x 2>&1; \
+         grep -E '^(CapEff|CapBnd|NoNewPrivs|Seccomp):' /proc/self/status; }} >> {log}"
+    );
+    let hook = json!({"path": "/bin/sh", "args": ["sh", "-c", script], "env": ["PATH=/bin"]});
+    let forbidden = json!({"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [
+        {"names": ["mkdir", "mkdirat"], "action": "SCMP_ACT_ERRNO", "errnoRet": 122}]});
+    for privileged in [true, false] {
+        let spec = with(
+            &hooked.spec(&[("startContainer", hook.clone())]),
+            &[
+                (
+                    "process.user",
+                    json!({"uid": 7, "gid": 8, "umask": 0o27, "additionalGids": [9]}),
+                ),
+                ("process.cwd", json!("/tmp")),
+                ("process.capabilities", json!({"bounding": ["CAP_KILL"]})),
+                ("process.noNewPrivileges", json!(!privileged)),
+                (
+                    "process.rlimits",
+                    json!([{"type": "RLIMIT_NOFILE", "soft": 99, "hard": 99}]),
+                ),
+                ("linux.seccomp", forbidden.clone()),
+            ],
+        );
+        let container = hooked.create(&spec).unwrap();
+        container.start().unwrap();
+        container.delete(true).unwrap();
+        let privileges = u8::from(!privileged);
+        assert_eq!(
+            hooked.ran(),
+            format!(
+                "7 8 8 9 /tmp 0027 99 mkdir: can't create directory '/tmp/x': Disk quota exceeded \
+                 CapEff: 0000000000000000 CapBnd: 0000000000000020 NoNewPrivs: {privileges} Seccomp: 2"
+            )
+        );
+    }
+}
+
 #[test]
 fn a_hook_that_takes_too_long_is_killed_with_nothing_left() {
     let Some(hooked) = Hooked::new() else { return };
