@@ -105,6 +105,16 @@ impl fmt::Display for Signal {
     }
 }
 
+/// What the signals say that end a process by its own fault, or by a filter's.
+const WORDS: [(i32, &str); 6] = [
+    (libc::SIGILL, "illegal instruction"),
+    (libc::SIGABRT, "aborted"),
+    (libc::SIGBUS, "bus error"),
+    (libc::SIGFPE, "floating point exception"),
+    (libc::SIGSEGV, "segmentation fault"),
+    (libc::SIGSYS, "bad system call"),
+];
+
 /// How a process ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ExitStatus {
@@ -155,7 +165,11 @@ impl fmt::Display for ExitStatus {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Exited(code) => write!(f, "exit code {code}"),
-            Self::Signaled(signal) => write!(f, "{signal}"),
+            Self::Signaled(signal) => {
+                write!(f, "{signal}")?;
+                let word = WORDS.iter().find(|(number, _)| *number == signal.number());
+                word.map_or(Ok(()), |(_, word)| write!(f, " ({word})"))
+            }
         }
     }
 }

@@ -84,7 +84,7 @@ fn hint(step: Step, call: Call, errno: Errno) -> Option<&'static str> {
             _ => None,
         },
         Step::Open { .. } => match (call, errno) {
-            (_, Errno::NOENT) => Some("it does not exist on the host"),
+            (_, Errno::NOENT) => Some("it does not exist"),
             (Call::Verify, _) => Some("the host has another device, or none, under this name"),
             (Call::OpenTree, Errno::INVAL) => {
                 Some("it holds mounts that are locked: a recursive bind is needed")
@@ -134,7 +134,9 @@ fn hint(step: Step, call: Call, errno: Errno) -> Option<&'static str> {
             Some("none of these processors exists and is in the container's cpuset")
         }
         Step::Scheduler(_) => match errno {
-            Errno::PERM => Some("CAP_SYS_NICE is missing, or the cgroup has no real-time budget"),
+            Errno::PERM => Some(
+                "CAP_SYS_NICE is missing, the cgroup has no real-time budget, or the policy is SCHED_DEADLINE, which takes all processors: that process scheduler can't be used together with AllowedCPUs (linux.resources.cpu.cpus)",
+            ),
             Errno::INVAL => Some("the values do not fit the policy"),
             Errno::BUSY => Some("there is no processor time left for such a deadline"),
             _ => None,

@@ -10,6 +10,7 @@ use rustix::process::{Pid, PidfdFlags, Signal};
 use super::child::{Child, Image, Origin, Progress};
 use super::enter::reap;
 use super::explain::explain;
+use super::idmapped;
 use super::listener;
 use super::maps;
 use super::report::{Kind, REPORT_BYTES, Report};
@@ -319,6 +320,15 @@ impl Family {
                     let listener =
                         listener.expect("a script whose filter has a listener says where it goes");
                     listener::give(listener, self.pid, self.pidfd.as_fd(), report.value)?;
+                    self.answer()?;
+                }
+                Kind::AwaitsTreeMap => {
+                    let map = usize::try_from(report.value);
+                    let map = map.ok().and_then(|index| script.tree_maps.get(index));
+                    let (map, tree) = map.zip(descriptor.as_ref()).ok_or_else(|| {
+                        Error::new(ErrorKind::Io, "listen to the container's process")
+                    })?;
+                    idmapped::apply(tree.as_fd(), map)?;
                     self.answer()?;
                 }
                 // Dealt with where it is received.

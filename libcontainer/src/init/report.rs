@@ -175,6 +175,8 @@ pub(crate) enum Kind {
     AwaitsDevices = 9,
     /// The child waits until the listener of its filter, the descriptor `value`, has been given away.
     AwaitsListener = 10,
+    /// The child waits until the ids of a tree, which comes with the message, are mapped; `value` is the index of the map.
+    AwaitsTreeMap = 11,
 }
 
 /// Longest message of a file system that is passed on.
@@ -244,6 +246,7 @@ impl Report {
             Kind::AwaitsClocks,
             Kind::AwaitsDevices,
             Kind::AwaitsListener,
+            Kind::AwaitsTreeMap,
         ];
         let number = word(0)?;
         Some(Self {

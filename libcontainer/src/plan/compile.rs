@@ -3,7 +3,7 @@
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use oci_spec::runtime::{Linux, LinuxIdMapping, Mount, Process, Spec};
+use oci_spec::runtime::{Linux, LinuxIdMapping, Process, Spec};
 
 use super::arena::Text;
 use super::facts::Facts;
@@ -62,8 +62,8 @@ pub(crate) struct Compiler<'s> {
     pub(crate) later: bool,
     /// The process gets a terminal.
     pub(crate) terminal: bool,
-    /// The root file system's directory, if the source of a mount lies in it: what the mounts before have made there counts.
-    inside: Option<PathBuf>,
+    /// The root file system's directory.
+    pub(crate) rootfs: Option<PathBuf>,
     /// The directories of the container's cgroup on version 1 and 2.
     pub(crate) cgroups: Vec<PathBuf>,
 }
@@ -173,7 +173,7 @@ impl<'s> Compiler<'s> {
             bundle,
             later: false,
             terminal: false,
-            inside: None,
+            rootfs: None,
             cgroups: Vec::new(),
         }
     }
@@ -205,14 +205,24 @@ impl Compiler<'_> {
                         .with_path(&tree.path),
                 );
             }
-            Resource::Tree(tree) if self.later || self.in_root(tree) => {
-                let (recursive, no_follow) = (tree.recursive, tree.no_follow);
-                let kind = Own::Tree {
-                    recursive,
-                    no_follow,
-                };
-                (&tree.path, kind)
-            }
+            Resource::Tree(tree) => match self.in_root(&tree.path) {
+                Some(inside) => {
+                    let kind = self.own_inside(field, tree, &inside)?;
+                    (&tree.path, kind)
+                }
+                None if self.later => {
+                    let (recursive, no_follow) = (tree.recursive, tree.no_follow);
+                    let kind = Own::Tree {
+                        recursive,
+                        no_follow,
+                    };
+                    (&tree.path, kind)
+                }
+                None => {
+                    self.script.resources.push((slot, resource));
+                    return Ok(());
+                }
+            },
             &Resource::Device {
                 ref path,
                 kind,
@@ -230,13 +240,29 @@ impl Compiler<'_> {
         Ok(())
     }
 
-    /// Whether a source lies in the root file system, where only the child sees what the mounts before have made.
-    fn in_root(&self, tree: &Tree) -> bool {
-        tree.idmap.is_none()
-            && self
-                .inside
-                .as_ref()
-                .is_some_and(|root| tree.path.starts_with(root))
+    /// The path in the container of what is named by a path on the host, if it lies in the directory of the root file system.
+    ///
+    /// The specification does not say what such a source of a mount means, or such a destination. runc has them where the mounts
+    /// before have put something, and takes the directory's own part off a destination, and configurations depend on both.
+    pub(crate) fn in_root(&self, path: &Path) -> Option<PathBuf> {
+        let root = self.rootfs.as_ref()?;
+        let inside = path.strip_prefix(root).ok()?;
+        Some(Path::new("/").join(inside))
+    }
+
+    /// A source in the root file system, where only the child sees what the mounts before have made.
+    fn own_inside(&mut self, field: &str, tree: &Tree, inside: &Path) -> Result<Own, Error> {
+        let map = tree.idmap.clone().map(|map| {
+            let index = self.script.tree_maps.len() as u32;
+            self.script.tree_maps.push(map);
+            index
+        });
+        Ok(Own::Inside {
+            path: self.text(field, inside.as_os_str().as_bytes())?,
+            recursive: tree.recursive,
+            no_follow: tree.no_follow,
+            map,
+        })
     }
 
     fn open_own(&mut self, own: OwnStep) {
@@ -584,13 +610,9 @@ impl Compiler<'_> {
         wishes: &Wishes,
         propagation: Option<Propagation>,
     ) -> Result<(), Error> {
+        self.rootfs = wishes.rootfs.clone().filter(|root| root != Path::new("/"));
         // Hooks that run before the change of roots look for the root file system in its directory.
-        let mut sources = spec.mounts().iter().flatten().flat_map(Mount::source);
-        self.inside = wishes
-            .rootfs
-            .clone()
-            .filter(|root| sources.any(|source| self.host_path(source).starts_with(root)));
-        let visible = asks_for_hooks(spec) || self.inside.is_some();
+        let visible = asks_for_hooks(spec);
         let rootfs = wishes.rootfs.as_deref().filter(|_| visible);
         let at = rootfs.unwrap_or(Path::new("/"));
         let at = self.text("root.path", at.as_os_str().as_bytes())?;

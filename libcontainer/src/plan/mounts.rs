@@ -59,6 +59,7 @@ pub(crate) fn compile(compiler: &mut Compiler<'_>, mounts: &[Mount]) -> Result<M
     for (number, mount) in mounts.iter().enumerate() {
         let field = format!("mounts[{number}]");
         let target = normalize(mount.destination());
+        let target = compiler.in_root(&target).unwrap_or(target);
         let words = mount.options().as_deref().unwrap_or_default();
         let kind = mount.typ().as_deref().filter(|kind| !kind.is_empty());
         let options = MountOptions::parse(kind, words)

@@ -102,6 +102,8 @@ pub(crate) struct Script {
     pub(crate) devices: Vec<DeviceStep>,
     /// What the child opens on the host.
     pub(crate) own: Vec<OwnStep>,
+    /// How the parent maps the ids of what the child opens.
+    pub(crate) tree_maps: Vec<TreeMap>,
     pub(crate) groups: Vec<u32>,
     /// Names that are looked for in the container's procfs.
     pub(crate) proc_names: Vec<Text>,

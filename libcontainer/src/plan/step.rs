@@ -141,6 +141,14 @@ pub(crate) struct OwnStep {
 pub(crate) enum Own {
     /// A clone of a mounted tree.
     Tree { recursive: bool, no_follow: bool },
+    /// The same in the container's root, as the mounts before have made it; the parent maps its ids, if this names a map.
+    Inside {
+        /// Below the root.
+        path: Text,
+        recursive: bool,
+        no_follow: bool,
+        map: Option<u32>,
+    },
     /// A clone of the mount of a device node, which must be this device.
     Device { kind: u32, major: u32, minor: u32 },
     /// The root file system.
@@ -554,6 +562,10 @@ fn print_own(f: &mut fmt::Formatter<'_>, script: &Script, own: &OwnStep) -> fmt:
         Own::Tree {
             recursive: false, ..
         } => f.write_str(" mount")?,
+        Own::Inside { map, .. } => f.write_str(match map {
+            None => " in the root",
+            Some(_) => " in the root with other ids",
+        })?,
         Own::Device { major, minor, .. } => write!(f, " device {major}:{minor}")?,
         Own::Root => f.write_str(" root")?,
         Own::MemoryRoot { .. } => f.write_str(" root below a layer in memory")?,

@@ -138,7 +138,11 @@ impl Child<'_> {
     }
 
     fn ask_with(&self, kind: Kind, descriptor: Option<BorrowedFd<'_>>) -> Result<(), Failed> {
-        self.send(&Report::new(kind, self.progress.step), descriptor)?;
+        self.ask_about(&Report::new(kind, self.progress.step), descriptor)
+    }
+
+    fn ask_about(&self, report: &Report, descriptor: Option<BorrowedFd<'_>>) -> Result<(), Failed> {
+        self.send(report, descriptor)?;
         let mut answer = [0_u8; REPORT_BYTES];
         match message::receive(self.socket, &mut answer).at(Call::Receive)? {
             // The parent is gone or gave up.

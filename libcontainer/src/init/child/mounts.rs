@@ -3,7 +3,7 @@
 use std::ffi::CStr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, ResolveFlags};
+use rustix::fs::{CWD, FileType, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 use rustix::mount::{
     FsMountFlags, FsOpenFlags, MountAttrFlags, MountFlags, MountPropagationFlags, MoveMountFlags,
@@ -133,7 +133,7 @@ impl Child<'_> {
         if step.links.copy && wanted == Wanted::Link {
             return self.copy_link(&step, mount.as_fd());
         }
-        if step.inherits != Inherits::Nothing {
+        if step.inherits == Inherits::Content {
             self.inherit(&step, mount.as_fd())?;
         }
         if !self.attach_at_top(&step, mount.as_fd()) {
@@ -228,19 +228,19 @@ impl Child<'_> {
                 source,
                 options,
                 attributes,
-            } => Ok((
+            } => {
                 // What goes into it comes before it is made read-only.
-                self.file_system(
-                    fstype,
-                    source,
-                    options,
-                    match step.inherits {
-                        Inherits::Nothing => attributes,
-                        _ => attributes & !RDONLY,
-                    },
-                )?,
-                Wanted::Directory,
-            )),
+                let attributes = match step.inherits {
+                    Inherits::Content => attributes & !RDONLY,
+                    _ => attributes,
+                };
+                let mode = match step.inherits {
+                    Inherits::Mode => self.covered(step)?.map(|(_, mode)| mode),
+                    _ => None,
+                };
+                let made = self.file_system(fstype, source, options, attributes, mode)?;
+                Ok((made, Wanted::Directory))
+            }
             MountSource::Tree {
                 slot, own, whole, ..
             } => {
@@ -259,10 +259,12 @@ impl Child<'_> {
         }
     }
 
-    /// Gives a new file system the mode, or all, of the directory that it will cover, if there is one, and then makes it read-only
-    /// where that is wanted.
+    /// Fills a new file system with what is in the directory that it will cover, if there is one, and then makes it read-only where
+    /// that is wanted.
     fn inherit(&self, step: &MountStep, mount: BorrowedFd<'_>) -> Result<(), Failed> {
-        self.inherit_directory(step, mount)?;
+        if let Some((below, _)) = self.covered(step)? {
+            copy::directory(below.as_fd(), mount)?;
+        }
         match step.source {
             MountSource::New { attributes, .. } if attributes & RDONLY != 0 => {
                 make_read_only(mount, false)
@@ -271,24 +273,19 @@ impl Child<'_> {
         }
     }
 
-    fn inherit_directory(&self, step: &MountStep, mount: BorrowedFd<'_>) -> Result<(), Failed> {
+    /// The directory of the image that a mount will cover, with its mode.
+    fn covered(&self, step: &MountStep) -> Result<Option<(OwnedFd, u32)>, Failed> {
         if step.beneath.is_some() {
-            return Ok(());
+            return Ok(None);
         }
         let root = self.slot(Slot::ROOT)?;
         let below = match path::open(root, self.text(step.target), ResolveFlags::empty()) {
-            Err(Errno::NOENT | Errno::NOTDIR) => return Ok(()),
+            Err(Errno::NOENT | Errno::NOTDIR) => return Ok(None),
             other => other.at(Call::Open)?,
         };
         let stat = rustix::fs::fstat(&below).at(Call::Stat)?;
-        if !FileType::from_raw_mode(stat.st_mode).is_dir() {
-            return Ok(());
-        }
-        if step.inherits == Inherits::Content {
-            return copy::directory(below.as_fd(), mount);
-        }
-        let mode = Mode::from_raw_mode(stat.st_mode & 0o7777);
-        rustix::fs::chmodat(mount, c".", mode, AtFlags::empty()).at(Call::Chmod)
+        let is_directory = FileType::from_raw_mode(stat.st_mode).is_dir();
+        Ok(is_directory.then_some((below, stat.st_mode & 0o7777)))
     }
 
     /// Makes the symlink that a source is, unless the container has something in its place.
@@ -307,13 +304,14 @@ impl Child<'_> {
         }
     }
 
-    /// A new file system, attached nowhere.
+    /// A new file system, attached nowhere; with this mode, if one is named.
     fn file_system(
         &mut self,
         fstype: Text,
         source: Option<Text>,
         options: Span,
         attributes: u64,
+        mode: Option<u32>,
     ) -> Result<OwnedFd, Failed> {
         let script = self.script;
         let text = |text: Text| script.arena.get(text);
@@ -332,6 +330,12 @@ impl Child<'_> {
                     )?,
                     None => rustix::mount::fsconfig_set_flag(context.as_fd(), text(option.key))?,
                 }
+            }
+            if let Some(mode) = mode {
+                // As an option, so that it can be seen as one.
+                let digits = octal(mode);
+                let digits = CStr::from_bytes_until_nul(&digits).map_err(|_| Errno::INVAL)?;
+                rustix::mount::fsconfig_set_string(context.as_fd(), c"mode", digits)?;
             }
             rustix::mount::fsconfig_create(context.as_fd())
         };
@@ -413,6 +417,16 @@ pub(super) fn hide(path: &std::ffi::CStr) -> Result<(), Failed> {
         Ok(()) | Err(Errno::NOENT) => Ok(()),
         Err(errno) => Err(errno).at(Call::Unmount),
     }
+}
+
+/// A mode in digits, with a zero byte behind them.
+fn octal(mode: u32) -> [u8; 5] {
+    let mut digits = [0; 5];
+    for (place, digit) in digits.iter_mut().take(4).enumerate() {
+        // Below eight, so it fits.
+        *digit = b'0' + (mode >> (9 - 3 * place) & 7) as u8;
+    }
+    digits
 }
 
 /// What the file system says about a refused option.

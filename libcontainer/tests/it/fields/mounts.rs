@@ -3,6 +3,8 @@
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink};
 use std::path::PathBuf;
 
+use libcontainer::bundle::Bundle;
+use libcontainer::oci_spec::runtime::Spec;
 use libcontainer::{ErrorKind, ExitStatus};
 use rustix::mount::{MountFlags, MountPropagationFlags, UnmountFlags};
 use serde_json::json;
@@ -145,14 +147,17 @@ fn a_tmpfs_without_a_mode_has_that_of_the_directory() {
         ("/newer", &[], "1777"),
     ] {
         let spec = with(
-            &bed.shell(&format!("stat -c %a {target}")),
+            &bed.shell(&format!(
+                "stat -c %a {target}; grep ' {target} ' /proc/self/mountinfo"
+            )),
             &[("+mounts", mount(target, "tmpfs", "tmpfs", options))],
         );
-        assert_eq!(
-            fine(bed.run(spec).unwrap()).trim(),
-            wanted,
-            "{target} {options:?}"
-        );
+        let output = fine(bed.run(spec).unwrap());
+        let (mode, shown) = output.split_once('\n').unwrap();
+        assert_eq!(mode, wanted, "{target} {options:?}");
+        // It can be seen where it is not what a tmpfs has by itself.
+        let word = format!("mode={wanted}");
+        assert_eq!(shown.contains(&word), wanted != "1777", "{shown}");
     }
 }
 
@@ -291,6 +296,78 @@ fn owners_of_an_idmapped_mount_are_others() {
     proc["source"] = json!("/proc");
     let error = refused(proc);
     assert!(error.to_string().contains("type proc"), "{error}");
+}
+
+/// What runc's users write: paths on the host that lead into the root file system mean what the mounts before have made there.
+#[test]
+fn a_path_in_the_root_is_the_containers() {
+    let Some(bed) = Bed::new() else { return };
+    let volume = bed.directory.path().join("volume");
+    std::fs::create_dir(&volume).unwrap();
+    std::fs::write(volume.join("file"), "").unwrap();
+    chown(volume.join("file"), Some(100_005), Some(100_005)).unwrap();
+    // The image must not lead the source out of the container.
+    symlink("/secret", bed.root().join("link")).unwrap();
+    std::fs::create_dir(bed.root().join("secret")).unwrap();
+    let root = bed.root().canonicalize().unwrap();
+    let inside = |path: &str| root.join(path).to_str().unwrap().to_owned();
+    give_to(&bed, 100_000);
+    let run = |spec: &Spec| {
+        let spec = with(spec, &[("root.path", json!("rootfs"))]);
+        let config = bed.directory.path().join("config.json");
+        std::fs::write(config, serde_json::to_vec(&spec).unwrap()).unwrap();
+        bed.run_bundle(Bundle::open(bed.directory.path())?)
+    };
+    for (mapped, own_users, wanted) in [
+        (false, false, "100005"),
+        (true, false, "200005"),
+        (false, true, "5"),
+        (true, true, "100005"),
+    ] {
+        let mut again = mount(&inside("again"), "bind", &inside("vol"), &["rbind"]);
+        if mapped {
+            let map = json!([{"containerID": 100_000, "hostID": 200_000, "size": 65_536}]);
+            (again["uidMappings"], again["gidMappings"]) = (map.clone(), map);
+        }
+        let mut spec = with(
+            &bed.shell("stat -c %u /again/file; stat -f -c %T /made; ls /leads"),
+            &[
+                (
+                    "+mounts",
+                    mount("/vol", "bind", volume.to_str().unwrap(), &["bind"]),
+                ),
+                ("+mounts", again),
+                ("+mounts", mount("/secret", "tmpfs", "tmpfs", &[])),
+                (
+                    "+mounts",
+                    mount("/made", "bind", &inside("link"), &["bind"]),
+                ),
+                (
+                    "+mounts",
+                    mount("/leads", "bind", &inside("link"), &["bind"]),
+                ),
+            ],
+        );
+        if own_users {
+            let map = json!([{"containerID": 0, "hostID": 100_000, "size": 165_536}]);
+            spec = user_namespace(&spec, 100_000);
+            spec = with(
+                &spec,
+                &[
+                    ("linux.uidMappings", map.clone()),
+                    ("linux.gidMappings", map),
+                ],
+            );
+        }
+        assert_eq!(
+            fine(run(&spec).unwrap()),
+            format!("{wanted}\ntmpfs\n"),
+            "{mapped} {own_users}"
+        );
+    }
+    let missing = mount("/x", "bind", &inside("missing"), &["bind"]);
+    let error = run(&with(&bed.shell("true"), &[("+mounts", missing)])).unwrap_err();
+    assert_eq!(*error.kind(), ErrorKind::NotFound, "{error}");
 }
 
 #[test]
