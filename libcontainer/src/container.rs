@@ -173,6 +173,10 @@ impl Container {
                 );
             }
         };
+        // Whatever was forked by another thread at the wrong moment may hold the FIFO for a while.
+        if process.has_ended(Some(0))? {
+            return Err(stopped());
+        }
         let started = start_hooks(record, process).and_then(|()| {
             rustix::io::write(&file, b"0").map_err(|errno| {
                 Error::from_errno(errno.raw_os_error(), "start the container").with_path(&fifo)

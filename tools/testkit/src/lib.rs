@@ -26,7 +26,7 @@ pub mod user;
 
 pub use debian::DebianRegistry;
 pub use image::{Content, Image, ImageMaker, Index, Layout, Packing, Tree};
-pub use process::{Outcome, command, copy_program, run};
+pub use process::{Outcome, command, copy_program, run, write_script};
 pub use registry::{Auth, Fault, Quota, Registry, Rule};
 pub use skip::skip;
 pub use user::{User, is_root};

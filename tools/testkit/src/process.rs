@@ -1,6 +1,7 @@
 //! How is a program under test started, and how does a test survive when it hangs?
 
 use std::io::Read;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
@@ -121,4 +122,18 @@ pub fn copy_program(from: impl AsRef<Path>, to: impl AsRef<Path>) {
         from.display(),
         to.display()
     );
+}
+
+/// Writes a script that is going to be executed, by another process as well.
+///
+/// # Panics
+/// When it cannot be written.
+pub fn write_script(path: impl AsRef<Path>, text: &str) {
+    let path = path.as_ref();
+    let mut draft = path.as_os_str().to_owned();
+    draft.push(".draft");
+    let written = std::fs::write(&draft, text)
+        .and_then(|()| std::fs::set_permissions(&draft, PermissionsExt::from_mode(0o755)));
+    assert!(written.is_ok(), "{}: {written:?}", path.display());
+    copy_program(&draft, path);
 }

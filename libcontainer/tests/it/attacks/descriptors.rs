@@ -86,9 +86,7 @@ fn a_program_behind_a_descriptor() {
         ];
         let script = bed.root().join("bin/script");
         for path in paths {
-            std::fs::write(&script, format!("#!{path}\n")).unwrap();
-            std::fs::set_permissions(&script, std::os::unix::fs::PermissionsExt::from_mode(0o755))
-                .unwrap();
+            trimaran_testkit::write_script(&script, &format!("#!{path}\n"));
             for args in [[path.as_str(), "x"], ["/bin/script", "x"]] {
                 let outcome = bed.run(bed.spec(&args));
                 assert!(

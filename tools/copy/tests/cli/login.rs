@@ -257,8 +257,7 @@ esac
         kept.display()
     );
     let path = bin.join("docker-credential-test");
-    std::fs::write(&path, script).unwrap();
-    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
+    trimaran_testkit::write_script(&path, &script);
     let mut path = bin.into_os_string();
     path.push(":/usr/bin:/bin");
     path

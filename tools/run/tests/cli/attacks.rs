@@ -3,7 +3,7 @@
 use crate::support::program;
 use serde_json::{Value, json};
 use std::io::Write;
-use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use trimaran_testkit::{Outcome, command, run, skip};
@@ -80,8 +80,7 @@ impl Place {
     fn script(&self, name: &str, text: &str) {
         let path = self.path("rootfs/bin").join(name);
         std::fs::remove_file(&path).ok();
-        std::fs::write(&path, text).unwrap();
-        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
+        trimaran_testkit::write_script(&path, text);
     }
 
     fn command(&self, arguments: &[&str]) -> Command {

@@ -2,7 +2,6 @@
 
 use crate::oci::Bundle;
 use crate::support::program;
-use std::os::unix::fs::PermissionsExt;
 use trimaran_testkit::{Outcome, command, run};
 
 /// Programs that are found: none, or one called `criu` that cannot do anything.
@@ -13,8 +12,7 @@ impl Programs {
         let directory = tempfile::tempdir().unwrap();
         if criu {
             let file = directory.path().join("criu");
-            std::fs::write(&file, "#!/bin/sh\nexit 3\n").unwrap();
-            std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o755)).unwrap();
+            trimaran_testkit::write_script(&file, "#!/bin/sh\nexit 3\n");
         }
         Self(directory)
     }
