@@ -43,7 +43,7 @@
 //! | time namespaces | 5.6 | refused |
 //! | id-mapped mounts | 5.12, and the file system's own | refused |
 //! | overlay in a user namespace | 5.11 | needed for overlays without root |
-//! | a root whose changes are dropped ([`rootfs::Root::Memory`]) | 6.15 | read-only, or the directory itself is changed |
+//! | a root whose changes are dropped ([`rootfs::Root::Memory`]) | 6.15 | a layer attached for a moment, in the mount namespace of a helper process; without root refused before 6.6 |
 //! | overlay directories by descriptor (`lowerdir+`) | 6.13 | `mount(2)` in the mount namespace of a helper process |
 //! | exit status of a process that is not our child | 6.15 | `wait` says that it is not known |
 //! | `CLONE_INTO_CGROUP` | 5.7 | needed for control groups version 2 |

@@ -26,7 +26,7 @@ pub enum Root {
     Path(PathBuf),
     /// An overlay of directories.
     Overlay(Overlay),
-    /// A directory, read-only, with a layer in memory above it that takes the changes and is gone with the container (Linux 6.15).
+    /// A directory, read-only, with a layer in memory above it that takes the changes and is gone with the container (without root since Linux 6.6).
     Memory {
         /// The directory.
         directory: PathBuf,

@@ -20,7 +20,5 @@ modules=(overlay veth tun fuse loop bfq inet_diag tcp_diag udp_diag unix_diag ne
 # Test programs, by the arguments of `cargo test`. Each lies in /tests/PACKAGE/deps/NAME of the machine, where PACKAGE
 # is the last part of its directory; examples lie in /tests/PACKAGE/examples, programs that are no tests also where CARGO_BIN_EXE_NAME says.
 programs=(
-    "-p libcontainer --lib --test it --example unshare"
-    "-p libcontainer --features _vm --test vm"
-    "-p trimaran-run --features _vm --test vm"
+    "-p libcontainer -p trimaran-run --features libcontainer/_vm,trimaran-run/_vm --lib --test it --test child --test vm --example unshare"
 )

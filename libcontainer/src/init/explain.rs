@@ -89,8 +89,8 @@ fn hint(step: Step, call: Call, errno: Errno) -> Option<&'static str> {
             (Call::OpenTree, Errno::INVAL) => {
                 Some("it holds mounts that are locked: a recursive bind is needed")
             }
-            (Call::Fsconfig, Errno::INVAL) => Some(
-                "a layer in memory needs Linux 6.15: make the root read-only, or keep its changes",
+            (Call::Fsconfig, Errno::INVAL | Errno::OPNOTSUPP) => Some(
+                "a layer in memory needs Linux 6.6 without root: make the root read-only, or keep its changes",
             ),
             _ => None,
         },

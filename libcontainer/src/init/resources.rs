@@ -7,7 +7,8 @@ use std::path::Path;
 use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags};
 use rustix::io::Errno;
 use rustix::mount::{
-    FsMountFlags, FsOpenFlags, MountAttrFlags, OpenTreeFlags, fsconfig_create, fsmount, fsopen,
+    FsMountFlags, FsOpenFlags, MountAttrFlags, MoveMountFlags, OpenTreeFlags, fsconfig_create,
+    fsmount, fsopen,
 };
 use rustix::process::{Gid, Uid};
 
@@ -15,6 +16,7 @@ use super::idmapped;
 use crate::error::{Error, ErrorKind, Result};
 use crate::namespace::Kind;
 use crate::plan::{MadeNode, Resource, Script, Slot, Stdio, Tree};
+use crate::sys::overlay::mount_by_helper;
 
 /// Opens everything the script's slots shall hold; `given` is what the caller has opened already.
 pub(super) fn open(
@@ -185,9 +187,20 @@ fn device(path: &Path, kind: u32, number: u64) -> Result<OwnedFd> {
     Ok(node)
 }
 
-/// A device node in a file system that nobody else sees, made while we are outside of the container's user namespace. Cloning a mount
-/// that is attached nowhere needs Linux 6.15.
+/// A device node in a file system that nobody else sees, made while we are outside of the container's user namespace.
 fn make_device(kind: u32, number: u64, made: MadeNode) -> Result<OwnedFd, Errno> {
+    let make = |attached| make_device_in(kind, number, made, attached);
+    // Cloning a mount that is attached nowhere needs Linux 6.15.
+    make(false).or_else(|_| mount_by_helper(&|| make(true)))
+}
+
+/// `attached` on top of everything, in the mount namespace of a helper, which looks nothing up there.
+fn make_device_in(
+    kind: u32,
+    number: u64,
+    made: MadeNode,
+    attached: bool,
+) -> Result<OwnedFd, Errno> {
     const NAME: &CStr = c"device";
     let memory = fsopen(c"tmpfs", FsOpenFlags::FSOPEN_CLOEXEC)?;
     fsconfig_create(memory.as_fd())?;
@@ -208,6 +221,10 @@ fn make_device(kind: u32, number: u64, made: MadeNode) -> Result<OwnedFd, Errno>
     )?;
     // The caller's umask had a say before.
     rustix::fs::chmodat(&memory, NAME, mode, AtFlags::empty())?;
+    if attached {
+        let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH;
+        rustix::mount::move_mount(&memory, c"", CWD, c"/", flags)?;
+    }
     let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
     rustix::mount::open_tree(&memory, NAME, flags)
 }

@@ -1,5 +1,5 @@
 #![expect(unsafe_code, reason = "dup3 to a chosen number has no safe wrapper")]
-//! An overlay mounted by `mount(2)` in the mount namespace of a short-lived helper: nobody else sees it there.
+//! Mounts that a short-lived helper makes in a mount namespace of its own, where nobody else sees them.
 
 use std::convert::Infallible;
 use std::ffi::{CStr, CString};
@@ -27,17 +27,33 @@ pub fn mount_elsewhere(
     directories: &[CString],
     options: &dyn Fn(usize) -> CString,
 ) -> Result<OwnedFd, Errno> {
-    let (ours, theirs) = rustix::net::socketpair(
-        AddressFamily::UNIX,
-        SocketType::SEQPACKET,
-        SocketFlags::CLOEXEC,
-        None,
-    )?;
+    let sockets = pair()?;
     // Numbers above the one descriptor that the helper needs may be overwritten in the helper's own table.
-    let first = theirs.as_raw_fd().max(ours.as_raw_fd()) + 1;
+    let first = sockets.0.as_raw_fd().max(sockets.1.as_raw_fd()) + 1;
     let text = options(usize::try_from(first).map_err(|_| Errno::BADF)?);
+    made_by(sockets, &|| overlay(directories, first, &text))
+}
+
+/// Has `make` make a mount in a namespace of a helper, all mounts of which are private, and returns the mount. `make` is called by a
+/// child: it must make system calls only (see [`clone3`]).
+///
+/// # Errors
+/// What `make` or the calls around it return.
+pub(crate) fn mount_by_helper(make: &dyn Fn() -> Result<OwnedFd, Errno>) -> Result<OwnedFd, Errno> {
+    made_by(pair()?, make)
+}
+
+fn pair() -> Result<(OwnedFd, OwnedFd), Errno> {
+    let (family, kind) = (AddressFamily::UNIX, SocketType::SEQPACKET);
+    rustix::net::socketpair(family, kind, SocketFlags::CLOEXEC, None)
+}
+
+fn made_by(
+    (ours, theirs): (OwnedFd, OwnedFd),
+    make: &dyn Fn() -> Result<OwnedFd, Errno>,
+) -> Result<OwnedFd, Errno> {
     let mut body = || -> Infallible {
-        let code = match helper(directories, first, &text, theirs.as_fd()) {
+        let code = match helper(make, theirs.as_fd()) {
             Ok(()) => 0,
             Err(errno) => errno.raw_os_error(),
         };
@@ -67,16 +83,16 @@ pub fn mount_elsewhere(
     }
 }
 
-fn helper(
-    directories: &[CString],
-    first: i32,
-    options: &CStr,
-    socket: BorrowedFd<'_>,
-) -> Result<(), Errno> {
+fn helper(make: &dyn Fn() -> Result<OwnedFd, Errno>, socket: BorrowedFd<'_>) -> Result<(), Errno> {
     rustix::mount::mount_change(
         c"/",
         MountPropagationFlags::PRIVATE | MountPropagationFlags::REC,
     )?;
+    let mount = make()?;
+    message::send(socket, b"m", Some(mount.as_fd()))
+}
+
+fn overlay(directories: &[CString], first: i32, options: &CStr) -> Result<OwnedFd, Errno> {
     for (number, directory) in (first..).zip(directories) {
         // Opened here, because an overlay takes directories of its own mount namespace only.
         let opened = rustix::fs::open(
@@ -98,6 +114,5 @@ fn helper(
     rustix::process::chdir(c"/proc/self/fd")?;
     rustix::mount::mount(c"overlay", target, c"overlay", MountFlags::empty(), options)?;
     let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
-    let mount = rustix::mount::open_tree(CWD, target, flags)?;
-    message::send(socket, b"m", Some(mount.as_fd()))
+    rustix::mount::open_tree(CWD, target, flags)
 }

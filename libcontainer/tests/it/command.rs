@@ -227,6 +227,15 @@ fn home() -> PathBuf {
     std::env::var_os("HOME").unwrap().into()
 }
 
+/// A kernel that is too old is no failure.
+fn went_well(output: &std::process::Output) {
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    if stderr.contains("a layer in memory needs Linux 6.6") {
+        return trimaran_testkit::skip("a layer in memory needs Linux 6.6 without root");
+    }
+    assert!(output.status.success(), "{stderr}");
+}
+
 #[test]
 fn from_a_user_with_subordinate_ids() {
     if inner() {
@@ -249,7 +258,7 @@ fn from_a_user_with_subordinate_ids() {
         return trimaran_testkit::skip("needs a user with subordinate ids");
     };
     let output = as_user(&user, None, "command::from_a_user_with_subordinate_ids");
-    assert!(output.status.success(), "{output:?}");
+    went_well(&output);
 }
 
 #[test]
@@ -271,5 +280,5 @@ fn from_a_user_without_subordinate_ids() {
         return trimaran_testkit::skip("needs a user without subordinate ids");
     };
     let output = as_user(&user, None, "command::from_a_user_without_subordinate_ids");
-    assert!(output.status.success(), "{output:?}");
+    went_well(&output);
 }

@@ -49,7 +49,7 @@ impl Child<'_> {
             Own::Root => private_clone(path).at(Call::OpenTree)?,
             Own::MemoryRoot { size } => {
                 let size = size.map(|size| self.text(size));
-                overlay_in_memory(path, size, true).at(Call::Fsconfig)?
+                overlay_in_memory(path, size).at(Call::Fsconfig)?
             }
         };
         self.put(own.slot, opened);
