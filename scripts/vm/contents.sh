@@ -17,8 +17,11 @@ packages=(
 # Modules that nothing asks the kernel for by itself.
 modules=(overlay veth tun fuse loop bfq inet_diag tcp_diag udp_diag unix_diag netlink_diag af_packet_diag nf_conntrack_netlink)
 
-# Test programs, by the arguments of `cargo test`. Each lies in /tests/PACKAGE/deps/NAME of the machine, where PACKAGE
-# is the last part of its directory; examples lie in /tests/PACKAGE/examples, programs that are no tests also where CARGO_BIN_EXE_NAME says.
+# Test programs, by the arguments of cargo. Each lies in /tests/PACKAGE/deps/NAME of the machine, where PACKAGE is the last part of its
+# directory; examples lie in /tests/PACKAGE/examples (`cargo test` would make tests of them), programs that are no tests also where
+# CARGO_BIN_EXE_NAME says.
+both="-p libcontainer -p trimaran-run --features libcontainer/_vm,trimaran-run/_vm"
 programs=(
-    "-p libcontainer -p trimaran-run --features libcontainer/_vm,trimaran-run/_vm --lib --test it --test child --test vm --example unshare"
+    "test --no-run $both --lib --test it --test child --test vm"
+    "build $both --example unshare"
 )

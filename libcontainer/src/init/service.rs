@@ -129,8 +129,9 @@ fn prepare(
             ResolveFlags::empty(),
         )
         .at(Call::Open)?;
+        // Before, or the host would get the mount too, if it shares the place; and after, as the mount itself may share its changes.
+        change_all(libc::MS_SLAVE, true)?;
         attach(mount, place.as_fd())?;
-        // After that: the mount may share its changes with the host, and must not.
         change_all(libc::MS_SLAVE, true)?;
     }
     for (index, path) in &service.directories {

@@ -13,6 +13,7 @@ use libcontainer::runtime::{Container, CreateOptions};
 use libcontainer::state::Status;
 use libcontainer::sys::message;
 use libcontainer::{ErrorKind, Signal};
+use rustix::mount::{MountPropagationFlags, UnmountFlags};
 use serde_json::json;
 
 use crate::bed::{Bed, id};
@@ -293,9 +294,29 @@ fn brought_back(
     bed.runtime.restore(plan, images, options)
 }
 
+/// A directory whose mounts other mount namespaces share, as the whole host is with systemd.
+struct Shared(PathBuf);
+
+impl Shared {
+    fn new(path: PathBuf) -> Self {
+        std::fs::create_dir_all(&path).unwrap();
+        rustix::mount::mount_bind(&path, &path).unwrap();
+        let shared = Self(path);
+        rustix::mount::mount_change(&shared.0, MountPropagationFlags::SHARED).unwrap();
+        shared
+    }
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        rustix::mount::unmount(&self.0, UnmountFlags::DETACH).ok();
+    }
+}
+
 #[test]
 fn a_container_that_came_back_runs() {
     let Some(bed) = Bed::new() else { return };
+    let shared = Shared::new(bed.directory.path().join("state"));
     let seen = bed.directory.path().join("seen");
     let hook = |word: &str| {
         let script = format!("echo {word} >> {}", seen.display());
@@ -316,6 +337,8 @@ fn a_container_that_came_back_runs() {
     assert_eq!(pid, state.pid.to_string());
     assert!(asked(&bed, "pipe:[77]") && asked(&bed, "file[1:2]") && !asked(&bed, "/dev/pts/0"));
     assert!(asked(&bed, "restore.log") && asked(&bed, "criu-root"));
+    let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap();
+    assert!(!mounts.contains("criu-root"), "{mounts}");
     assert!(container.init().unwrap().take_terminal().is_none());
     // Its id is taken.
     let error = brought_back(&bed, spec, "restores", &images).unwrap_err();
@@ -328,6 +351,7 @@ fn a_container_that_came_back_runs() {
     let mut container = brought_back(&bed, bed.shell("sleep 1000"), "terminal", &images).unwrap();
     assert!(container.init().unwrap().take_terminal().is_some());
     container.delete(true).unwrap();
+    drop(shared);
 }
 
 #[test]

@@ -119,6 +119,20 @@ fn a_container_with_volumes_counts_on() {
 }
 
 #[test]
+fn a_container_with_a_user_namespace_counts_on() {
+    counts_on(|mut spec| {
+        let linux = spec.linux_mut().as_mut().unwrap();
+        let user = serde_json::from_value(json!({"type": "user"})).unwrap();
+        linux.namespaces_mut().as_mut().unwrap().push(user);
+        let map = json!([{"containerID": 0, "hostID": 100_000, "size": 65_536}]);
+        linux
+            .set_uid_mappings(serde_json::from_value(map.clone()).unwrap())
+            .set_gid_mappings(serde_json::from_value(map).unwrap());
+        spec
+    });
+}
+
+#[test]
 fn a_container_with_a_terminal_counts_on() {
     let Some(bed) = Bed::new() else { return };
     let runtime = runtime(&bed);

@@ -108,20 +108,26 @@ impl Bundle {
         run(&mut self.command(arguments))
     }
 
-    /// Creates and starts a container, which would keep our pipes open.
+    /// Creates and starts a container.
     #[track_caller]
     pub(crate) fn start(&self, id: &str) {
+        self.leave(&["create", id]);
+        self.oci(&["start", id]).expect_code(0);
+    }
+
+    /// Leaves a container behind, which would keep our pipes open.
+    #[track_caller]
+    pub(crate) fn leave(&self, arguments: &[&str]) {
         let errors = self.dir.path().join("errors");
-        let created = self
-            .command(&["create", id])
+        let left = self
+            .command(arguments)
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(std::fs::File::create(&errors).unwrap())
             .status()
             .unwrap();
         let errors = std::fs::read_to_string(errors).unwrap();
-        assert!(created.success(), "{errors}");
-        self.oci(&["start", id]).expect_code(0);
+        assert!(left.success(), "{errors}");
     }
 
     /// What a shell line prints inside.

@@ -212,3 +212,40 @@ fn without_a_path_the_scope_is_named_after_the_container_and_annotations_are_pro
         .clone();
     assert!(error.contains("NoSuch"), "{error}");
 }
+
+#[test]
+fn a_container_that_comes_back_has_a_scope_again() {
+    let limits = json!({"pids": {"limit": 33}, "memory": {"limit": 64 << 20}});
+    let bundle = Bundle::new(None, ":tri:saved", limits);
+    bundle.start("saved");
+    bundle
+        .oci(&["checkpoint", "--image-path", "images", "saved"])
+        .expect_code(0);
+    assert_eq!(bundle.status("saved"), "stopped");
+    ends(&bundle, "tri-saved.scope");
+    bundle.oci(&["delete", "saved"]).expect_code(0);
+    // Its scope has another name now, and other limits.
+    bundle.configure(|config| {
+        config["linux"]["cgroupsPath"] = ":tri:back".into();
+        config["linux"]["resources"]["pids"]["limit"] = 44.into();
+    });
+    bundle.leave(&["restore", "--detach", "--image-path", "images", "back"]);
+    assert_eq!(bundle.status("back"), "running");
+    assert_eq!(
+        bundle.show("tri-back.scope", &["ActiveState", "TasksMax", "MemoryMax"]),
+        ["active", "44", "67108864"]
+    );
+    check("system.slice/tri-back.scope", &[("pids.max", "44")]);
+    assert_eq!(
+        bundle.inside("back", "cat /proc/1/cgroup"),
+        "0::/system.slice/tri-back.scope"
+    );
+    reload(&bundle);
+    bundle.oci(&["pause", "back"]).expect_code(0);
+    bundle.oci(&["resume", "back"]).expect_code(0);
+    bundle.oci(&["delete", "--force", "back"]).expect_code(0);
+    assert_eq!(
+        bundle.show("tri-back.scope", &["LoadState", "ActiveState"]),
+        ["not-found", "inactive"]
+    );
+}
