@@ -148,21 +148,21 @@ impl Bundle {
     }
 }
 
-/// Mounts the root, or leaves that to a container which gets a user namespace in which it may.
+/// Mounts the root, or leaves that to a container in a user namespace in which it may.
 fn prepare(spec: &Spec, root: Root) -> Result<PreparedRoot> {
     match PreparedRoot::open(&root) {
-        Err(error) if error.errno() == Some(libc::EPERM) && makes_user_namespace(spec) => {
+        Err(error) if error.errno() == Some(libc::EPERM) && has_user_namespace(spec) => {
             PreparedRoot::postponed(&root)
         }
         other => other,
     }
 }
 
-fn makes_user_namespace(spec: &Spec) -> bool {
+fn has_user_namespace(spec: &Spec) -> bool {
     let linux = spec.linux().as_ref();
     let listed = linux.and_then(|linux| linux.namespaces().as_deref());
     Namespaces::from_spec(listed.unwrap_or_default())
-        .is_ok_and(|namespaces| namespaces.creates(Kind::User))
+        .is_ok_and(|namespaces| namespaces.has(Kind::User))
 }
 
 /// Opens a directory as a place, and gives its name without symlinks: whatever happens to those later, it stays this one.

@@ -244,6 +244,15 @@ impl Container {
         Ok(self.record()?.spec.process().clone().unwrap_or_default())
     }
 
+    /// Whether all of its processes can be found and ended: they share a pid namespace of their own, or a cgroup.
+    ///
+    /// # Errors
+    /// The record cannot be read.
+    pub fn keeps_processes_together(&self) -> Result<bool> {
+        let record = self.record()?;
+        Ok(record.own_pid_namespace || !record.cgroup.is_none())
+    }
+
     /// Whether processes of the container could write the program that we are if they could reach it; before [`Self::exec`] such a
     /// program calls [`crate::seal::ensure`].
     ///

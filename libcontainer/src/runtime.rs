@@ -141,6 +141,9 @@ impl Runtime {
         } else {
             self.cgroup(id, bundle, &facts, &mountinfo)?
         };
+        if mounts_cgroups && (facts.unprivileged || facts.in_user_namespace) {
+            facts.cgroup_places = cgroup.likely_places();
+        }
         Plan::compile(id, bundle, &facts, cgroup, options)
     }
 

@@ -6,6 +6,7 @@
 //! | when | what protects the file |
 //! |---|---|
 //! | a container with a pid namespace of its own is made | nobody is in it yet; the child is undumpable until it executes the program, and refuses to execute its own image (`/proc/self/exe`, also behind `#!`) |
+//! | the same by an ordinary user, who could not let hooks and processes into it otherwise | [`ensure`], if the user may write the file; without it the child is visible to whatever the user lets in before the start |
 //! | our program is the first of a container all the same | [`ensure_if_first`], first thing in `main` |
 //! | a process joins a container, or its pid namespace | [`ensure`]: the program is executed again from a read-only clone of its mount, or from a sealed copy in memory |
 //!
@@ -119,20 +120,24 @@ pub fn is_writable_from(spec: &Spec) -> Result<bool> {
         || mode.contains(Mode::WOTH))
 }
 
-/// Whether processes of others are in the pid namespace of a container of this specification when it is made.
+/// Whether processes in a container of this specification can see us before its program starts: those of others in its pid namespace,
+/// and with a user namespace those that an ordinary user lets in.
 #[must_use]
-pub fn shares_pids(spec: &Spec) -> bool {
-    let namespaces = spec
-        .linux()
-        .as_ref()
-        .and_then(|linux| linux.namespaces().as_deref());
-    !namespaces.unwrap_or_default().iter().any(|one| {
+pub fn is_visible_from(spec: &Spec) -> bool {
+    let linux = spec.linux().as_ref();
+    let namespaces = linux.and_then(|linux| linux.namespaces().as_deref());
+    let namespaces = namespaces.unwrap_or_default();
+    let own_pids = namespaces.iter().any(|one| {
         one.typ() == LinuxNamespaceType::Pid
             && one
                 .path()
                 .as_ref()
                 .is_none_or(|path| path.as_os_str().is_empty())
-    })
+    });
+    !own_pids
+        || namespaces
+            .iter()
+            .any(|one| one.typ() == LinuxNamespaceType::User)
 }
 
 fn failed(errno: Errno) -> Error {

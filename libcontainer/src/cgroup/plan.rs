@@ -83,8 +83,8 @@ enum Version {
 
 /// Decides what to make and write. Pure.
 ///
-/// Where nothing may be made and no limit was asked for, the container does without a cgroup: an ordinary user, or root in a
-/// container that sees its cgroups read-only, can still run one.
+/// Where nothing may be made, no place was named and no limit asked for, the container does without a cgroup: an ordinary user, or root
+/// in a container that sees its cgroups read-only, can still run one.
 ///
 /// # Errors
 /// A path with `..`, a limit no hierarchy of the host can set.
@@ -142,7 +142,7 @@ pub fn plan(request: &CgroupRequest<'_>, host: &Hierarchies) -> Result<Plan, Cgr
         .any(|group| !group.writes.is_empty() || group.devices.is_some());
     Ok(Plan {
         groups: collected.groups,
-        optional: !limited,
+        optional: !limited && request.path.as_os_str().is_empty(),
         warnings: limits::warnings(resources, host),
         systemd: None,
         own_parents: request.path.as_os_str().is_empty(),
@@ -320,6 +320,31 @@ impl Plan {
         self.groups.iter().map(directory).collect()
     }
 
+    /// Where the container will be in each hierarchy, as far as its caller's rights tell; with none for it that is where the caller is.
+    pub(crate) fn likely_places(&self) -> Vec<PathBuf> {
+        let may_make = |group: &Group| {
+            let whole = group.base.join(&group.path);
+            let mut above = whole.ancestors();
+            // What is there and cannot be written to ends the search as well.
+            let existing = above.find(|path| path.exists());
+            existing
+                .is_some_and(|path| rustix::fs::access(path, rustix::fs::Access::WRITE_OK).is_ok())
+        };
+        if self.optional {
+            let all = self.groups.iter().all(may_make);
+            let place = |group: &Group| {
+                if all {
+                    group.base.join(&group.path)
+                } else {
+                    group.base.clone()
+                }
+            };
+            return self.groups.iter().map(place).collect();
+        }
+        let made = self.groups.iter().filter(|group| may_make(group));
+        made.map(|group| group.base.join(&group.path)).collect()
+    }
+
     /// Makes the directories and writes the limits. What was made is removed again if a step fails.
     ///
     /// # Errors
@@ -348,12 +373,21 @@ impl Plan {
 
     fn make_all(&self, mut made: Cgroup) -> Result<Cgroup, CgroupError> {
         // Where nothing is asked for, a place that the caller may not have is done without.
+        let mut lacking = None;
         let made_all = self.groups.iter().try_for_each(|group| {
             let made = self.make(group, &mut made);
             match made {
-                Err(error) if error.is_permission() && self.may_lack(group) => Ok(()),
+                Err(error) if error.is_permission() && self.may_lack(group) => {
+                    lacking.get_or_insert(error);
+                    Ok(())
+                }
                 other => other,
             }
+        });
+        // A place that was named has to be had somewhere.
+        let made_all = made_all.and(match lacking {
+            Some(error) if made.is_none() => Err(error),
+            _ => Ok(()),
         });
         match made_all {
             Ok(()) => Ok(made),

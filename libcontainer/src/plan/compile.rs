@@ -84,10 +84,10 @@ pub(crate) fn compile(
         .ok_or_else(|| invalid("process", "there is no process to start"))?;
     let namespaces = Namespaces::from_spec(linux.namespaces().as_deref().unwrap_or_default())?;
     let root_propagation = root_propagation(linux)?;
-    if wishes.later.is_some() && !namespaces.creates(Kind::User) {
+    if wishes.later.is_some() && !namespaces.has(Kind::User) {
         return Err(invalid(
             "linux.namespaces",
-            "a caller who may not mount needs a new user namespace",
+            "a caller who may not mount needs a user namespace",
         ));
     }
     let mut compiler = Compiler::new(facts, namespaces, wishes.bundle.as_deref());
@@ -123,13 +123,19 @@ pub(crate) fn compile(
     }
     // Whoever gives the listener away is there until the container is ready.
     let listened = compiler.script.listener.is_some();
+    let visible = compiler.is_alone_and_unprivileged();
     let steps = &mut compiler.script.steps;
     if late_filter && listened {
         steps.push(Step::Filter);
     }
     steps.extend([
-        // From now on the container has a record, and others may join it: they must not reach what the runtime runs from.
-        Step::Undumpable,
+        // From now on the container has a record, and others may join it: they must not reach what the runtime runs from. But without
+        // privilege the caller could not either, and neither hooks nor `exec` would get in before the start.
+        if visible {
+            Step::Dumpable
+        } else {
+            Step::Undumpable
+        },
         Step::FindProgram { candidates },
         Step::UnblockSignals,
         Step::Ready,
@@ -180,6 +186,14 @@ impl<'s> Compiler<'s> {
 }
 
 impl Compiler<'_> {
+    /// Whether the caller has no more rights over the process than its owner has, and nobody can be in the namespaces before the
+    /// caller lets somebody in.
+    fn is_alone_and_unprivileged(&self) -> bool {
+        self.facts.unprivileged
+            && self.namespaces.creates(Kind::User)
+            && self.namespaces.joined().is_empty()
+    }
+
     /// Adds a string.
     pub(crate) fn text(&mut self, field: &str, text: &[u8]) -> Result<Text, Error> {
         self.script

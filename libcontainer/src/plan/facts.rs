@@ -32,6 +32,9 @@ pub struct Facts {
     pub ids: Option<IdMaps>,
     /// Hierarchies that are mounted, for the container's view of them.
     pub cgroups: Vec<HostHierarchy>,
+    /// Where the container or, if it gets none of its own, the caller is in them, for a view of those by a caller who cannot make
+    /// another one.
+    pub cgroup_places: Vec<PathBuf>,
     /// The architecture for system call filters.
     pub arch: Option<FilterArch>,
     /// AppArmor is enabled. Looked at only when a profile is asked for.

@@ -108,7 +108,7 @@ impl Plan {
             },
             // A caller with less may have to do without one.
             cgroups: if facts.unprivileged || facts.in_user_namespace {
-                Vec::new()
+                facts.cgroup_places.clone()
             } else {
                 cgroup.directories()
             },

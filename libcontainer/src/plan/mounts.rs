@@ -458,8 +458,8 @@ fn beneath(compiler: &Compiler<'_>, target: &Path) -> Option<(Slot, OsString)> {
 /// The container's view of the control groups.
 ///
 /// With a cgroup namespace the kernel shows the container's own part. Without one it is mounted from a namespace that is left again.
-/// From inside a user namespace there is no way back: the container's own directories are bound, if there are any, as runc does. The
-/// host's tree would tell about all others.
+/// From inside a user namespace there is no way back: the directories are bound in which the container is, as runc does. If it has none
+/// of its own, its caller's are seen.
 fn cgroup(compiler: &mut Compiler<'_>, one: &One<'_>) -> Result<(), Error> {
     let hierarchies = compiler.facts.cgroups.clone();
     let own = compiler.namespaces.has(Kind::Cgroup);

@@ -179,6 +179,8 @@ pub(crate) enum Step {
         cpus: Option<u32>,
     },
     Undumpable,
+    /// Changing the user may have taken it away.
+    Dumpable,
     JoinNamespace {
         kind: Kind,
         /// Where the caller's rights do not suffice: those in a user namespace that is joined next may.
@@ -357,6 +359,7 @@ impl Step {
             Self::AppArmor { .. } => "set the AppArmor profile",
             Self::Selinux { .. } => "set the SELinux label",
             Self::Undumpable => "become undumpable",
+            Self::Dumpable => "become dumpable",
             Self::JoinNamespace { .. } => "join namespace",
             Self::Enter { .. } => "enter the container's namespaces",
             Self::Unshare { .. } => "make namespaces",

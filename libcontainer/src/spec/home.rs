@@ -20,12 +20,10 @@ pub(crate) fn home(
     process: &Process,
     passwd: impl FnOnce() -> Result<Option<Vec<u8>>>,
 ) -> Option<String> {
-    let set = process.env().iter().flatten().any(|entry| {
-        entry
-            .strip_prefix("HOME=")
-            .is_some_and(|value| !value.is_empty())
-    });
-    if set {
+    // The last one counts.
+    let mut named = process.env().iter().flatten().rev();
+    let set = named.find_map(|entry| entry.strip_prefix("HOME="));
+    if set.is_some_and(|value| !value.is_empty()) {
         return None;
     }
     let passwd = passwd().unwrap_or_default().unwrap_or_default();

@@ -57,13 +57,22 @@ pub fn set_parent_death_signal(signal: i32) -> Result<(), Errno> {
     check(returned).map(drop)
 }
 
-/// `prctl(PR_SET_DUMPABLE, 0)`: no process of a namespace that is joined can read or trace us.
+/// `prctl(PR_SET_DUMPABLE)`: otherwise no process without privilege over the host can read or trace us, or join our namespaces.
 ///
 /// # Errors
 /// What the call returns.
-pub fn set_undumpable() -> Result<(), Errno> {
+pub fn set_dumpable(dumpable: bool) -> Result<(), Errno> {
     // SAFETY: the call takes integers only.
-    let returned = unsafe { libc::syscall(libc::SYS_prctl, libc::PR_SET_DUMPABLE, 0, 0, 0, 0) };
+    let returned = unsafe {
+        libc::syscall(
+            libc::SYS_prctl,
+            libc::PR_SET_DUMPABLE,
+            i64::from(dumpable),
+            0,
+            0,
+            0,
+        )
+    };
     check(returned).map(drop)
 }
 

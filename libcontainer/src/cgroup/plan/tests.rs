@@ -216,11 +216,11 @@ fn paths_are_names_below_their_place() {
         (
             "/kubepods/./pod1//x",
             false,
-            "mkdir /unified/kubepods/pod1/x (if allowed)",
+            "mkdir /unified/kubepods/pod1/x",
         ),
-        ("mine/x", false, "mkdir /unified/me/mine/x (if allowed)"),
+        ("mine/x", false, "mkdir /unified/me/mine/x"),
         ("", true, "mkdir /unified/me/trimaran/box (if allowed)"),
-        ("/abs", true, "mkdir /unified/abs (if allowed)"),
+        ("/abs", true, "mkdir /unified/abs"),
     ] {
         assert_eq!(
             first(&hybrid(), path, rootless).unwrap(),
@@ -288,4 +288,7 @@ fn only_a_container_without_limits_may_do_without() {
     let devices = json!({"devices": [{"allow": false, "access": "rwm"}]});
     let text = try_plan(&hybrid(), "", devices, true).unwrap();
     assert_eq!(text, "mkdir /unified/me/trimaran/box (if allowed)\n");
+    // A place that is named is wanted.
+    let text = try_plan(&hybrid(), "/mine", json!({}), true).unwrap();
+    assert_eq!(text, "mkdir /unified/mine\n");
 }

@@ -215,7 +215,8 @@ impl Child<'_> {
             Step::MemoryPolicy { mode, nodes } => self.memory_policy(mode, nodes),
             Step::AppArmor { value } => self.apparmor(value),
             Step::Selinux { label } => self.write_own_attribute(c"self/attr/exec", label),
-            Step::Undumpable => process::set_undumpable().at(Call::Prctl),
+            Step::Undumpable => process::set_dumpable(false).at(Call::Prctl),
+            Step::Dumpable => process::set_dumpable(true).at(Call::Prctl),
             Step::JoinNamespace {
                 kind, slot, early, ..
             } => self.join_namespace(kind, slot, early),

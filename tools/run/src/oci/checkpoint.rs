@@ -171,7 +171,7 @@ pub(crate) fn restore(face: &Face, args: &RestoreArgs) -> Result<u8, Ended> {
     }
     let id = ContainerId::parse(&args.common.id)?;
     let bundle = Bundle::open(&args.bundle)?;
-    if seal::shares_pids(bundle.spec()) && seal::is_writable_from(bundle.spec())? {
+    if seal::is_visible_from(bundle.spec()) && seal::is_writable_from(bundle.spec())? {
         seal::ensure()?;
     }
     for warning in bundle.warnings() {

@@ -122,7 +122,8 @@ fn make(face: &Face, args: &CreateArgs, whom: For) -> Result<Container, Ended> {
     let foreground = whom == For::Foreground;
     let id = ContainerId::parse(&args.id)?;
     let mut bundle = open(args)?;
-    if seal::shares_pids(bundle.spec()) && seal::is_writable_from(bundle.spec())? {
+    let visible = seal::is_visible_from(bundle.spec());
+    if visible && seal::is_writable_from(bundle.spec())? {
         seal::ensure()?;
     }
     for warning in bundle.warnings() {
@@ -186,6 +187,12 @@ fn make(face: &Face, args: &CreateArgs, whom: For) -> Result<Container, Ended> {
         notify::forget(face, id.as_str());
     }
     let mut container = created?;
+    if visible && !container.keeps_processes_together()? {
+        face.log.warn(
+            "the container has neither a cgroup nor a pid namespace of its own: what its first process leaves behind cannot be ended. \
+             Such configuration is strongly discouraged",
+        );
+    }
     if let Ok(init) = container.init() {
         let pid = init.pid();
         face.log.debug(|| format!("child process in init(): {pid}"));

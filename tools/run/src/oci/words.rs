@@ -72,6 +72,10 @@ fn field(error: &Error) -> Option<String> {
             format!("exec: {:?}: executable file not found in $PATH", program())
         }
         ErrorKind::ExecNotPermitted => format!("exec: {:?}: permission denied", program()),
+        ErrorKind::PermissionDenied if error.step() == "cgroup" => {
+            "unable to apply cgroup configuration: rootless needs no limits + no cgrouppath when no permission is granted for cgroups"
+                .to_owned()
+        }
         ErrorKind::PermissionDenied => "operation not permitted".to_owned(),
         _ => return None,
     })

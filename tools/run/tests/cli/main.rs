@@ -23,3 +23,4 @@ mod suites;
 mod support;
 mod terminal;
 mod tool;
+mod users;
