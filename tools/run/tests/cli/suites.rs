@@ -158,25 +158,3 @@ fn the_last_home_counts() {
         assert_eq!(outcome.stdout, format!("{home}\n"));
     }
 }
-
-#[test]
-fn a_tmpfs_says_which_mode_it_has_from_the_directory_below() {
-    let Some(bundle) = Bundle::new() else { return };
-    let below = bundle.path().join("rootfs/below");
-    std::fs::create_dir(&below).unwrap();
-    let look = "stat -c %a /below; grep -o '/below .*' /proc/mounts | grep -o 'mode=[0-7]*'";
-    for (mode, options, wanted) in [
-        (0o710, json!(["ro"]), "710\nmode=710\n"),
-        // The kernel's own is not told.
-        (0o1777, json!([]), "1777\n"),
-        (0o710, json!(["mode=0700"]), "700\nmode=700\n"),
-    ] {
-        let mode = std::os::unix::fs::PermissionsExt::from_mode(mode);
-        std::fs::set_permissions(&below, mode).unwrap();
-        bundle.configure(&["sh", "-c", look], |config| {
-            let mounts = config["mounts"].as_array_mut().unwrap();
-            mounts.push(json!({"destination": "/below", "type": "tmpfs", "source": "tmpfs", "options": options}));
-        });
-        assert_eq!(bundle.oci(&["run", "below"]).stdout, wanted);
-    }
-}
