@@ -7,6 +7,7 @@
 //! Both talk over one socket pair in fixed structures. The child's end is closed by `execve`: that is how the parent learns that the
 //! program runs.
 
+mod beside;
 mod child;
 mod enter;
 mod explain;

@@ -7,6 +7,7 @@ use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType};
 use rustix::process::{Pid, PidfdFlags, Signal};
 
+use super::beside::clone_in_unit;
 use super::child::{Child, Image, Origin, Progress};
 use super::enter::reap;
 use super::explain::explain;
@@ -215,32 +216,15 @@ fn start(script: &Script, slots: &mut [Option<OwnedFd>], setting: &Setting<'_>) 
         sibling: false,
     };
     // No handler of ours can run in the child, where it would find a world it does not know: the clone resets them.
-    let cloned = clone3(&clone, &mut || child.run());
-    let cloned = cloned.map_err(|errno| {
-        if let (Errno::BUSY | Errno::NODEV | Errno::OPNOTSUPP, Some(unified)) =
-            (errno, &cgroup.unified)
-        {
-            const STEP: &str = "failed adding pid of the new process to cgroups: write";
-            let list = unified.join("cgroup.procs");
-            return Error::from_errno(errno.raw_os_error(), STEP)
-                .with_kind(ErrorKind::Io)
-                .with_path(list);
+    let cloned = match (clone3(&clone, &mut || child.run()), &cgroup.systemd) {
+        (Err(Errno::ACCESS), Some(unit)) => {
+            clone_in_unit(unit, clone.namespaces, &mut || child.run())?
         }
-        let error = Error::from_errno(errno.raw_os_error(), "make the container's process");
-        match errno {
-            Errno::PERM => error.with_hint(
-                "namespaces need CAP_SYS_ADMIN: become root, or enter a user namespace first",
-            ),
-            Errno::NOSPC => error
-                .with_kind(ErrorKind::Io)
-                .with_hint("the limit of namespaces is reached (/proc/sys/user)"),
-            Errno::AGAIN => error.with_hint("the limit of processes is reached"),
-            _ => error,
-        }
-    })?;
+        (cloned, _) => cloned.map_err(|errno| not_made(errno, cgroup))?,
+    };
     let pidfd = cloned
         .pidfd
-        .ok_or_else(|| Error::new(ErrorKind::Io, "make the container's process"))?;
+        .ok_or_else(|| Error::new(ErrorKind::Io, MAKE))?;
     let steps = || script.steps.iter();
     Ok(Family {
         pid: cloned.pid,
@@ -252,6 +236,31 @@ fn start(script: &Script, slots: &mut [Option<OwnedFd>], setting: &Setting<'_>) 
         terminal: None,
         warnings: Vec::new(),
     })
+}
+
+const MAKE: &str = "make the container's process";
+
+/// Why there is no process.
+fn not_made(errno: Errno, cgroup: &Cgroup) -> Error {
+    if let (Errno::BUSY | Errno::NODEV | Errno::OPNOTSUPP, Some(unified)) = (errno, &cgroup.unified)
+    {
+        const STEP: &str = "failed adding pid of the new process to cgroups: write";
+        let list = unified.join("cgroup.procs");
+        return Error::from_errno(errno.raw_os_error(), STEP)
+            .with_kind(ErrorKind::Io)
+            .with_path(list);
+    }
+    let error = Error::from_errno(errno.raw_os_error(), MAKE);
+    match errno {
+        Errno::PERM => error.with_hint(
+            "namespaces need CAP_SYS_ADMIN: become root, or enter a user namespace first",
+        ),
+        Errno::NOSPC => error
+            .with_kind(ErrorKind::Io)
+            .with_hint("the limit of namespaces is reached (/proc/sys/user)"),
+        Errno::AGAIN => error.with_hint("the limit of processes is reached"),
+        _ => error,
+    }
 }
 
 /// The processes of a launch.

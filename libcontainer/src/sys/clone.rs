@@ -70,7 +70,7 @@ pub(crate) fn clone3(
     }
     // SAFETY: `args` is a valid structure of the given size and `args.pidfd` points to a live integer, or is zero. Without
     // CLONE_VM the child continues on its own copy of this stack, so both returns of the call are ordinary returns. What the child
-    // then runs keeps to the rule above: the crate has two bodies, the interpreter of plans and the overlay helper.
+    // then runs keeps to the rule above: the interpreter of plans, and helpers of a few lines.
     let returned = unsafe {
         libc::syscall(
             libc::SYS_clone3,

@@ -167,6 +167,21 @@ impl SystemdUnit {
         Manager::connect(&addresses(self.runtime_dir.as_deref()))
     }
 
+    /// Moves a process of the caller's into the unit, also where the caller itself may not: a user's manager asks the machine's.
+    ///
+    /// # Errors
+    /// There is no such unit, or systemd refuses.
+    pub(crate) fn attach(&self, pid: i32) -> Result<(), CgroupError> {
+        let mut body = Writer::default();
+        body.text(&self.name);
+        // Not into one below its own.
+        body.text("");
+        body.array(4, |pids| pids.u32(pid.cast_unsigned()));
+        self.manager()?
+            .call(&self.name, "AttachProcessesToUnit", "ssau", body)
+            .map(drop)
+    }
+
     /// Stops the unit, whose processes have ended. One that is gone already is as good.
     pub(super) fn stop(&self) -> Result<(), CgroupError> {
         let mut manager = self.manager()?;

@@ -252,7 +252,14 @@ fn stopping_and_changing_a_unit() {
     let gone = Answer::Refused("org.freedesktop.systemd1.NoSuchUnit");
     let fake = Fake::new(
         false,
-        &[Answer::Job("done"), Answer::Done, gone, gone, Answer::Done],
+        &[
+            Answer::Job("done"),
+            Answer::Done,
+            gone,
+            gone,
+            Answer::Done,
+            Answer::Done,
+        ],
     );
     let unit = SystemdUnit {
         name: "x.scope".to_owned(),
@@ -263,7 +270,8 @@ fn stopping_and_changing_a_unit() {
     let limits = json!({"memory": {"limit": 5000}});
     unit.update(&serde_json::from_value(limits).unwrap(), false)
         .unwrap();
-    let calls: Vec<Message> = (0..5).map(|_| fake.next()).collect();
+    unit.attach(7).unwrap();
+    let calls: Vec<Message> = (0..6).map(|_| fake.next()).collect();
     let members: Vec<_> = calls.iter().map(|call| call.member.as_str()).collect();
     assert_eq!(
         members,
@@ -272,10 +280,14 @@ fn stopping_and_changing_a_unit() {
             "ResetFailedUnit",
             "StopUnit",
             "ResetFailedUnit",
-            "SetUnitProperties"
+            "SetUnitProperties",
+            "AttachProcessesToUnit"
         ]
     );
     assert!(contains(&calls[4], "MemoryMax"));
+    // Nothing below it is named; one number.
+    assert_eq!(calls[5].signature, "ssau");
+    assert!(contains(&calls[5], "x.scope\0") && calls[5].body.ends_with(&[4, 0, 0, 0, 7, 0, 0, 0]));
 }
 
 #[test]

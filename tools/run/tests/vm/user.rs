@@ -70,7 +70,7 @@ fn below_the_users_manager() {
     a_life("below", &BELOW);
 }
 
-/// As after a login by ssh: in a scope of the machine's systemd, which the user may not take processes out of.
+/// As after a login by ssh: in a scope of the machine's systemd, which the user may not take processes out of, so that systemd has to.
 #[test]
 fn beside_the_users_manager() {
     a_life("beside", &[]);
