@@ -14,7 +14,10 @@ use libcontainer::oci_spec::runtime::{
 use libcontainer::runtime::{CreateOptions, Runtime};
 use libcontainer::{ErrorKind, Signal};
 
+use serde_json::json;
+
 use crate::bed::{Bed, id, run_to_end};
+use crate::fields::with;
 
 /// A name that no other test run uses.
 fn parent() -> PathBuf {
@@ -63,6 +66,38 @@ fn a_limit_holds_and_the_cgroup_is_gone_afterwards() {
     let name = parent.strip_prefix("/").unwrap();
     for hierarchy in std::fs::read_dir("/sys/fs/cgroup").unwrap() {
         assert!(!hierarchy.unwrap().path().join(name).exists());
+    }
+}
+
+#[test]
+fn a_mebibyte_of_memory_is_enough_to_start() {
+    let Some(bed) = Bed::new() else { return };
+    let runtime = Runtime::builder()
+        .state_dir(bed.directory.path().join("state"))
+        .cgroup_parent(parent())
+        .build()
+        .unwrap();
+    let file = "/proc/self/cgroup";
+    let script = format!(
+        "d=/sys/fs/cgroup$(awk -F: '$2 ~ /memory/ {{print \"/memory\" $3}}' {file}); cat $d/memory.limit_in_bytes"
+    );
+    let spec = with(
+        &bed.shell(&script),
+        &[("linux.resources.memory.limit", json!(1 << 20))],
+    );
+    if !Path::new("/sys/fs/cgroup/memory").exists() {
+        return trimaran_testkit::skip(
+            "the controller of memory is not one of version 1 (make test-vm has version 2)",
+        );
+    }
+    match run_to_end(&runtime, bed.bundle(spec)) {
+        Err(error) if *error.kind() == ErrorKind::PermissionDenied => {
+            trimaran_testkit::skip("no control group for memory can be made here");
+        }
+        outcome => {
+            let outcome = outcome.unwrap();
+            assert_eq!(outcome.output, "1048576\n", "{outcome:?}");
+        }
     }
 }
 
