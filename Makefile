@@ -1,4 +1,4 @@
-# make            builds bin/build, bin/run, bin/copy
+# make            builds bin/build, bin/run, bin/copy, bin/trimaran-runtime
 # make demo       shows the whole job on this machine, without a registry account
 # make test       sets up what the tests need, then runs every check
 # make test-vm    runs container tests on cgroup v2 with all controllers, in a virtual machine (QEMU without KVM; STEPS="containers")
@@ -32,7 +32,8 @@ tools:
 	$(RELEASE_ENV) cargo build --release --locked --target $(HOST) -p trimaran-build -p trimaran-run -p trimaran-copy
 	@mkdir -p bin
 	@for t in $(TOOLS); do cp -f $(RELEASE_DIR)/trimaran-$$t bin/.$$t.new && mv -f bin/.$$t.new bin/$$t || exit 1; done
-	@ls -l bin/build bin/run bin/copy
+	@cp -f $(RELEASE_DIR)/trimaran-runtime bin/.runtime.new && mv -f bin/.runtime.new bin/trimaran-runtime
+	@ls -l bin/build bin/run bin/copy bin/trimaran-runtime
 
 # Man pages and completions come out of the binaries: the same definitions as their help texts.
 install: tools

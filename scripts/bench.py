@@ -252,11 +252,8 @@ class Bench:
 
         self.results.append(measure("Start of `true`, one every 60 ms", variants(), self.rounds(25), pause=0.06))
         self.results.append(measure("Start of `true`, back to back", variants(), self.rounds(25)))
-        runtime = f"{self.scratch}/crun-face/crun"
-        os.makedirs(os.path.dirname(runtime))
-        os.symlink(f"{BIN}/run", runtime)
         state = f"{self.scratch}/oci-state"
-        runtimes = [("`run oci`", [runtime, "--root", state]), ("`crun`", ["crun"]), ("`runc`", ["runc"])]
+        runtimes = [("`trimaran-runtime`", [f"{BIN}/trimaran-runtime", "--root", state]), ("`crun`", ["crun"]), ("`runc`", ["runc"])]
 
         def start(argv):
             return lambda turn: [*argv, "run", "-b", bundle, f"bench-{os.getpid()}-{turn}"]

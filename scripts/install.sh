@@ -30,3 +30,11 @@ for tool in build run copy; do
     "$work/$name" completion fish >"$work/c" && install -D -m 644 "$work/c" "$root/share/fish/vendor_completions.d/$name.fish"
     echo "installed $root/bin/$name"
 done
+# For engines, under the name it has in every prefix; `run oci` has its man pages.
+runtime=$root/bin/trimaran-runtime
+if [[ $remove ]]; then
+    rm -f "$runtime"
+else
+    install -D -m 755 bin/trimaran-runtime "$runtime"
+    echo "installed $runtime"
+fi

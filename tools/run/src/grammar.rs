@@ -6,11 +6,8 @@
 //!
 //! So an image that is called like a verb is written `run -- ps`, `run ps:latest` or `run -i ps`.
 
-use clap::{ArgAction, Command};
-use std::ffi::{OsStr, OsString};
-
-/// Base names that make the binary an OCI runtime and nothing else.
-const RUNTIME_NAMES: [&str; 4] = ["runc", "crun", "run-oci", "trimaran-runtime"];
+use crate::argument::{RUNTIME, runtime_name};
+use std::ffi::OsString;
 
 /// Verbs that are there.
 pub(crate) const VERBS: [&str; 8] = [
@@ -120,11 +117,9 @@ pub(crate) enum Call {
 
 /// Decides by the name the program was called by and its arguments.
 pub(crate) fn classify(program: &str, arguments: Vec<OsString>) -> Call {
-    if RUNTIME_NAMES.contains(&program) {
-        return Call::Oci {
-            name: program.to_owned(),
-            arguments,
-        };
+    if let Some(name) = runtime_name(program) {
+        let name = name.to_owned();
+        return Call::Oci { name, arguments };
     }
     let globals = global_flags(&arguments);
     let word = arguments.get(globals).and_then(|word| word.to_str());
@@ -136,7 +131,7 @@ pub(crate) fn classify(program: &str, arguments: Vec<OsString>) -> Call {
         arguments.remove(globals);
         return match verb {
             "oci" => Call::Oci {
-                name: "trimaran-runtime".to_owned(),
+                name: RUNTIME.to_owned(),
                 arguments,
             },
             verb => Call::Verb { verb, arguments },
@@ -161,79 +156,10 @@ fn global_flags(arguments: &[OsString]) -> usize {
     at.min(arguments.len())
 }
 
-/// Splits arguments after their first positional word: what follows belongs to somebody else, whatever it looks like.
-///
-/// `command` tells which flags take a value. Unknown flags are kept for clap to complain about.
-pub(crate) fn split_after_first_word(
-    command: &Command,
-    arguments: Vec<OsString>,
-) -> (Vec<OsString>, Vec<OsString>) {
-    let mut rest = arguments;
-    let mut at = 0;
-    while let Some(argument) = rest.get(at) {
-        at += 1;
-        let bytes = argument.as_encoded_bytes();
-        if bytes == b"--" {
-            // The word after it is positional even if it looks like a flag.
-            at = (at + 1).min(rest.len());
-            break;
-        } else if let Some(long) = bytes.strip_prefix(b"--") {
-            if !long.contains(&b'=') && long_takes_value(command, long) {
-                at += 1;
-            }
-        } else if bytes.len() > 1 && bytes[0] == b'-' {
-            at += usize::from(shorts_want_value(command, &bytes[1..]));
-        } else {
-            break;
-        }
-    }
-    let tail = rest.split_off(at.min(rest.len()));
-    (rest, tail)
-}
-
-fn takes_separate_value(argument: &clap::Arg) -> bool {
-    matches!(argument.get_action(), ArgAction::Set | ArgAction::Append)
-        && !argument.is_require_equals_set()
-}
-
-fn long_takes_value(command: &Command, long: &[u8]) -> bool {
-    command
-        .get_arguments()
-        .filter(|argument| {
-            argument
-                .get_long()
-                .is_some_and(|name| name.as_bytes() == long)
-        })
-        .any(takes_separate_value)
-}
-
-/// Whether a cluster such as `-it` or `-ie` ends in a flag whose value is the next argument.
-fn shorts_want_value(command: &Command, cluster: &[u8]) -> bool {
-    for (index, byte) in cluster.iter().enumerate() {
-        let takes = command
-            .get_arguments()
-            .filter(|argument| argument.get_short() == Some(char::from(*byte)))
-            .any(takes_separate_value);
-        if takes {
-            // The rest of the cluster is the value, if there is any.
-            return index + 1 == cluster.len();
-        }
-    }
-    false
-}
-
-/// The base name of the path a program was called by.
-pub(crate) fn base_name(argv0: Option<&OsStr>) -> &str {
-    argv0
-        .map(std::path::Path::new)
-        .and_then(std::path::Path::file_name)
-        .and_then(OsStr::to_str)
-        .unwrap_or("run")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::argument::split_after_first_word;
     use clap::CommandFactory;
 
     fn words(line: &str) -> Vec<OsString> {

@@ -3,6 +3,7 @@
 //! A verb is one file: arguments, then one library call, then print. `grammar` decides which verb; `job` is
 //! `run IMAGE [COMMAND…]`; `oci` is the command line of an OCI runtime, which other engines call.
 
+mod argument;
 mod failure;
 mod grammar;
 mod job;
@@ -16,14 +17,18 @@ use std::process::ExitCode as ProcessExit;
 use trimaran_cli::{Failure, program};
 
 fn main() -> ProcessExit {
-    if let Err(error) = libcontainer::seal::ensure_if_first() {
-        return trimaran_cli::failure::run(|| Err(failure::container(error)));
-    }
     let mut words = std::env::args_os();
     let argv0 = words.next();
     let arguments: Vec<OsString> = words.collect();
     let name = program::name_from(argv0.as_deref(), "run");
-    match grammar::classify(grammar::base_name(argv0.as_deref()), arguments) {
+    let call = grammar::classify(argument::base_name(argv0.as_deref()), arguments);
+    if let Err(error) = libcontainer::seal::ensure_if_first() {
+        return match call {
+            Call::Oci { .. } => oci::unprotected(&error),
+            _ => trimaran_cli::failure::run(|| Err(failure::container(error))),
+        };
+    }
+    match call {
         Call::Oci { name, arguments } => oci::main(&name, arguments),
         Call::Verb { verb, arguments } => {
             trimaran_cli::failure::run(|| verbs::call(name, verb, arguments))

@@ -8,7 +8,7 @@ mod wishes;
 
 pub(crate) use args::JobArgs;
 
-use crate::grammar::split_after_first_word;
+use crate::argument::split_after_first_word;
 use crate::space::Space;
 use clap::{Command, CommandFactory, FromArgMatches};
 use std::ffi::OsString;

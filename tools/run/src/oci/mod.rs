@@ -18,7 +18,7 @@ mod update;
 mod verbs;
 mod words;
 
-use crate::grammar::split_after_first_word;
+use crate::argument::split_after_first_word;
 use clap::error::{ContextKind, ContextValue};
 use clap::{CommandFactory, FromArgMatches, Parser};
 use global::{Face, Globals};
@@ -131,6 +131,12 @@ impl Parsed {
             ExitCode::from(FAILED)
         }
     }
+}
+
+/// The program could not be protected from the containers it enters, so it does nothing.
+pub(crate) fn unprotected(error: &libcontainer::Error) -> ExitCode {
+    log::stderr(&words::of(error));
+    ExitCode::from(FAILED)
 }
 
 fn answer(printed: Result<(), Failure>) -> ExitCode {

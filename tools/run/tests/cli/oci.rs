@@ -331,6 +331,38 @@ fn the_name_decides_the_face() {
     }
 }
 
+/// The runtime alone, for engines: the same command line in a program of its own.
+#[test]
+fn the_runtime_is_a_program_of_its_own_too() {
+    let alone = Path::new(env!("CARGO_BIN_EXE_trimaran-runtime"));
+    let Some(bundle) = Bundle::new() else { return };
+    for (name, says) in [
+        ("runc", "runc"),
+        ("crun", "crun"),
+        ("anything", "trimaran-runtime"),
+    ] {
+        let link = bundle.path().join(name);
+        std::os::unix::fs::symlink(alone, &link).unwrap();
+        let version = run(command(&link, Path::new("/")).arg("--version")).expect_code(0);
+        let begins = format!("{says} version ");
+        assert!(version.stdout.starts_with(&begins), "{}", version.stdout);
+    }
+    let oci = |arguments: &[&str]| {
+        let mut oci = command(alone, bundle.path());
+        oci.arg("--root").arg(bundle.path().join("alone"));
+        run(oci.args(arguments))
+    };
+    bundle.configure(&["sh", "-c", "echo alone; exit 7"], |_| {});
+    let id = format!("alone-{}", std::process::id());
+    let place = bundle.path().to_str().unwrap();
+    let outcome = oci(&["run", "-b", place, &id]).expect_code(7);
+    assert_eq!(outcome.stdout, "alone\n");
+    oci(&["state", &id]).expect_code(1);
+    // It knows no images.
+    let outcome = oci(&["pull", "busybox"]).expect_code(1);
+    assert!(outcome.stderr.contains("pull"), "{}", outcome.stderr);
+}
+
 #[test]
 fn a_console_socket_gets_the_terminal() {
     let Some(bundle) = Bundle::new() else { return };
