@@ -129,7 +129,7 @@ impl Hierarchies {
             (Some(pids), _) => writable(&pids.mount),
             (None, Some(unified)) if unified.has("pids") => {
                 let handed_down = || {
-                    std::fs::read_to_string(unified.own.join("cgroup.subtree_control"))
+                    crate::procfs::read_record(unified.own.join("cgroup.subtree_control"))
                         .is_ok_and(|text| text.split_ascii_whitespace().any(|one| one == "pids"))
                 };
                 writable(&unified.mount) || (writable(&unified.own) && handed_down())

@@ -521,7 +521,7 @@ pub(super) fn hand_down(path: &Path, controllers: &[String]) -> Result<(), Cgrou
         path: file.clone(),
         source,
     };
-    let allowed = std::fs::read_to_string(&file).map_err(open)?;
+    let allowed = crate::procfs::read_record(&file).map_err(open)?;
     let missing: Vec<String> = controllers
         .iter()
         .filter(|one| !allowed.split_ascii_whitespace().any(|other| other == *one))
@@ -538,7 +538,7 @@ pub(super) fn inherit_cpuset(above: &Path, below: &Path, is_new: bool) -> Result
     for file in ["cpuset.cpus", "cpuset.mems"] {
         let read = |directory: &Path| {
             let path = directory.join(file);
-            crate::procfs::read_text(&path).map_err(|source| CgroupError::Open { path, source })
+            crate::procfs::read_record(&path).map_err(|source| CgroupError::Open { path, source })
         };
         if is_new || read(below)?.trim().is_empty() {
             Write::new(file, read(above)?.trim()).perform(below)?;
