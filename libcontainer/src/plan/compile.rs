@@ -643,18 +643,28 @@ impl Compiler<'_> {
             &mounted,
         )?;
         if wishes.terminal {
-            if !mounted.pts || mounted.dev_is_foreign {
+            if !mounted.pts && !mounted.dev_is_foreign {
                 return Err(invalid(
                     "process.terminal",
                     "a terminal needs a mount of type devpts on /dev/pts",
                 ));
             }
             let (rows, columns, uid) = process::terminal(process);
-            self.script.steps.push(Step::Terminal {
-                rows,
-                columns,
-                uid,
-                plain: wishes.plain_newlines,
+            let plain = wishes.plain_newlines;
+            self.script.steps.push(if mounted.dev_is_foreign {
+                Step::PeerTerminal {
+                    rows,
+                    columns,
+                    uid,
+                    plain,
+                }
+            } else {
+                Step::Terminal {
+                    rows,
+                    columns,
+                    uid,
+                    plain,
+                }
             });
         }
         let path = self.text(

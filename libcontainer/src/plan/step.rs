@@ -241,7 +241,8 @@ pub(crate) enum Step {
         uid: u32,
         plain: bool,
     },
-    /// A terminal of the devpts that the container has on `/dev/pts`.
+    /// A terminal of the devpts that the container has on `/dev/pts`, whosever it is: that of a container that runs, or of a `/dev` that
+    /// was bound. In that nothing is made, but its console is covered.
     PeerTerminal {
         rows: u16,
         columns: u16,

@@ -6,6 +6,8 @@ use libcontainer::runtime::{CreateOptions, Stdio};
 use libcontainer::state::Status;
 use libcontainer::{ErrorKind, ExitStatus, Signal};
 
+use serde_json::json;
+
 use crate::bed::{Bed, id, pipe};
 
 #[test]
@@ -176,6 +178,42 @@ fn a_terminal_is_the_containers_own() {
         output.starts_with("/dev/pts/0\r\n33 99\r\nconsole\r\n"),
         "{output}"
     );
+}
+
+/// `docker run -it -v /dev:/dev`: the terminal is one of the devpts that is seen there in the end.
+#[test]
+fn a_terminal_where_the_devices_are_the_hosts() {
+    let Some(bed) = Bed::new() else { return };
+    let bind = super::fields::mount("/dev", "bind", "/dev", &["rbind"]);
+    let pts = super::fields::mount("/dev/pts", "devpts", "devpts", &["newinstance"]);
+    let before = std::fs::metadata("/dev/console");
+    // So that the host's first one is taken.
+    let flags = rustix::pty::OpenptFlags::RDWR | rustix::pty::OpenptFlags::NOCTTY;
+    let held = rustix::pty::openpt(flags).unwrap();
+    for own in [false, true] {
+        let spec = bed.shell("tty; test -t 0 && echo terminal; echo >/dev/tty && echo own");
+        let mut changes = vec![("process.terminal", json!(true)), ("+mounts", bind.clone())];
+        if own {
+            changes.push(("+mounts", pts.clone()));
+        }
+        let spec = super::fields::with(&spec, &changes);
+        let plan = bed
+            .runtime
+            .plan(&id("tty"), &bed.bundle(spec), CreateOptions::default())
+            .unwrap();
+        let mut process = bed.runtime.run(plan).unwrap();
+        let mut master = std::fs::File::from(process.take_terminal().unwrap());
+        let mut output = Vec::new();
+        master.read_to_end(&mut output).ok();
+        assert_eq!(process.wait().unwrap(), ExitStatus::Exited(0));
+        let output = String::from_utf8(output).unwrap();
+        assert!(output.starts_with("/dev/pts/"), "{output}");
+        assert!(output.contains("terminal\r\n\r\nown"), "{output}");
+        assert_eq!(output.starts_with("/dev/pts/0\r\n"), own, "{output}");
+    }
+    drop(held);
+    let after = std::fs::metadata("/dev/console");
+    assert_eq!(before.is_ok(), after.is_ok());
 }
 
 #[test]

@@ -33,11 +33,7 @@ impl Child<'_> {
             .at(Call::Open)?;
         let slave = slave(&master, look)?;
         let console = path::make_file(self.slot(Slot::DEV)?, c"console")?;
-        let flags = OpenTreeFlags::OPEN_TREE_CLONE
-            | OpenTreeFlags::OPEN_TREE_CLOEXEC
-            | OpenTreeFlags::AT_EMPTY_PATH;
-        let tree = rustix::mount::open_tree(&slave, c"", flags).at(Call::OpenTree)?;
-        attach(tree.as_fd(), console.as_fd())?;
+        cover(&slave, &console)?;
         self.send(
             &Report::new(Kind::Terminal, self.progress.step),
             Some(master.as_fd()),
@@ -46,14 +42,20 @@ impl Child<'_> {
         Ok(())
     }
 
-    /// A new terminal of the devpts of a container that runs already. Its mounts are what its processes made of them, so what is
-    /// behind the name has to be a devpts.
+    /// A new terminal of the devpts of a container that runs already, or of one whose `/dev` is not its own. The mounts are what others
+    /// made of them, so what is behind the name has to be a devpts.
     pub(super) fn peer_terminal(&mut self, look: Look) -> Result<(), Failed> {
         /// `DEVPTS_SUPER_MAGIC`.
         const DEVPTS: i64 = 0x1cd1;
         let resolve = ResolveFlags::NO_SYMLINKS;
         let flags = OFlags::PATH | OFlags::DIRECTORY;
-        let pts = path::open_with(CWD, c"/dev/pts", flags, resolve).at(Call::Open)?;
+        // A container that is only being made has its root elsewhere.
+        let root = self.slot(Slot::ROOT).ok();
+        let pts = match root {
+            Some(root) => path::open(root, c"/dev/pts", resolve),
+            None => path::open_with(CWD, c"/dev/pts", flags, resolve),
+        };
+        let pts = pts.at(Call::Open)?;
         if rustix::fs::fstatfs(&pts).at(Call::Stat)?.f_type as i64 != DEVPTS {
             return Err(Errno::NOTTY).at(Call::Verify);
         }
@@ -61,6 +63,13 @@ impl Child<'_> {
         let resolve = resolve | ResolveFlags::BENEATH | ResolveFlags::NO_XDEV;
         let master = path::open_with(pts.as_fd(), c"ptmx", flags, resolve).at(Call::Open)?;
         let slave = slave(&master, look)?;
+        if let Some(root) = root {
+            match path::open(root, c"/dev/console", ResolveFlags::NO_SYMLINKS) {
+                Ok(console) => cover(&slave, &console)?,
+                Err(Errno::NOENT) => {}
+                Err(errno) => return Err(errno).at(Call::Open),
+            }
+        }
         self.send(
             &Report::new(Kind::Terminal, self.progress.step),
             Some(master.as_fd()),
@@ -87,6 +96,15 @@ impl Child<'_> {
         rustix::stdio::dup2_stdout(output).at(Call::Open)?;
         rustix::stdio::dup2_stderr(error).at(Call::Open)
     }
+}
+
+/// Mounts a terminal on a place.
+fn cover(slave: &OwnedFd, place: &OwnedFd) -> Result<(), Failed> {
+    let flags = OpenTreeFlags::OPEN_TREE_CLONE
+        | OpenTreeFlags::OPEN_TREE_CLOEXEC
+        | OpenTreeFlags::AT_EMPTY_PATH;
+    let tree = rustix::mount::open_tree(slave, c"", flags).at(Call::OpenTree)?;
+    attach(tree.as_fd(), place.as_fd())
 }
 
 /// The slave side of a new terminal, as it was asked for.
