@@ -4,6 +4,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Component, Path, PathBuf};
 
+use oci_spec::runtime::LinuxIdMapping;
 use rustix::fs::{Mode, OFlags};
 
 use super::mounts;
@@ -43,6 +44,7 @@ pub(crate) fn checkpoint(
     images: &Path,
     mut options: CheckpointOptions,
 ) -> Result<()> {
+    check_user_namespace(record, STEP)?;
     let program = chosen(options.program.take(), STEP)?;
     let directories = Directories::find(images, options.work_path.as_deref(), true, STEP)?;
     let criu = Criu {
@@ -160,6 +162,24 @@ pub(super) fn namespaces_of(record: &Record) -> Result<Namespaces> {
     let linux = record.spec.linux().as_ref();
     let listed = linux.and_then(|linux| linux.namespaces().as_deref());
     Ok(Namespaces::from_spec(listed.unwrap_or_default())?)
+}
+
+/// CRIU reads images, and finds the root, as the container's root, to whom neither belongs if that is somebody else outside.
+pub(super) fn check_user_namespace(record: &Record, step: &'static str) -> Result<()> {
+    let linux = record.spec.linux().as_ref();
+    let is_root = |maps: Option<&Vec<LinuxIdMapping>>| {
+        let mut maps = maps.into_iter().flatten();
+        maps.any(|map| map.container_id() == 0 && map.host_id() == 0 && map.size() > 0)
+    };
+    let same = linux.is_some_and(|linux| {
+        is_root(linux.uid_mappings().as_ref()) && is_root(linux.gid_mappings().as_ref())
+    });
+    if same || !namespaces_of(record)?.creates(NamespaceKind::User) {
+        return Ok(());
+    }
+    let feature = "checkpoints with a user namespace whose root is not the machine's".to_owned();
+    let error = Error::new(ErrorKind::Unsupported { feature }, step);
+    Err(error.with_hint("CRIU could not restore it: it reads its images as the container's root"))
 }
 
 fn external_mounts(

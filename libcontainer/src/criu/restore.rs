@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::process::{Pid, PidfdFlags};
 
-use super::dump::{Directories, OUTER, config_file, namespaces_of};
+use super::dump::{Directories, OUTER, check_user_namespace, config_file, namespaces_of};
 use super::mounts;
 use super::options::RestoreOptions;
 use super::outside;
@@ -83,6 +83,7 @@ pub(crate) fn restore(mut returning: Returning<'_>) -> Result<Launched> {
 }
 
 fn prepare(returning: &mut Returning<'_>) -> Result<Prepared> {
+    check_user_namespace(returning.record, STEP)?;
     let program = chosen(returning.options.program.take(), STEP)?;
     let work = returning.options.work_path.take();
     let directories = Directories::find(returning.images, work.as_deref(), false, STEP)?;

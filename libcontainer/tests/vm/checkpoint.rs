@@ -118,18 +118,39 @@ fn a_container_with_volumes_counts_on() {
     });
 }
 
+fn mapped(mut spec: Spec, host: u32) -> Spec {
+    let linux = spec.linux_mut().as_mut().unwrap();
+    let user = serde_json::from_value(json!({"type": "user"})).unwrap();
+    linux.namespaces_mut().as_mut().unwrap().push(user);
+    let map = json!([{"containerID": 0, "hostID": host, "size": 65_536}]);
+    linux
+        .set_uid_mappings(serde_json::from_value(map.clone()).unwrap())
+        .set_gid_mappings(serde_json::from_value(map).unwrap());
+    spec
+}
+
 #[test]
 fn a_container_with_a_user_namespace_counts_on() {
-    counts_on(|mut spec| {
-        let linux = spec.linux_mut().as_mut().unwrap();
-        let user = serde_json::from_value(json!({"type": "user"})).unwrap();
-        linux.namespaces_mut().as_mut().unwrap().push(user);
-        let map = json!([{"containerID": 0, "hostID": 100_000, "size": 65_536}]);
-        linux
-            .set_uid_mappings(serde_json::from_value(map.clone()).unwrap())
-            .set_gid_mappings(serde_json::from_value(map).unwrap());
-        spec
-    });
+    counts_on(|spec| mapped(spec, 0));
+}
+
+#[test]
+fn a_root_that_cannot_read_the_images_is_refused_before_anything_is_saved() {
+    let Some(bed) = Bed::new() else { return };
+    let runtime = runtime(&bed);
+    let (options, mut numbers) = streams();
+    let bundle = bed.bundle(mapped(bed.shell(COUNTS), 100_000));
+    let container = runtime.create(runtime.plan(&id("before"), &bundle, options).unwrap());
+    let container = container.unwrap();
+    container.start().unwrap();
+    let images = bed.directory.path().join("images");
+    let error = container
+        .checkpoint(&images, CheckpointOptions::default())
+        .unwrap_err();
+    assert!(error.to_string().contains("user namespace"), "{error}");
+    let before = numbers.next();
+    assert_eq!(numbers.next(), before + 1);
+    container.delete(true).unwrap();
 }
 
 #[test]
