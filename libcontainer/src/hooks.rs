@@ -105,7 +105,9 @@ pub(crate) fn restore(record: &Record) -> Result<()> {
         ..Place::default()
     };
     let prestart = list(record, |hooks| hooks.prestart());
-    all(prestart, "prestart", &state, &beside.starter())?;
+    // The specification has these, which it discourages, between the start of a created container and that of its program.
+    let created = State::of(record, Status::Created);
+    all(prestart, "prestart", &created, &beside.starter())?;
     let runtime = list(record, |hooks| hooks.create_runtime());
     all(runtime, "createRuntime", &state, &beside.starter())
 }

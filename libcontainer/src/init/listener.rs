@@ -41,7 +41,7 @@ pub(super) fn give(
         state.pid = pid;
     }
     let said = ContainerProcessState {
-        oci_version: &state.oci_version,
+        oci_version: listener.version.unwrap_or(&state.oci_version),
         fds: ["seccompFd"],
         pid,
         metadata: &listener.metadata,

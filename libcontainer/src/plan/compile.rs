@@ -27,6 +27,8 @@ pub(crate) struct Wishes {
     pub(crate) terminal: bool,
     /// The terminal adds no carriage returns.
     pub(crate) plain_newlines: bool,
+    /// A listener goes wherever a path is named.
+    pub(crate) listener_as_crun: bool,
     pub(crate) no_new_keyring: bool,
     pub(crate) parent_death_signal: Option<i32>,
     pub(crate) no_pivot: bool,
@@ -53,6 +55,8 @@ pub(crate) struct Compiler<'s> {
     pub(crate) restricted: bool,
     /// Propagation of the root and, unless told otherwise, of bind mounts.
     pub(crate) propagation: u64,
+    /// The host shall see what is mounted in mounts that are shared.
+    shares: bool,
     /// Directories that are fresh file systems of ours, with the slots that hold them.
     pub(crate) held: Vec<(PathBuf, Slot)>,
     /// The SELinux label of what is in new file systems.
@@ -101,7 +105,8 @@ pub(crate) fn compile(
     {
         compiler.propagation = libc::MS_PRIVATE;
     }
-    compiler.filter(linux)?;
+    compiler.shares = root_propagation.is_some_and(|root| root.flag == libc::MS_SHARED);
+    compiler.filter(linux, wishes.listener_as_crun)?;
     let candidates = process::program(&mut compiler, process, &wishes.environment)?;
     attributes::mount_label(&mut compiler, linux)?;
     compiler.beginning();
@@ -124,10 +129,10 @@ pub(crate) fn compile(
     // Whoever gives the listener away is there until the container is ready.
     let listened = compiler.script.listener.is_some();
     let visible = compiler.is_alone_and_unprivileged();
-    let steps = &mut compiler.script.steps;
     if late_filter && listened {
-        steps.push(Step::Filter);
+        compiler.filter_step();
     }
+    let steps = &mut compiler.script.steps;
     steps.extend([
         // From now on the container has a record, and others may join it: they must not reach what the runtime runs from. But without
         // privilege the caller could not either, and neither hooks nor `exec` would get in before the start.
@@ -174,6 +179,7 @@ impl<'s> Compiler<'s> {
             restricted: facts.in_user_namespace || namespaces.has(Kind::User),
             namespaces,
             propagation: libc::MS_SLAVE,
+            shares: false,
             held: Vec::new(),
             mount_label: None,
             bundle,
@@ -224,7 +230,7 @@ impl Compiler<'_> {
                     let kind = self.own_inside(field, tree, &inside)?;
                     (&tree.path, kind)
                 }
-                None if self.later => {
+                None if self.later || self.in_order(tree) => {
                     let (recursive, no_follow) = (tree.recursive, tree.no_follow);
                     let kind = Own::Tree {
                         recursive,
@@ -279,6 +285,16 @@ impl Compiler<'_> {
         })
     }
 
+    /// Whether the child can open a source as well as we. Then it does when its turn comes: since Linux 6.8 mounts are listed in the order
+    /// in which they were made, and who reads the list expects that of the specification.
+    fn in_order(&self, tree: &Tree) -> bool {
+        // In its mount namespace nothing reaches the host's any more.
+        tree.idmap.is_none()
+            && !self.restricted
+            && !self.shares
+            && self.namespaces.creates(Kind::Mount)
+    }
+
     fn open_own(&mut self, own: OwnStep) {
         let index = self.script.own.len() as u32;
         self.script.own.push(own);
@@ -331,8 +347,16 @@ impl Compiler<'_> {
         }
     }
 
+    /// Loads the filter. A caller without privilege can fetch its listener only from a process that may be looked at.
+    pub(crate) fn filter_step(&mut self) {
+        if self.script.listener.is_some() && self.facts.unprivileged {
+            self.script.steps.push(Step::Dumpable);
+        }
+        self.script.steps.push(Step::Filter);
+    }
+
     /// Compiles the system call filter.
-    pub(crate) fn filter(&mut self, linux: &Linux) -> Result<(), Error> {
+    pub(crate) fn filter(&mut self, linux: &Linux, as_crun: bool) -> Result<(), Error> {
         let Some(profile) = linux.seccomp() else {
             return Ok(());
         };
@@ -361,10 +385,11 @@ impl Compiler<'_> {
                     "it must be an absolute path",
                 ));
             }
-            Some(path) if program.needs_listener => {
+            Some(path) if program.needs_listener || as_crun => {
                 self.script.listener = Some(Listener {
                     path: path.to_owned(),
                     metadata,
+                    version: as_crun.then_some("0.2.0"),
                     state: None,
                 });
             }

@@ -44,7 +44,7 @@ pub(crate) fn compile(
     let linux = spec.linux().as_ref().unwrap_or(&default);
     let namespaces = Namespaces::from_spec(linux.namespaces().as_deref().unwrap_or_default())?;
     let mut compiler = Compiler::new(facts, namespaces, None);
-    compiler.filter(linux)?;
+    compiler.filter(linux, false)?;
     let mut candidates = process::program(&mut compiler, process, &[])?;
     if let Some(program) = entering.program {
         candidates = process::file(&mut compiler, program)?;
@@ -96,9 +96,9 @@ pub(crate) fn compile(
     }
     steps.extend([Step::FindProgram { candidates }, Step::UnblockSignals]);
     if late_filter {
-        steps.push(Step::Filter);
+        compiler.filter_step();
     }
-    steps.push(Step::Execute);
+    compiler.script.steps.push(Step::Execute);
     Ok(compiler.script)
 }
 

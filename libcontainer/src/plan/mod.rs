@@ -98,6 +98,7 @@ impl Plan {
         let wishes = compile::Wishes {
             terminal: asked || matches!(options.stdio, Stdio::Terminal),
             plain_newlines: options.plain_newlines,
+            listener_as_crun: options.listener_as_crun,
             no_new_keyring: options.no_new_keyring,
             parent_death_signal: options.parent_death_signal.map(crate::exit::Signal::number),
             no_pivot: options.no_pivot,

@@ -39,6 +39,9 @@ pub struct CreateOptions {
     pub pid_file: Option<PathBuf>,
     /// The terminal passes newlines on as they are, without a carriage return: for a caller who writes its output where it came from.
     pub plain_newlines: bool,
+    /// As crun has it, the filter's listener is sent wherever `linux.seccomp.listenerPath` names somebody, also if no rule asks that one,
+    /// and the version that is told with it is 0.2.0.
+    pub listener_as_crun: bool,
     /// A Unix stream socket to which a descriptor of the first process (a pidfd) is sent.
     pub pidfd_socket: Option<PathBuf>,
     /// How many descriptors above standard error the program inherits from the caller.

@@ -199,13 +199,13 @@ pub(crate) fn identity(
     compiler.script.steps.push(Step::DropDescriptors);
     // Limits come after the last descriptor is opened: there may be a limit of ten of them.
     limits(compiler, process);
-    let steps = &mut compiler.script.steps;
-    steps.push(Step::DropBounding {
+    compiler.script.steps.push(Step::DropBounding {
         keep: set(LinuxCapabilities::bounding),
     });
     if early_filter {
-        steps.push(Step::Filter);
+        compiler.filter_step();
     }
+    let steps = &mut compiler.script.steps;
     steps.push(Step::Identity {
         uid,
         gid,

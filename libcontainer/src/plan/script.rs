@@ -88,6 +88,8 @@ pub(crate) struct OomScore {
 pub(crate) struct Listener {
     pub(crate) path: PathBuf,
     pub(crate) metadata: String,
+    /// The specification's version that is told, if not the container's.
+    pub(crate) version: Option<&'static str>,
     /// Of the container; known when it is made.
     pub(crate) state: Option<State>,
 }

@@ -213,7 +213,7 @@ fn hooks_run_in_their_order_and_place() {
     let outside = std::fs::read_link("/proc/self/ns/mnt").unwrap();
     let outside = outside.to_str().unwrap();
     let wanted = [
-        ("prestart", "creating", outside),
+        ("prestart", "created", outside),
         ("createRuntime", "creating", outside),
         ("createContainer", "creating", "inside"),
         ("startContainer", "created", "inside"),

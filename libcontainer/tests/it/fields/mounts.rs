@@ -463,7 +463,8 @@ fn propagation_of_mounts_and_of_the_root() {
     for (options, wanted) in [
         (&["bind"][..], "master:"),
         (&["bind", "private"], ""),
-        (&["bind", "shared"], "shared:"),
+        // The root's comes first, as with runc: it is a slave.
+        (&["bind", "shared"], "shared: master:"),
         (&["bind", "rslave"], "master:"),
         (&["bind", "slave", "shared"], "shared: master:"),
         (&["bind", "unbindable"], "unbindable"),

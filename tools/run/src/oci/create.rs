@@ -163,6 +163,7 @@ fn make(face: &Face, args: &CreateArgs, whom: For) -> Result<Container, Ended> {
         console_socket: args.console_socket.clone(),
         // As runc: our own terminal turns newlines into what begins a line, and a pipe gets none of that.
         plain_newlines: args.console_socket.is_none(),
+        listener_as_crun: face.as_crun,
         pid_file: args.pid_file.clone(),
         pidfd_socket: args.pidfd_socket.clone(),
         preserve_fds: listening.saturating_add(args.preserve_fds),
@@ -193,11 +194,38 @@ fn make(face: &Face, args: &CreateArgs, whom: For) -> Result<Container, Ended> {
              Such configuration is strongly discouraged",
         );
     }
+    if face.as_crun {
+        keep_status(face, &container)?;
+    }
     if let Ok(init) = container.init() {
         let pid = init.pid();
         face.log.debug(|| format!("child process in init(): {pid}"));
     }
     Ok(container)
+}
+
+/// Leaves what readers of crun's state directory find there: its file `status`, with where the first process's streams lead.
+fn keep_status(face: &Face, container: &Container) -> Result<(), Ended> {
+    let state = container.state()?;
+    let stream = |number: u8| {
+        let link = std::fs::read_link(format!("/proc/{}/fd/{number}", state.pid));
+        link.unwrap_or_default().to_string_lossy().into_owned()
+    };
+    let streams: Vec<_> = (0..3).map(stream).collect();
+    let status = serde_json::json!({
+        "pid": state.pid,
+        "bundle": state.bundle,
+        "rootfs": state.rootfs,
+        "created": state.created,
+        "owner": state.owner,
+        "external_descriptors": serde_json::json!(streams).to_string(),
+    });
+    let path = face.root.join(container.id().as_str()).join("status");
+    std::fs::write(&path, status.to_string()).map_err(|error| {
+        libcontainer::Error::from_io(error, "write")
+            .with_path(path)
+            .into()
+    })
 }
 
 /// What the container's process will do.

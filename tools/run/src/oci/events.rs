@@ -81,9 +81,22 @@ fn follow(
         }
         if Instant::now() >= next {
             next += args.interval;
-            print(&args.id, "stats", &of(&container.stats()?))?;
+            match container.stats() {
+                Ok(stats) => print(&args.id, "stats", &of(&stats))?,
+                // It may end, and its cgroups go, while they are read.
+                Err(_) if has_ended(container)? => return Ok(()),
+                Err(error) => return Err(error.into()),
+            }
         }
     }
+}
+
+fn has_ended(container: &mut Container) -> Result<bool, Ended> {
+    let mut polled = [PollFd::from_borrowed_fd(
+        container.init()?.pidfd(),
+        PollFlags::IN,
+    )];
+    Ok(poll(&mut polled, Some(&Timespec::default())).is_ok_and(|ready| ready > 0))
 }
 
 fn print(id: &str, kind: &str, data: &Value) -> Result<(), Ended> {

@@ -158,3 +158,26 @@ fn the_last_home_counts() {
         assert_eq!(outcome.stdout, format!("{home}\n"));
     }
 }
+
+#[test]
+fn mounts_are_listed_in_the_order_of_the_specification() {
+    let Some(bundle) = Bundle::new() else { return };
+    let look = "awk '$5 ~ \"^/mnt\" { print $5 }' /proc/self/mountinfo";
+    bundle.configure(&["sh", "-c", look], |config| {
+        let mounts = config["mounts"].as_array_mut().unwrap();
+        for (kind, options, name) in [
+            ("tmpfs", json!([]), "one"),
+            ("bind", json!(["bind"]), "two"),
+            ("tmpfs", json!([]), "three"),
+            ("bind", json!(["rbind", "shared"]), "four"),
+        ] {
+            let source = if kind == "bind" { "/etc" } else { "tmpfs" };
+            mounts.push(json!({"destination": format!("/mnt/{name}"), "type": kind, "source": source, "options": options}));
+        }
+    });
+    let outcome = bundle.oci(&["run", "listed"]).expect_code(0);
+    assert_eq!(
+        outcome.stdout,
+        "/mnt/one\n/mnt/two\n/mnt/three\n/mnt/four\n"
+    );
+}

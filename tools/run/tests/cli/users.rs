@@ -2,6 +2,8 @@
 
 use crate::support::program;
 use serde_json::{Value, json};
+use std::io::Read;
+use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use trimaran_testkit::image::Tree;
@@ -257,5 +259,40 @@ fn the_callers_cgroups_are_seen_where_the_container_has_none() {
         });
         let outcome = bundle.oci(&["run", "seen"]).expect_code(1);
         assert!(outcome.stderr.contains("Read-only"), "{}", outcome.stderr);
+    });
+}
+
+#[test]
+fn listeners_of_filters_are_fetched_from_hooks_and_processes_too() {
+    for_each_user(|bundle| {
+        let socket = bundle.path().join("agent");
+        let listener = UnixListener::bind(&socket).unwrap();
+        let all = std::os::unix::fs::PermissionsExt::from_mode(0o777);
+        std::fs::set_permissions(&socket, all).unwrap();
+        // Who is said to be there: for each kind of filter the first process, the hook, and a further process.
+        let agent = std::thread::spawn(move || {
+            let mut said = Vec::new();
+            for _ in 0..6 {
+                let mut text = String::new();
+                let (mut stream, _) = listener.accept().unwrap();
+                stream.read_to_string(&mut text).unwrap();
+                let state: Value = serde_json::from_str(&text).unwrap();
+                said.push(state["state"]["status"].as_str().unwrap().to_owned());
+            }
+            said
+        });
+        for no_new_privileges in [false, true] {
+            bundle.configure(&["sleep", "1000"], |config| {
+                config["process"]["noNewPrivileges"] = json!(no_new_privileges);
+                config["hooks"] = json!({"startContainer": [{"path": "/bin/true"}]});
+                config["linux"]["seccomp"] = json!({"defaultAction": "SCMP_ACT_ALLOW", "listenerPath": socket,
+                    "syscalls": [{"names": ["mkdir"], "action": "SCMP_ACT_NOTIFY"}]});
+            });
+            bundle.leaves(&["run", "-d", "asked"]);
+            bundle.oci(&["exec", "asked", "true"]).expect_code(0);
+            bundle.oci(&["delete", "--force", "asked"]).expect_code(0);
+        }
+        let wanted = ["creating", "created", "running"];
+        assert_eq!(agent.join().unwrap(), [wanted, wanted].concat());
     });
 }
