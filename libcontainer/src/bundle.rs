@@ -52,11 +52,23 @@ impl Bundle {
     /// # Errors
     /// As [`Self::open`].
     pub fn open_with(directory: &Path, config: &Path) -> Result<Self> {
+        Self::open_changed(directory, config, |_| {})
+    }
+
+    /// As [`Self::open_with`], with a specification that is changed before the root is opened, which depends on its user namespace.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub fn open_changed(
+        directory: &Path,
+        config: &Path,
+        change: impl FnOnce(&mut Spec),
+    ) -> Result<Self> {
         let (place, directory) = open_directory(directory)?;
         let path = directory.join(config);
         let raw = read_config(&place, config, &path)?;
         let config = path;
-        let (spec, warnings) = spec::load(&raw).map_err(|error| {
+        let (mut spec, warnings) = spec::load(&raw).map_err(|error| {
             Error::new(
                 ErrorKind::InvalidSpec {
                     field: "config.json".into(),
@@ -66,6 +78,7 @@ impl Bundle {
             .with_path(&config)
             .with_source(error)
         })?;
+        change(&mut spec);
         let path = spec
             .root()
             .as_ref()

@@ -53,6 +53,9 @@ impl RootlessFacts {
     }
 }
 
+/// Where the set-uid helpers are looked for: not where the environment says.
+const HELPER_DIRECTORIES: [&str; 4] = ["/usr/bin", "/bin", "/usr/sbin", "/sbin"];
+
 /// Where the set-uid helpers are; `None` is "not installed".
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Helpers {
@@ -226,6 +229,24 @@ pub fn plan_maps(uid: u32, gid: u32, user: Option<&str>, subuid: &str, subgid: &
         uid: idmap::map_user(uid, &users),
         gid: idmap::map_user(gid, &groups),
     }
+}
+
+/// The mapping for the caller: [`plan_maps`] with what this host's files say, or itself alone if those who may map more are not installed.
+pub fn caller_maps(facts: &RootlessFacts) -> IdMaps {
+    let helpers = Helpers::find(HELPER_DIRECTORIES.map(Path::new));
+    if helpers.newuidmap.is_none() || helpers.newgidmap.is_none() {
+        return IdMaps::single(facts.uid, facts.gid);
+    }
+    // A missing file is an empty one: such a user has no sub-ids.
+    let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
+    let passwd = read("/etc/passwd");
+    let name = passwd.lines().find_map(|line| {
+        let mut fields = line.split(':');
+        let name = fields.next()?;
+        (fields.nth(1)?.parse() == Ok(facts.uid)).then_some(name)
+    });
+    let (users, groups) = (read("/etc/subuid"), read("/etc/subgid"));
+    plan_maps(facts.uid, facts.gid, name, &users, &groups)
 }
 
 /// Puts the calling process into a user namespace and a mount namespace of its own, as uid 0 and gid 0, with every mount a slave of

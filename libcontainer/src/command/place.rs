@@ -1,6 +1,6 @@
 //! Where and as whom a command's container is made.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use oci_spec::runtime::{
     LinuxIdMapping, LinuxIdMappingBuilder, LinuxNamespace, LinuxNamespaceType, Spec,
@@ -10,11 +10,8 @@ use crate::capability::CapabilitySet;
 use crate::error::{Error, Result};
 use crate::idmap::{IdMap, IdMaps};
 use crate::rootfs::{PreparedRoot, Root};
-use crate::rootless::{self, Helpers, RootlessFacts};
+use crate::rootless;
 use crate::spec::{GROUP, HostFacts, PASSWD, PASSWD_BYTES, UserFiles};
-
-/// Where `newuidmap` is looked for.
-const DIRECTORIES: [&str; 4] = ["/usr/bin", "/bin", "/usr/sbin", "/sbin"];
 
 /// What becomes of changes of the root.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -60,7 +57,7 @@ impl Place {
                 maps: None,
             });
         }
-        let maps = maps(&facts);
+        let maps = rootless::caller_maps(&facts);
         host.rootless = true;
         host.setgroups = !maps.is_single();
         host.bounding = CapabilitySet::ALL;
@@ -108,26 +105,4 @@ fn mapping(map: &IdMap) -> LinuxIdMapping {
         .size(map.size)
         .build()
         .expect("all fields are set")
-}
-
-/// The caller and its sub-ids, if it has some and those who may map them are installed.
-fn maps(facts: &RootlessFacts) -> IdMaps {
-    let helpers = Helpers::find(DIRECTORIES.map(Path::new));
-    if helpers.newuidmap.is_none() || helpers.newgidmap.is_none() {
-        return IdMaps::single(facts.uid, facts.gid);
-    }
-    let read = |path: &str| std::fs::read_to_string(PathBuf::from(path)).unwrap_or_default();
-    let passwd = read("/etc/passwd");
-    let name = passwd.lines().find_map(|line| {
-        let mut fields = line.split(':');
-        let name = fields.next()?;
-        (fields.nth(1)?.parse() == Ok(facts.uid)).then_some(name)
-    });
-    rootless::plan_maps(
-        facts.uid,
-        facts.gid,
-        name,
-        &read("/etc/subuid"),
-        &read("/etc/subgid"),
-    )
 }

@@ -9,6 +9,7 @@ mod compile;
 mod devices;
 mod exec;
 mod facts;
+mod filter;
 mod kernel;
 mod mounts;
 mod options;

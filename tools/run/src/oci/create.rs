@@ -1,10 +1,11 @@
 //! `create`, and `run`, which is create and start in the foreground.
 
 use super::notify::{self, Proxy};
-use super::{Ended, global::Face, words};
+use super::{Ended, global::Face, user, words};
 use clap::Parser;
 use libcontainer::bundle::Bundle;
 use libcontainer::foreground::{self, Foreground, RawMode, Terminal};
+use libcontainer::oci_spec::runtime::Spec;
 use libcontainer::plan::Plan;
 use libcontainer::runtime::{Container, CreateOptions, Process, Stdio};
 use libcontainer::seal;
@@ -121,7 +122,7 @@ pub(crate) fn run(face: &Face, args: &RunArgs) -> Result<u8, Ended> {
 fn make(face: &Face, args: &CreateArgs, whom: For) -> Result<Container, Ended> {
     let foreground = whom == For::Foreground;
     let id = ContainerId::parse(&args.id)?;
-    let mut bundle = open(args)?;
+    let mut bundle = open(face, args)?;
     let visible = seal::is_visible_from(bundle.spec());
     if visible && seal::is_writable_from(bundle.spec())? {
         seal::ensure()?;
@@ -242,15 +243,18 @@ fn remove(face: &Face, container: Container) -> libcontainer::Result<()> {
 }
 
 /// Opens the bundle. A configuration that is not called config.json is looked for where the caller is, as crun does.
-fn open(args: &CreateArgs) -> Result<Bundle, Ended> {
-    Ok(match &args.config {
-        Some(config) if config.as_os_str() != "config.json" => {
-            let config = std::path::absolute(config)
-                .map_err(|error| Ended::Failed(format!("{}: {error}", config.display())))?;
-            Bundle::open_with(&args.bundle, &config)?
+fn open(face: &Face, args: &CreateArgs) -> Result<Bundle, Ended> {
+    let config = match &args.config {
+        Some(config) if config.as_os_str() != "config.json" => std::path::absolute(config)
+            .map_err(|error| Ended::Failed(format!("{}: {error}", config.display())))?,
+        _ => PathBuf::from("config.json"),
+    };
+    let change = |spec: &mut Spec| {
+        if face.as_crun {
+            user::complete(spec);
         }
-        _ => Bundle::open(&args.bundle)?,
-    })
+    };
+    Ok(Bundle::open_changed(&args.bundle, &config, change)?)
 }
 
 /// Whether there are as many descriptors to inherit as the caller says. For runc fewer are an error, for crun they are as good.

@@ -15,6 +15,7 @@ mod notify;
 mod ps;
 mod spec;
 mod update;
+mod user;
 mod verbs;
 mod words;
 

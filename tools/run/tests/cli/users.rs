@@ -296,3 +296,35 @@ fn listeners_of_filters_are_fetched_from_hooks_and_processes_too() {
         assert_eq!(agent.join().unwrap(), [wanted, wanted].concat());
     });
 }
+
+#[test]
+fn who_calls_crun_gets_a_user_namespace() {
+    for_each_user(|bundle| {
+        let link = bundle.path().join("crun");
+        std::os::unix::fs::symlink(&bundle.program, &link).unwrap();
+        let call = |id: &str| {
+            let state = bundle.path().join("state-crun");
+            let mut call = bundle.user.command(&link, bundle.path(), &[]);
+            run(call.arg("--root").arg(state).args(["run", id]))
+        };
+        let look = "id -u; stat -c %u /";
+        // Without sub-ids there is no root beside the process's user, who has to be it then.
+        let others = first_subordinate(&bundle.user).is_some();
+        for (uid, seen) in [(0, "0\n0\n"), (5, "5\n5\n")] {
+            if uid != 0 && !others {
+                continue;
+            }
+            bundle.configure(&["sh", "-c", look], |config| {
+                config["process"]["user"] = json!({"uid": uid, "gid": uid});
+                let linux = config["linux"].as_object_mut().unwrap();
+                linux.remove("uidMappings");
+                linux.remove("gidMappings");
+                let namespaces = linux["namespaces"].as_array_mut().unwrap();
+                namespaces.retain(|one| one["type"] != "user");
+            });
+            // runc wants it said.
+            bundle.oci(&["run", "without"]).expect_code(1);
+            assert_eq!(call("with").expect_code(0).stdout, seen);
+        }
+    });
+}
