@@ -272,7 +272,12 @@ class Bench:
             json.dump({**spec, "process": {**spec["process"], "args": ["/bin/busybox", "sleep", "1000"]}}, file)
 
         def begin(argv, name):
-            sh([*argv, "run", "-d", "-b", bundle, name])
+            # Not into a pipe: the container keeps what it was given.
+            with tempfile.TemporaryFile() as log:
+                done = subprocess.run([*argv, "run", "-d", "-b", bundle, name], stdin=subprocess.DEVNULL, stdout=log, stderr=log, check=False)
+                if done.returncode:
+                    log.seek(0)
+                    raise RuntimeError(f"{argv[0]}: exit {done.returncode}: {log.read().decode(errors='replace')[-500:]}")
 
         name, started = f"bench-{os.getpid()}-lives", []
         for _, argv in runtimes:
