@@ -190,9 +190,10 @@ impl Child<'_> {
         }
     }
 
-    /// Makes a directory that is held the current one. Not where paths on the host are still to be opened, which may be relative.
+    /// Makes a directory that is held the current one. Not where relative paths on the host are still to be opened.
     fn go_to(&mut self, slot: Slot) -> Result<bool, Failed> {
-        if !self.script.own.is_empty() {
+        let relative = |path: Text| !self.text(path).to_bytes().starts_with(b"/");
+        if self.script.own.iter().any(|own| relative(own.path)) {
             return Ok(false);
         }
         if self.progress.current != Some(slot) {
