@@ -77,6 +77,10 @@ impl Kind {
     }
 }
 
+/// How often, and how long, a process that is just about to execute its program is waited for.
+const ATTEMPTS: u32 = 100;
+const PAUSE: std::time::Duration = std::time::Duration::from_millis(10);
+
 /// The `CLONE_NEW*` flags of the namespaces in which a process is and we are not.
 ///
 /// # Errors
@@ -90,6 +94,15 @@ pub(crate) fn foreign(pid: i32) -> Result<u32, Error> {
                 Error::from_errno(errno.raw_os_error(), "look at namespaces").with_path(path)
             })
     };
+    // Whoever joins namespaces may be looked at when it executes its program, which may be in this moment.
+    let mut attempts = 0;
+    while let Err(error) = look(&pid.to_string(), Kind::Mount) {
+        if error.errno() != Some(libc::EACCES) || attempts == ATTEMPTS {
+            return Err(error);
+        }
+        attempts += 1;
+        std::thread::sleep(PAUSE);
+    }
     let mut flags = 0;
     for kind in Kind::ALL {
         // A kernel without this kind has it for nobody.
@@ -99,8 +112,6 @@ pub(crate) fn foreign(pid: i32) -> Result<u32, Error> {
             flags |= kind.flag();
         }
     }
-    // Without the right to look at one, all of them would seem to be shared.
-    look(&pid.to_string(), Kind::Mount)?;
     Ok(flags)
 }
 

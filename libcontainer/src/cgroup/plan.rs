@@ -490,11 +490,27 @@ impl Group {
             if names.peek().is_some() {
                 parents.insert(0, at.clone());
             } else if !is_new && !held {
+                self.check_ours(&at)?;
                 // A crashed container of the same name may have left it; anything alive in it is not ours.
                 check_unused(&at)?;
             }
         }
         Ok(parents)
+    }
+
+    /// Whether the caller may put somebody into a directory that was there: another user's container may have the same name.
+    fn check_ours(&self, directory: &Path) -> Result<(), CgroupError> {
+        let path = directory.join(match self.version {
+            Version::One(_) => "tasks",
+            Version::Two(_) => "cgroup.procs",
+        });
+        match rustix::fs::access(&path, rustix::fs::Access::WRITE_OK) {
+            Err(errno @ (Errno::ACCESS | Errno::PERM | Errno::ROFS)) => Err(CgroupError::Open {
+                path,
+                source: errno.into(),
+            }),
+            _ => Ok(()),
+        }
     }
 }
 

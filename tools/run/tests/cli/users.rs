@@ -227,6 +227,44 @@ fn a_cgroup_that_is_asked_for_by_name_is_not_done_without() {
     });
 }
 
+/// Cgroups of root, in every hierarchy, with the name that a user's container would have.
+struct Taken(Vec<PathBuf>);
+
+impl Taken {
+    fn by_root(name: &str) -> Self {
+        let root = Path::new("/sys/fs/cgroup");
+        let below = std::fs::read_dir(root)
+            .unwrap()
+            .map(|entry| entry.unwrap().path());
+        let hierarchies = below.chain([root.to_owned()]);
+        let is_one = |path: &PathBuf| path.join("cgroup.procs").exists();
+        let places = hierarchies.filter(is_one).map(|path| path.join(name));
+        let taken = Self(places.collect());
+        for place in &taken.0 {
+            std::fs::create_dir(place).unwrap();
+        }
+        taken
+    }
+}
+
+impl Drop for Taken {
+    fn drop(&mut self) {
+        for place in &self.0 {
+            std::fs::remove_dir(place).ok();
+        }
+    }
+}
+
+#[test]
+fn the_cgroup_of_another_users_container_of_this_name_is_left_alone() {
+    for_each_user(|bundle| {
+        let taken = Taken::by_root("users-taken");
+        bundle.configure(&["true"], |_| {});
+        bundle.oci(&["run", "users-taken"]).expect_code(0);
+        assert!(taken.0.iter().all(|place| place.exists()));
+    });
+}
+
 #[test]
 fn who_cannot_end_all_processes_is_warned() {
     const WORDS: &str = "strongly discouraged";
