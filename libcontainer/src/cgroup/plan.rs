@@ -357,21 +357,25 @@ impl Plan {
     /// As [`Self::apply`]; what systemd made is there as long as a process is in it, which is the caller's or what is returned.
     pub(crate) fn apply_held(&self) -> Result<(Cgroup, Option<Held>), CgroupError> {
         let Some(start) = &self.systemd else {
-            return Ok((self.make_all(Cgroup::default())?, None));
+            return self.make_all(Cgroup::default(), None);
         };
         let held = start.start()?;
         let mut plan = self.clone();
         for group in &mut plan.groups {
             group.path.clone_from(&held.path);
         }
-        let made = plan.make_all(Cgroup {
+        let made = Cgroup {
             systemd: Some(held.unit.clone()),
             ..Cgroup::default()
-        })?;
-        Ok((made, Some(held)))
+        };
+        plan.make_all(made, Some(held))
     }
 
-    fn make_all(&self, mut made: Cgroup) -> Result<Cgroup, CgroupError> {
+    fn make_all(
+        &self,
+        mut made: Cgroup,
+        held: Option<Held>,
+    ) -> Result<(Cgroup, Option<Held>), CgroupError> {
         // Where nothing is asked for, a place that the caller may not have is done without.
         let mut lacking = None;
         let made_all = self.groups.iter().try_for_each(|group| {
@@ -390,12 +394,14 @@ impl Plan {
             _ => Ok(()),
         });
         match made_all {
-            Ok(()) => Ok(made),
+            Ok(()) => Ok((made, held)),
             Err(error) => {
+                // systemd would ask it to end, which it might not hear, and wait.
+                drop(held);
                 // The first failure is the one to be told.
                 drop(made.delete());
                 if self.optional && self.systemd.is_none() && error.is_permission() {
-                    Ok(Cgroup::default())
+                    Ok((Cgroup::default(), None))
                 } else {
                     Err(error)
                 }

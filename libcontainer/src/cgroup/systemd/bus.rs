@@ -90,14 +90,13 @@ impl Manager {
 
     /// The kernel tells the other side who we are. We do not: in a user namespace our own number is another one than theirs.
     fn authenticate(&mut self) -> io::Result<()> {
-        self.stream.write_all(b"\0AUTH EXTERNAL\r\n")?;
-        if self.line()?.starts_with(b"DATA") {
-            self.stream.write_all(b"DATA\r\n")?;
-        }
-        if !self.line()?.starts_with(b"OK ") {
+        // In one go: a call that systemd happens to read together with the last line waits there until something else comes.
+        self.stream
+            .write_all(b"\0AUTH EXTERNAL\r\nDATA\r\nBEGIN\r\n")?;
+        if !self.line()?.starts_with(b"DATA") || !self.line()?.starts_with(b"OK ") {
             return Err(io::ErrorKind::PermissionDenied.into());
         }
-        self.stream.write_all(b"BEGIN\r\n")
+        Ok(())
     }
 
     fn line(&mut self) -> io::Result<Vec<u8>> {
