@@ -2,10 +2,10 @@
 
 use std::io::Read;
 
+use libcontainer::oci_spec::runtime::Spec;
 use libcontainer::runtime::{CreateOptions, Stdio};
 use libcontainer::state::Status;
 use libcontainer::{ErrorKind, ExitStatus, Signal};
-
 use serde_json::json;
 
 use crate::bed::{Bed, id, pipe};
@@ -148,6 +148,22 @@ fn a_killed_container_cannot_be_started() {
     container.delete(true).unwrap();
 }
 
+/// What a container writes to its terminal.
+fn through_terminal(bed: &Bed, spec: Spec) -> String {
+    let plan = bed
+        .runtime
+        .plan(&id("tty"), &bed.bundle(spec), CreateOptions::default())
+        .unwrap();
+    let mut process = bed.runtime.run(plan).unwrap();
+    let mut master = std::fs::File::from(process.take_terminal().unwrap());
+    assert!(process.take_terminal().is_none());
+    let mut output = Vec::new();
+    // The master's end is an error, not an end of file.
+    master.read_to_end(&mut output).ok();
+    assert_eq!(process.wait().unwrap(), ExitStatus::Exited(0));
+    String::from_utf8(output).unwrap()
+}
+
 #[test]
 fn a_terminal_is_the_containers_own() {
     let Some(bed) = Bed::new() else { return };
@@ -162,18 +178,7 @@ fn a_terminal_is_the_containers_own() {
         .build()
         .unwrap();
     process.set_console_size(Some(size));
-    let plan = bed
-        .runtime
-        .plan(&id("tty"), &bed.bundle(spec), CreateOptions::default())
-        .unwrap();
-    let mut process = bed.runtime.run(plan).unwrap();
-    let mut master = std::fs::File::from(process.take_terminal().unwrap());
-    assert!(process.take_terminal().is_none());
-    let mut output = Vec::new();
-    // The master's end is an error, not an end of file.
-    master.read_to_end(&mut output).ok();
-    assert_eq!(process.wait().unwrap(), ExitStatus::Exited(0));
-    let output = String::from_utf8(output).unwrap();
+    let output = through_terminal(&bed, spec);
     assert!(
         output.starts_with("/dev/pts/0\r\n33 99\r\nconsole\r\n"),
         "{output}"
@@ -197,16 +202,7 @@ fn a_terminal_where_the_devices_are_the_hosts() {
             changes.push(("+mounts", pts.clone()));
         }
         let spec = super::fields::with(&spec, &changes);
-        let plan = bed
-            .runtime
-            .plan(&id("tty"), &bed.bundle(spec), CreateOptions::default())
-            .unwrap();
-        let mut process = bed.runtime.run(plan).unwrap();
-        let mut master = std::fs::File::from(process.take_terminal().unwrap());
-        let mut output = Vec::new();
-        master.read_to_end(&mut output).ok();
-        assert_eq!(process.wait().unwrap(), ExitStatus::Exited(0));
-        let output = String::from_utf8(output).unwrap();
+        let output = through_terminal(&bed, spec);
         assert!(output.starts_with("/dev/pts/"), "{output}");
         assert!(output.contains("terminal\r\n\r\nown"), "{output}");
         assert_eq!(output.starts_with("/dev/pts/0\r\n"), own, "{output}");
