@@ -1,6 +1,8 @@
 //! User and group id mappings, and the sub-id ranges of `/etc/subuid` and `/etc/subgid`. Pure.
 
 use std::fmt;
+
+use oci_spec::runtime::{LinuxIdMapping, LinuxIdMappingBuilder};
 use thiserror::Error;
 
 /// A user may own many ranges, but the kernel accepts at most 340 lines in one `uid_map`.
@@ -15,6 +17,27 @@ pub struct IdMap {
     pub host: u32,
     /// How many ids follow each other.
     pub size: u32,
+}
+
+impl From<&LinuxIdMapping> for IdMap {
+    fn from(map: &LinuxIdMapping) -> Self {
+        Self {
+            container: map.container_id(),
+            host: map.host_id(),
+            size: map.size(),
+        }
+    }
+}
+
+impl From<&IdMap> for LinuxIdMapping {
+    fn from(map: &IdMap) -> Self {
+        LinuxIdMappingBuilder::default()
+            .container_id(map.container)
+            .host_id(map.host)
+            .size(map.size)
+            .build()
+            .expect("all fields are set")
+    }
 }
 
 impl fmt::Display for IdMap {

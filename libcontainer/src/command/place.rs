@@ -2,13 +2,11 @@
 
 use std::path::Path;
 
-use oci_spec::runtime::{
-    LinuxIdMapping, LinuxIdMappingBuilder, LinuxNamespace, LinuxNamespaceType, Spec,
-};
+use oci_spec::runtime::{LinuxNamespace, LinuxNamespaceType, Spec};
 
 use crate::capability::CapabilitySet;
 use crate::error::{Error, Result};
-use crate::idmap::{IdMap, IdMaps};
+use crate::idmap::IdMaps;
 use crate::rootfs::{PreparedRoot, Root};
 use crate::rootless;
 use crate::spec::{GROUP, HostFacts, PASSWD, PASSWD_BYTES, UserFiles};
@@ -93,16 +91,7 @@ impl Place {
         namespaces.push(namespace);
         linux
             .set_namespaces(Some(namespaces))
-            .set_uid_mappings(Some(maps.uid.iter().map(mapping).collect()))
-            .set_gid_mappings(Some(maps.gid.iter().map(mapping).collect()));
+            .set_uid_mappings(Some(maps.uid.iter().map(Into::into).collect()))
+            .set_gid_mappings(Some(maps.gid.iter().map(Into::into).collect()));
     }
-}
-
-fn mapping(map: &IdMap) -> LinuxIdMapping {
-    LinuxIdMappingBuilder::default()
-        .container_id(map.container)
-        .host_id(map.host)
-        .size(map.size)
-        .build()
-        .expect("all fields are set")
 }

@@ -741,12 +741,7 @@ pub(crate) fn id_maps(
     gid: &Option<Vec<LinuxIdMapping>>,
 ) -> IdMaps {
     let read = |list: &Option<Vec<LinuxIdMapping>>| -> Vec<IdMap> {
-        let read = |map: &LinuxIdMapping| IdMap {
-            container: map.container_id(),
-            host: map.host_id(),
-            size: map.size(),
-        };
-        list.iter().flatten().map(read).collect()
+        list.iter().flatten().map(IdMap::from).collect()
     };
     let (uid, gid) = (read(uid), read(gid));
     IdMaps { uid, gid }

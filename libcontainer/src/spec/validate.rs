@@ -5,9 +5,7 @@ use crate::{
     error::{Error, ErrorKind},
     idmap::{self, IdMap},
 };
-use oci_spec::runtime::{
-    Linux, LinuxIdMapping, LinuxNamespaceType as Namespace, Mount, Process, Spec,
-};
+use oci_spec::runtime::{Linux, LinuxNamespaceType as Namespace, Mount, Process, Spec};
 use std::{collections::HashSet, ffi::OsStr, os::unix::ffi::OsStrExt, path::Path};
 use thiserror::Error;
 
@@ -264,7 +262,7 @@ fn mappings(linux: &Linux) -> Checked {
         ("linux.uidMappings", linux.uid_mappings()),
         ("linux.gidMappings", linux.gid_mappings()),
     ] {
-        let maps: Vec<IdMap> = mappings.iter().flatten().map(to_map).collect();
+        let maps: Vec<IdMap> = mappings.iter().flatten().map(IdMap::from).collect();
         if maps.is_empty() && make {
             return wrong(field, "is missing, and a new user namespace needs it");
         }
@@ -278,14 +276,6 @@ fn mappings(linux: &Linux) -> Checked {
         }
     }
     Ok(())
-}
-
-fn to_map(mapping: &LinuxIdMapping) -> IdMap {
-    IdMap {
-        container: mapping.container_id(),
-        host: mapping.host_id(),
-        size: mapping.size(),
-    }
 }
 
 fn linux_paths(linux: &Linux) -> Checked {

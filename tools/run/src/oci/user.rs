@@ -1,9 +1,7 @@
 //! The user namespace that crun gives the containers of ordinary users, who could not make any without.
 
 use libcontainer::idmap::IdMap;
-use libcontainer::oci_spec::runtime::{
-    LinuxIdMapping, LinuxIdMappingBuilder, LinuxNamespace, LinuxNamespaceType, Spec,
-};
+use libcontainer::oci_spec::runtime::{LinuxIdMapping, LinuxNamespace, LinuxNamespaceType, Spec};
 use libcontainer::rootless;
 use std::path::Path;
 
@@ -39,21 +37,14 @@ pub(super) fn complete(spec: &mut Spec) {
     let lacks = |maps: &Option<Vec<LinuxIdMapping>>| maps.as_ref().is_none_or(Vec::is_empty);
     if lacks(linux.uid_mappings()) && lacks(linux.gid_mappings()) {
         let maps = rootless::caller_maps(&facts);
-        linux.set_uid_mappings(Some(written(placed(&maps.uid, uid))));
-        linux.set_gid_mappings(Some(written(placed(&maps.gid, gid))));
+        linux.set_uid_mappings(Some(written(&placed(&maps.uid, uid))));
+        linux.set_gid_mappings(Some(written(&placed(&maps.gid, gid))));
     }
     spec.set_linux(Some(linux));
 }
 
-fn written(maps: Vec<IdMap>) -> Vec<LinuxIdMapping> {
-    let one = |map: IdMap| {
-        LinuxIdMappingBuilder::default()
-            .container_id(map.container)
-            .host_id(map.host)
-            .size(map.size)
-            .build()
-    };
-    maps.into_iter().filter_map(|map| one(map).ok()).collect()
+fn written(maps: &[IdMap]) -> Vec<LinuxIdMapping> {
+    maps.iter().map(Into::into).collect()
 }
 
 /// The map in which the caller, who is 0 in `maps`, is `place`; who was below that moves down by one.
