@@ -185,10 +185,24 @@ fn make(face: &Face, args: &CreateArgs, whom: For) -> Result<Container, Ended> {
             face.runtime.create_attended(plan)
         }
     });
+    let created = created.map_err(Ended::from).and_then(|mut container| {
+        match complete(face, &mut container, visible) {
+            Ok(()) => Ok(container),
+            Err(ended) => {
+                // What could not be completed is not left there; the first failure is the one to be told.
+                remove(face, container).ok();
+                Err(ended)
+            }
+        }
+    });
     if created.is_err() && made {
         notify::forget(face, id.as_str());
     }
-    let mut container = created?;
+    created
+}
+
+/// What is said of a container that was made, and kept beside it.
+fn complete(face: &Face, container: &mut Container, visible: bool) -> Result<(), Ended> {
     if visible && !container.keeps_processes_together()? {
         face.log.warn(
             "the container has neither a cgroup nor a pid namespace of its own: what its first process leaves behind cannot be ended. \
@@ -196,13 +210,13 @@ fn make(face: &Face, args: &CreateArgs, whom: For) -> Result<Container, Ended> {
         );
     }
     if face.as_crun {
-        keep_status(face, &container)?;
+        keep_status(face, container)?;
     }
     if let Ok(init) = container.init() {
         let pid = init.pid();
         face.log.debug(|| format!("child process in init(): {pid}"));
     }
-    Ok(container)
+    Ok(())
 }
 
 /// Leaves what readers of crun's state directory find there: its file `status`, with where the first process's streams lead.

@@ -157,7 +157,8 @@ fn trace(face: &Face, description: &Description) {
 fn mask(list: &str) -> Option<u128> {
     list.split(',').try_fold(0, |bits, part| {
         let (first, last) = part.split_once('-').unwrap_or((part, part));
-        let numbers = first.trim().parse::<u32>().ok()?..=last.trim().parse::<u32>().ok()?;
+        let last = last.trim().parse::<u32>().ok()?.min(u128::BITS - 1);
+        let numbers = first.trim().parse::<u32>().ok()?..=last;
         Some(numbers.fold(bits, |bits: u128, number| {
             bits | 1u128.checked_shl(number).unwrap_or_default()
         }))
@@ -279,4 +280,24 @@ fn permit(face: &Face, args: &ExecArgs, process: &mut Description) {
         sets.set_permitted(permitted);
     }
     process.set_capabilities(Some(sets));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lists_of_processors_are_bits() {
+        for (list, bits) in [
+            ("0", Some(1)),
+            ("0-2,5", Some(0b10_0111)),
+            ("3-1", Some(0)),
+            ("127-4294967295", Some(1 << 127)),
+            ("200", Some(0)),
+            ("0-4294967295", Some(u128::MAX)),
+            ("x", None),
+        ] {
+            assert_eq!(mask(list), bits, "{list}");
+        }
+    }
 }

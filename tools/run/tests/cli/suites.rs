@@ -4,6 +4,7 @@ use crate::oci::Bundle;
 use crate::support::program;
 use serde_json::{Value, json};
 use std::path::Path;
+use std::process::Stdio;
 use trimaran_testkit::{command, run, skip};
 
 /// Where crun and runc differ, the name we are called by decides.
@@ -45,6 +46,48 @@ fn who_calls_crun_gets_what_crun_does() {
         call(name, &["run", "--preserve-fds", "90", &id]).expect_code(preserved);
         assert_eq!(call(name, &["run", &id]).expect_code(0).stdout, notify);
     }
+}
+
+/// Others read it, so a container without it is none.
+#[test]
+fn crun_s_status_is_beside_the_record() {
+    let Some(bundle) = Bundle::new() else { return };
+    let crun = bundle.path().join("crun");
+    std::os::unix::fs::symlink(program(), &crun).unwrap();
+    let root = bundle.path().join("state-crun");
+    let call = |arguments: &[&str]| {
+        let mut call = command(&crun, bundle.path());
+        run(call.arg("--root").arg(&root).args(arguments))
+    };
+    let place = bundle.path().to_str().unwrap();
+    let id = format!("status-{}", std::process::id());
+    bundle.configure(&["true"], |_| {});
+    // It would keep our pipes open.
+    let mut create = command(&crun, bundle.path());
+    create
+        .arg("--root")
+        .arg(&root)
+        .args(["create", "-b", place, &id]);
+    let created = create.stdout(Stdio::null()).stderr(Stdio::null()).status();
+    assert!(created.unwrap().success());
+    let status = std::fs::read(root.join(&id).join("status"));
+    let state: Value = serde_json::from_str(&call(&["state", &id]).stdout).unwrap();
+    call(&["delete", "--force", &id]).expect_code(0);
+    let status: Value = serde_json::from_slice(&status.unwrap()).unwrap();
+    assert_eq!(status["pid"], state["pid"]);
+    let streams = status["external_descriptors"].as_str().unwrap();
+    let streams: Vec<String> = serde_json::from_str(streams).unwrap();
+    assert_eq!(streams.len(), 3);
+    // Something is in its place.
+    bundle.configure(&["true"], |config| {
+        let directory = root.join(&id).join("status");
+        let hook = json!({"path": "/bin/mkdir", "args": ["mkdir", directory]});
+        config["hooks"] = json!({"createRuntime": [hook]});
+    });
+    let failed = call(&["create", "-b", place, &id]).expect_code(1);
+    assert!(failed.stderr.contains("/status"), "{}", failed.stderr);
+    call(&["state", &id]).expect_code(1);
+    assert!(!root.join(&id).exists());
 }
 
 #[test]
